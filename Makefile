@@ -1,0 +1,48 @@
+# The venv is made once, and again when the pins change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/installed  ## install, train on the embedded digits (no download), show the result
+	@$(BIN)/python train.py data=digits trainer.max_epochs=20
+	@echo "Next: source $(VENV)/bin/activate, then: python train.py model.hidden=512 data=fashion"
+
+test: $(VENV)/installed-dev  ## lint, types, import rules and tests; real data too where MLPLAB_DATA is set
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -n 2
+
+format:  ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(VENV)/installed  ## time this project against a bare loop and plain Lightning (15 minutes)
+	$(BIN)/python scripts/benchmark.py
+
+lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --quiet --output-file requirements.lock
+
+clean:  ## delete the venv and caches; runs in outputs/ stay
+	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is another: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing into $(VENV): a few minutes, 6 GB with the CUDA libraries on Linux"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.PHONY: help quickstart test format benchmark lock clean
+.DEFAULT_GOAL := help

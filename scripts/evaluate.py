@@ -1,0 +1,60 @@
+"""Score a run or a checkpoint: loss, accuracy, and a table by class.
+
+python scripts/evaluate.py outputs/fashion/2026-11-20_12-00-00-000000
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from mlplab.errors import reported
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder, or .ckpt file")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="which images (default: test)"
+    )
+    parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    with reported():
+        evaluate(arguments.run, arguments.split, arguments.data_root, arguments.json)
+
+
+def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool) -> None:
+    from mlplab import checkpoints, evaluation  # torch takes seconds, and --help does not need it
+
+    classifier, datamodule = checkpoints.load(run, data_root)
+    datamodule.setup()
+    scores = evaluation.score(classifier, datamodule.batches(split))
+    classes = datamodule.info.classes
+    columns = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
+    images = scores.confusion.sum(dim=1)
+    if as_json:
+        by_class = {
+            name: {"images": int(images[k]), **{column: float(values[k]) for column, values in columns.items()}}
+            for k, name in enumerate(classes)
+        }
+        figures = {f"{split}/loss": scores.loss, f"{split}/acc": scores.acc}
+        print(json.dumps({"metrics": figures, "classes": by_class, "confusion": scores.confusion.tolist()}, indent=2))
+        return
+    print(f"{split} accuracy {scores.acc:.2%}, loss {scores.loss:.4f}, {int(images.sum()):,} images\n")
+    width = max(len("class"), *map(len, classes))
+    print(f"{'class':{width}}  images  precision  recall      f1  most often taken for")
+    for k, name in enumerate(classes):
+        shares = "  ".join(f"{float(values[k]):6.4f}" for values in columns.values())
+        print(
+            f"{name:{width}}  {int(images[k]):6,}     {shares}  {_taken_for(scores.confusion[k].tolist(), k, classes)}"
+        )
+
+
+def _taken_for(row: list[int], k: int, classes: tuple[str, ...]) -> str:
+    """The class that most images of class k are confused with, and their number."""
+    count, name = max((count, name) for j, (count, name) in enumerate(zip(row, classes, strict=True)) if j != k)
+    return f"{name} ({count})" if count else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The network in Lightning: loss, metrics, optimizer, schedule, predictions."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+
+from mlplab.config import FROM_THE_RUN
+from mlplab.datamodule import Batch
+from mlplab.errors import ConfigError, DivergedError
+from mlplab.mlp import MLP
+from mlplab.randomness import Purpose, derive, seed_generator
+
+
+class Classifier(LightningModule):
+    """An MLP trained with cross-entropy. Every argument is a plain value, so a checkpoint holds nothing else.
+
+    Args:
+        hidden, dropout, activation, image_shape: see `MLP`.
+        classes: K names.
+        optimizer: name of a class of torch.optim, and its arguments.
+        scheduler: name of a class of torch.optim.lr_scheduler, `interval` "step" or "epoch", and its arguments;
+            none, or no name, for a constant rate.
+        monitor: the metric that a schedule which needs one looks at.
+        seed: of dropout; the weights are drawn from torch's global generator.
+
+    Raises:
+        ConfigError: while training is set up, if torch refuses the arguments of the optimizer or the schedule.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128,),
+        dropout: float | Sequence[float] = 0.0,
+        activation: str = "ReLU",
+        image_shape: Sequence[int] = (1, 28, 28),
+        classes: Sequence[str] = tuple("0123456789"),
+        optimizer: Mapping[str, Any] = {"name": "Adam", "lr": 1e-3},
+        scheduler: Mapping[str, Any] | None = None,
+        monitor: str = "val/loss",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes))
+        self.optimizer = dict(optimizer)
+        self.scheduler = dict(scheduler or {})
+        self.monitor = monitor
+        self.seed = seed
+        self.has_dropout = any(isinstance(module, nn.Dropout) for module in self.mlp)
+        self.totals = {stage: Totals() for stage in ("train", "val", "test")}
+        self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
+        self.images_seen = 0  # in training
+        self.figures: dict[str, float] = {}  # of what was scored since the epoch began
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) -> logits (B, K)."""
+        logits: Tensor = self.mlp(images.to(self.dtype))
+        return logits
+
+    def on_train_start(self) -> None:
+        self.figures = {}  # of a validation before training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.has_dropout:
+            # A function of the step, so that a run that is resumed draws what it would have drawn.
+            seed_generator(self.device, derive(self.seed, Purpose.DROPOUT, self.global_step))
+        return self._score("train", batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("test", batch)
+
+    def predict_step(self, batch: Batch | Tensor, batch_idx: int = 0) -> Tensor:
+        """Probabilities (B, K) that sum to one."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        probabilities: Tensor = self(images).softmax(dim=1)
+        return probabilities
+
+    def on_train_epoch_end(self) -> None:
+        self._log("train")
+        self.log("lr", self.learning_rate)
+        self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.learning_rate})
+        self.history[-1].update(self.figures)
+        self.figures = {}
+        if not math.isfinite(self.history[-1]["train/loss"]):
+            raise DivergedError(
+                f"The loss is {self.history[-1]['train/loss']} in epoch {self.current_epoch + 1},"
+                f" at step {self.global_step}: training diverged with optimizer.lr={self.optimizer['lr']}.\n"
+                "Try a tenth of it, trainer.gradient_clip_val=1, or data.normalize=standard."
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        arguments = {key: value for key, value in self.optimizer.items() if key != "name"}
+        kind: type[optim.Optimizer] = getattr(optim, self.optimizer["name"])
+        try:
+            optimizer = kind(self.parameters(), **_fused(kind, arguments))
+            if not self.scheduler.get("name"):
+                return optimizer
+            schedule = self._schedule(optimizer)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
+        interval = self.scheduler.get("interval", "epoch")
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
+        }
+
+    def _schedule(self, optimizer: optim.Optimizer) -> optim.lr_scheduler.LRScheduler:
+        name = self.scheduler["name"]
+        arguments = {key: value for key, value in self.scheduler.items() if key not in ("name", "interval")}
+        steps = int(self.trainer.estimated_stepping_batches)
+        length = steps if self.scheduler.get("interval") == "step" else self.trainer.max_epochs
+        from_the_run = {"T_max": length, "total_steps": length, "max_lr": self.optimizer["lr"]}
+        for argument in FROM_THE_RUN.get(name, ()):
+            arguments.setdefault(argument, from_the_run[argument])
+        schedule: optim.lr_scheduler.LRScheduler = getattr(optim.lr_scheduler, name)(optimizer, **arguments)
+        return schedule
+
+    def _score(self, stage: str, batch: Batch) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels)
+        self.totals[stage].add(loss, logits, labels)
+        return loss
+
+    def _log(self, stage: str) -> None:
+        loss, acc, images = self.totals[stage].means(self.trainer.strategy.reduce)
+        self.totals[stage] = Totals()
+        figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
+        self.figures.update(figures)
+        if stage == "train":
+            self.images_seen += images
+        self.log_dict(figures)
+
+
+class Totals:
+    """Means over the images of an epoch.
+
+    A batch is only kept when it is added: to add it up at once would cost a small network a tenth of its step.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._sums = torch.zeros(3)  # loss, correct, images
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add the mean loss () of a batch, with logits (B, K) and labels (B,)."""
+        self._pending.append((loss.detach(), logits.detach(), labels))
+        if len(self._pending) == 2000:  # 2.5 MB at 32 images in 10 classes
+            self._add_up()
+
+    def means(self, reduce: Callable[..., Tensor] = lambda sums, **_: sums) -> tuple[float, float, int]:
+        """Loss and accuracy per image, and the images; `reduce` adds up over the processes of a distributed run."""
+        self._add_up()
+        loss, correct, images = reduce(self._sums, reduce_op="sum").tolist()
+        return loss / images, correct / images, int(images)
+
+    def _add_up(self) -> None:
+        if not self._pending:
+            return
+        losses, logits, labels = zip(*self._pending, strict=True)
+        self._pending = []
+        sizes = torch.tensor([len(batch) for batch in labels], device=losses[0].device)
+        loss = (torch.stack(losses) * sizes).sum()
+        correct = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
+        self._sums = self._sums.to(loss.device) + torch.stack([loss.float(), correct.float(), sizes.sum().float()])
+
+
+def _fused(kind: type[optim.Optimizer], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask for the fused kernel where the class has one and nobody chose otherwise."""
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(arguments)
+    has_one = "fused" in inspect.signature(kind).parameters
+    return {**arguments, "fused": True} if has_one and not chosen else dict(arguments)

@@ -1,0 +1,310 @@
+"""The schema: every knob with its type, range, unit and meaning.
+
+Imports neither torch nor lightning, so that a mistake costs half a second.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from mlplab import library
+from mlplab.errors import ConfigError
+
+TRAINING_IMAGES = {"mnist": 60_000, "fashion": 60_000, "digits": 1_437}
+
+# Arguments of a schedule that need not be given: the classifier fills them in from the run.
+FROM_THE_RUN = {"CosineAnnealingLR": {"T_max"}, "OneCycleLR": {"total_steps", "max_lr"}}
+
+
+def _as_tuple(value: object) -> object:
+    """512 -> (512,), [512, 512] -> (512, 512)."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Width = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+# An int counts batches, a float is a share of them.
+Batches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+Precision = Literal[
+    16, 32, 64, "16", "32", "64", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true"
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    name: Literal["mnist", "fashion", "digits"] = Field(description="the data set")
+    root: str = Field(min_length=1, description="folder that holds, or will hold, the data sets")
+    val_size: int = Field(ge=0, description="training images set aside for validation")
+    split_seed: int = Field(ge=0, lt=2**32, description="chooses the validation images, whatever the seed")
+    batch_size: int = Field(ge=1, description="images per training step")
+    normalize: Literal["standard", "unit", "symmetric"] = Field(
+        description="pixels to mean 0 and variance 1, to 0..1, or to -1..1"
+    )
+
+    @field_validator("val_size")
+    @classmethod
+    def _leaves_training_images(cls, val_size: int, info: ValidationInfo) -> int:
+        available = TRAINING_IMAGES.get(info.data.get("name", ""), val_size + 1)
+        if val_size >= available:
+            most = {"most": available - 1, "available": available}
+            raise PydanticCustomError("size", "must be at most {most}, {available} training images less one", most)
+        return val_size
+
+
+class Model(Section):
+    hidden: Annotated[tuple[Width, ...], BeforeValidator(_as_tuple)] = Field(
+        description="width of each hidden layer: 512, [512,512], or [] for softmax regression"
+    )
+    dropout: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] = Field(
+        description="share of units dropped, from 0 to below 1: one rate, or one per hidden layer"
+    )
+    activation: str = Field(description="an elementwise activation of torch.nn")
+
+    @field_validator("dropout")
+    @classmethod
+    def _one_or_one_per_layer(cls, dropout: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        layers = len(info.data.get("hidden", dropout))
+        if len(dropout) not in (1, layers):
+            raise PydanticCustomError("rates", "must be one rate, or {layers} for {layers} layers", {"layers": layers})
+        return dropout
+
+    @field_validator("activation")
+    @classmethod
+    def _is_in_torch(cls, name: str) -> str:
+        return _known(name, library.activations())
+
+
+class Optimizer(Section):
+    """Beside what is named here, every argument of the class `name`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="a class of torch.optim")
+    lr: float = Field(gt=0, description="learning rate")
+    weight_decay: NotNegative = Field(default=0, description="L2 penalty, or decoupled decay in AdamW")
+    momentum: NotNegative = Field(default=0, description="momentum")
+    dampening: NotNegative = Field(default=0, description="dampening of the momentum")
+    nesterov: bool = Field(default=False, description="Nesterov's momentum")
+    betas: Annotated[tuple[Rate, Rate], BeforeValidator(_as_tuple)] = Field(
+        default=(0.9, 0.999), description="decay of the means of gradients and of their squares"
+    )
+    alpha: NotNegative = Field(default=0.99, description="decay of the mean of squared gradients")
+    rho: Rate = Field(default=0.9, description="decay of the mean of squared gradients")
+    eps: NotNegative = Field(default=1e-8, description="added to the denominator")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What was given; what was not is the library's default."""
+        return self.model_dump(exclude_unset=True, exclude={"name"})
+
+    @field_validator("name")
+    @classmethod
+    def _is_in_torch(cls, name: str) -> str:
+        return _known(name, library.optimizers())
+
+
+class Scheduler(Section):
+    """Beside what is named here, every argument of the class `name`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = Field(description="a class of torch.optim.lr_scheduler, or null for a constant rate")
+    interval: Literal["step", "epoch"] = Field(description="what the schedule counts")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @field_validator("name")
+    @classmethod
+    def _is_in_torch(cls, name: str | None) -> str | None:
+        return None if name is None else _known(name, library.schedulers())
+
+
+class Trainer(Section):
+    """Beside what is named here, every flag of lightning.Trainer that a plain value can give."""
+
+    model_config = ConfigDict(extra="allow")
+
+    max_epochs: int = Field(ge=1, description="passes over the training images")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = Field(description="what trains")
+    devices: int | str | Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = Field(
+        description="how many devices, or which"
+    )
+    enable_progress_bar: bool | None = Field(description="null: where the output is a terminal")
+    precision: Precision = Field(default="32-true", description="of the arithmetic")
+    max_steps: Literal[-1] | Annotated[int, Field(ge=1)] = Field(
+        default=-1, description="training steps; -1: as many as the epochs have"
+    )
+    check_val_every_n_epoch: int = Field(default=1, ge=1, description="epochs from one validation to the next")
+    limit_train_batches: Batches = Field(default=1.0, description="batches of an epoch, or a share of them")
+    limit_val_batches: Batches | Literal[0] = Field(
+        default=1.0, description="batches of a validation, or a share of them"
+    )
+    limit_test_batches: Batches = Field(default=1.0, description="batches of the test, or a share of them")
+    accumulate_grad_batches: int = Field(default=1, ge=1, description="batches whose gradients are added up")
+    gradient_clip_val: NotNegative | None = Field(default=None, description="largest norm, or value, of the gradient")
+    logger: bool = Field(default=True, description="write curves for TensorBoard")
+    enable_checkpointing: bool = Field(default=True, description="write best.ckpt and last.ckpt")
+    log_every_n_steps: int = Field(default=50, ge=1, description="steps from one logged value to the next")
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What was given; what was not is Lightning's default."""
+        return self.model_dump(exclude_unset=True)
+
+
+class EarlyStopping(Section):
+    patience: int | None = Field(ge=0, description="epochs without improvement before training stops; null: never")
+    min_delta: NotNegative = Field(description="smallest change that counts as an improvement")
+
+
+class Config(Section):
+    """One run."""
+
+    seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images and dropout")
+    monitor: Literal["val/loss", "val/acc"] = Field(description="what the best weights are best at")
+    evaluate_untrained: bool = Field(description="score the validation images before training")
+    early_stopping: EarlyStopping
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+
+    @property
+    def validates(self) -> bool:
+        return self.data.val_size > 0 and self.trainer.limit_val_batches > 0
+
+    @model_validator(mode="after")
+    def _has_what_it_monitors(self) -> Self:
+        wants = {
+            "early_stopping.patience": self.early_stopping.patience is not None,
+            "evaluate_untrained": self.evaluate_untrained,
+            "scheduler.name=ReduceLROnPlateau": self.scheduler.name == "ReduceLROnPlateau",
+        }
+        for key in (key for key, wanted in wants.items() if wanted and not self.validates):
+            raise PydanticCustomError("unmonitored", "{key}: needs validation images, data.val_size", {"key": key})
+        return self
+
+    @property
+    def hash(self) -> str:
+        """The same for runs that do the same, wherever their data lie."""
+        plain = self.model_dump(mode="json", exclude_unset=True, exclude={"data": {"root"}})
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def parse(composed: Mapping[str, Any]) -> Config:
+    """Turn a composed tree of plain values into one typed object.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+    """
+    mistakes = list(_library_mistakes(composed))
+    try:
+        config = Config.model_validate(dict(composed))
+    except ValidationError as error:
+        lines = {_key(details): _line(details) for details in error.errors()}
+        mistakes = [*lines.values(), *mistakes]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return config
+
+
+def nearest(key: str) -> str:
+    """'; did you mean model.hidden?' for what was probably meant by a key, or nothing."""
+    known = [*_known_keys(), *Config.model_fields, "experiment"]
+    last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
+    close = get_close_matches(key, known, n=1) or [last[n] for n in get_close_matches(key, last, n=1)]
+    return _did_you_mean(close)
+
+
+def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each argument that the named class does not take, or needs and is not given."""
+    for section, schema, classes in (
+        ("optimizer", Optimizer, library.optimizers()),
+        ("scheduler", Scheduler, library.schedulers()),
+    ):
+        given = composed.get(section) or {}
+        name = given.get("name")
+        known = {} if name is None else classes.get(name)
+        if known is None:
+            continue  # the schema says that the name is unknown
+        own = {"name", "interval"} & set(schema.model_fields)
+        for argument in set(given) - own - set(known):
+            close = _did_you_mean(get_close_matches(argument, known, n=1))
+            takes = ", ".join(known) if known else "no arguments"
+            yield f"{section}.{argument}: {name or 'a constant rate'} takes {takes}{close}"
+        filled = FROM_THE_RUN.get(name or "", set())
+        for argument in (a for a, needed in known.items() if needed and a not in {*given, *filled}):
+            yield f"{section}.{argument}: must be given, {name} needs it"
+    for flag in set(composed.get("trainer") or {}) - library.trainer_flags():
+        close = _did_you_mean(get_close_matches(flag, library.trainer_flags(), n=1))
+        yield f"trainer.{flag}: not a flag of lightning.Trainer that can be given here{close}"
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    if name not in names:
+        by_lower = {known.lower(): known for known in names}
+        close = _did_you_mean([by_lower[n] for n in get_close_matches(name.lower(), by_lower, n=1)])
+        choices = {"names": ", ".join(sorted(names)), "close": close}
+        raise PydanticCustomError("unknown", "must be one of {names}{close}", choices)
+    return name
+
+
+def _did_you_mean(close: list[str]) -> str:
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _key(details: ErrorDetails) -> str:
+    """The key a person would type: without positions in a list or members of a union."""
+    keys = _known_keys()
+    parts = [str(part) for part in details["loc"]]
+    for length in range(len(parts), 0, -1):
+        if ".".join(parts[:length]) in keys:
+            return ".".join(parts[:length])
+    return ".".join(parts)
+
+
+def _line(details: ErrorDetails) -> str:
+    key = _key(details)
+    if not key:
+        return details["msg"]
+    if details["type"] == "extra_forbidden":
+        return f"{key}: unknown key{nearest(key)}"
+    if details["type"] == "missing":
+        return f"{key}: must be given"
+    rule = details["msg"].replace("Input should be", "must be")
+    section, _, name = key.rpartition(".")
+    schema = Config.model_fields[section].annotation if section else Config
+    assert isinstance(schema, type)
+    assert issubclass(schema, BaseModel)
+    return f"{key}: {rule}, got {details['input']!r} ({schema.model_fields[name].description})"

@@ -1,0 +1,183 @@
+"""A data set in Lightning: the validation split, batches by index, normalisation on the device."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
+
+from mlplab import datasets
+from mlplab.datasets import DatasetInfo, ImageDataset
+from mlplab.errors import ConfigError
+from mlplab.randomness import Purpose, permutation
+
+Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
+Loader = DataLoader[Batch]
+
+EVAL_BATCH_SIZE = 1000  # forward passes alone are no faster in larger ones
+
+
+class ImageDataModule(LightningDataModule):
+    """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the device that trains.
+
+    `setup` reads the files and raises DataError, or ConfigError where `val_size` leaves no training image.
+    """
+
+    def __init__(
+        self,
+        name: str = "mnist",
+        root: str = "~/.cache/mlplab",
+        val_size: int = 5000,
+        split_seed: int = 0,
+        batch_size: int = 32,
+        normalize: Literal["standard", "unit", "symmetric"] = "standard",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.name = name
+        self.root = Path(root).expanduser()
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.batch_size = batch_size
+        self.normalize = normalize
+        self.seed = seed
+        self._dataset: ImageDataset | None = None
+        self._info: DatasetInfo | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Known after `setup`, or from a checkpoint."""
+        assert self._info is not None, "call setup() first"
+        return self._info
+
+    def setup(self, stage: str | None = None) -> None:
+        if self._dataset is not None:
+            return
+        self._dataset = datasets.load(str(self.name), self.root)
+        self._info = self._dataset.info
+        images = len(self._dataset.train_images)
+        if self.val_size >= images:
+            raise ConfigError(
+                f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self.val_size}"
+            )
+        order = permutation(images, self.split_seed, Purpose.SPLIT)
+        self.val_rows, self.train_rows = order[: self.val_size], order[self.val_size :]
+
+    def train_dataloader(self) -> Loader:
+        dataset = self._of_train(self.train_rows)
+        return _loader(dataset, EpochOrder(len(dataset), self.seed), self.batch_size)
+
+    def val_dataloader(self) -> Loader | list[Batch]:
+        if not self.val_size:
+            return []
+        dataset = self._of_train(self.val_rows)
+        return _loader(dataset, SequentialSampler(dataset), EVAL_BATCH_SIZE)
+
+    def test_dataloader(self) -> Loader:
+        images, labels = self._loaded.test_images, self._loaded.test_labels
+        dataset = _Rows(images, labels, torch.arange(len(images)), self._device)
+        return _loader(dataset, SequentialSampler(dataset), EVAL_BATCH_SIZE)
+
+    def predict_dataloader(self) -> Loader:
+        return self.test_dataloader()
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """Normalised images of "train", "val" or "test" and their labels, outside of a Trainer.
+
+        Raises:
+            ConfigError: if there are no validation images.
+        """
+        if split == "val" and not self.val_size:
+            raise ConfigError("There are no validation images: the run had data.val_size=0.")
+        loaders = {"train": self.train_dataloader, "val": self.val_dataloader, "test": self.test_dataloader}
+        for batch in loaders[split]():
+            yield self.on_after_batch_transfer(batch, 0)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        images, labels = batch
+        return images.to(device), labels.to(device)  # where they are already
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        images, labels = batch
+        return self.normalized(images), labels
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) of pixels from 0 to 255 as float32, in the range of `normalize`."""
+        if self.normalize == "unit":
+            return images / 255
+        mean, std = (self.info.mean, self.info.std) if self.normalize == "standard" else (0.5, 0.5)
+        return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self.info)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._dataset is None:
+            self._info = DatasetInfo(**state_dict)
+
+    @property
+    def _loaded(self) -> ImageDataset:
+        assert self._dataset is not None, "call setup() first"
+        return self._dataset
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _of_train(self, rows: Tensor) -> "_Rows":
+        return _Rows(self._loaded.train_images, self._loaded.train_labels, rows, self._device)
+
+
+class EpochOrder(Sampler[int]):
+    """All indices, in an order that follows from the seed and the epoch alone. Lightning calls `set_epoch`."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(permutation(self.size, self.seed, Purpose.ORDER, self.epoch).tolist())
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class Batches(BatchSampler):
+    """The indices of each batch as one tensor (B,), not as B numbers. Lightning may put in a sampler of its own."""
+
+    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
+        return iter(torch.tensor(list(self.sampler)).split(self.batch_size))
+
+
+class _Rows(Dataset[Batch]):
+    """Rows of a data set on a device, a whole batch at a time."""
+
+    def __init__(self, images: Tensor, labels: Tensor, rows: Tensor, device: torch.device) -> None:
+        self.images = images.to(device)
+        self.labels = labels.to(device)
+        self.rows = rows
+
+    def __getitems__(self, indices: Tensor) -> Batch:
+        rows = self.rows[indices].to(self.images.device)
+        return self.images[rows], self.labels[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _loader(dataset: _Rows, sampler: Sampler[int], batch_size: int) -> Loader:
+    batches = Batches(sampler, batch_size, drop_last=False)
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_it_is)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,186 @@
+"""One image data set in memory: read, verified, and measured."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import MNIST, FashionMNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
+
+from mlplab import download
+from mlplab.errors import DataError
+
+DIGIT_NAMES = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a trained network needs to know of its data set; plain values, kept in every checkpoint."""
+
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    classes: tuple[str, ...]  # K names
+    mean: float  # of the pixels of the training images, scaled to 0..1
+    std: float
+    object_size: int  # longest side of what is pictured, in pixels
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """N training and M test images."""
+
+    train_images: Tensor  # (N, C, H, W) uint8
+    train_labels: Tensor  # (N,) int64, from 0 to K - 1
+    test_images: Tensor  # (M, C, H, W) uint8
+    test_labels: Tensor  # (M,) int64
+    info: DatasetInfo
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """A data set in the files and folders of torchvision's MNIST."""
+
+    dataset: type[MNIST]
+    classes: tuple[str, ...]
+    object_size: int
+    sha256: Mapping[str, str]  # of the official files, extracted
+
+
+IDX_SOURCES = {
+    "mnist": IdxSource(
+        dataset=MNIST,
+        classes=DIGIT_NAMES,
+        object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
+        sha256={
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+    "fashion": IdxSource(
+        dataset=FashionMNIST,
+        classes=tuple(FashionMNIST.classes),
+        object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
+        sha256={
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+    ),
+}
+
+# Extracted sizes in bytes of the official files, the same for both sets: a file of this size must have its checksum.
+OFFICIAL_SIZE = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
+}
+
+
+def load(name: str, root: Path) -> ImageDataset:
+    """Read "mnist", "fashion" or "digits"; the first two from `root`, downloaded to it if they are not there.
+
+    Raises:
+        DataError: if a file is missing and cannot be fetched, or is damaged.
+    """
+    return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
+
+
+def _digits() -> ImageDataset:
+    """1,797 digits of 8 x 8 pixels: E. Alpaydin, C. Kaynak, UCI machine learning repository, 1998.
+
+    They have no official test set here: every fifth image is the test.
+    """
+    from sklearn.datasets import load_digits  # takes a second, and only this data set needs it
+
+    digits = load_digits()
+    # 17 grey levels, spread over the range that every other data set has.
+    images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
+    labels = torch.from_numpy(digits.target).long()
+    test = torch.arange(len(images)) % 5 == 0
+    info = _info(images[~test], DIGIT_NAMES, object_size=8)
+    return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
+
+
+def _idx(source: IdxSource, root: Path) -> ImageDataset:
+    folder = root / source.dataset.__name__ / "raw"
+    if not all((folder / file).exists() for file in source.sha256):
+        download.fetch(source.dataset, root, list(source.sha256))
+    train_images, train_labels = _read_pair(source, folder, "train")
+    test_images, test_labels = _read_pair(source, folder, "t10k")
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DataError(
+            f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)};\n"
+            "both must have one size. Replace the files that are not of this data set."
+        )
+    info = _info(train_images, source.classes, source.object_size)
+    return ImageDataset(train_images, train_labels, test_images, test_labels, info)
+
+
+def _read_pair(source: IdxSource, folder: Path, part: str) -> tuple[Tensor, Tensor]:
+    """Images (N, 1, H, W) and labels (N,) of one part, "train" or "t10k"."""
+    image_file, label_file = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
+    for path, magic, dimensions in (image_file, 2051, 3), (label_file, 2049, 1):
+        try:
+            _verify(path, magic, dimensions, source.sha256[path.name])
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}.{_WAY_OUT}") from error
+    images = read_image_file(str(image_file)).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
+    labels = read_label_file(str(label_file))
+    if len(images) != len(labels):
+        raise DataError(f"{label_file}: {len(labels):,} labels for {len(images):,} images of {image_file}.{_WAY_OUT}")
+    highest = int(labels.max())
+    if highest >= len(source.classes):
+        raise DataError(
+            f"{label_file}: the labels must be from 0 to {len(source.classes) - 1}, found {highest}.{_WAY_OUT}"
+        )
+    return images, labels
+
+
+_WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
+
+
+def _verify(path: Path, magic: int, dimensions: int, sha256: str) -> None:
+    """Compare a file with its header, and a file of the official size with its checksum."""
+    with path.open("rb") as file:
+        found = path.stat().st_size
+        header_size = 4 * (1 + dimensions)
+        header = file.read(header_size)
+        if len(header) < header_size:
+            raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
+        first, *shape = (int.from_bytes(header[i : i + 4], "big") for i in range(0, header_size, 4))
+        if first != magic:
+            raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
+        expected = header_size + prod(shape)
+        if found != expected or found == header_size:
+            raise DataError(
+                f"{path}: expected {expected:,} bytes for the {shape[0]:,} items of its header,"
+                f" found {found:,}.{_WAY_OUT}"
+            )
+        if found == OFFICIAL_SIZE[path.name]:
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != sha256:
+                raise DataError(f"{path}: damaged: expected sha256 {sha256[:16]}..., found {digest[:16]}....{_WAY_OUT}")
+
+
+def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int) -> DatasetInfo:
+    total = squares = 0.0
+    for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
+        values = pixels.double()
+        total += float(values.sum())
+        squares += float(values.dot(values))
+    mean = total / train_images.numel()
+    std = (squares / train_images.numel() - mean**2) ** 0.5
+    channels, height, width = train_images.shape[1:]
+    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size)
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[-2]}x{images.shape[-1]}"

@@ -1,0 +1,62 @@
+"""torchvision's download, made safe: one process at a time, with a time-out, whole files or none."""
+
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from torchvision.datasets import MNIST
+
+from mlplab.errors import DataError
+
+# A mirror that is silent for so long is given up; MNIST has two of them.
+TIMEOUT_S = 14.0
+
+
+def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
+    """Put the `files` that are missing from torchvision's folder of the data set there.
+
+    Raises:
+        DataError: if there is no network, or the folder cannot be written.
+    """
+    name = dataset.__name__
+    folder = root / name / "raw"
+    scratch = root / f".{name}.download"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"):
+            missing = [file for file in files if not (folder / file).exists()]
+            if not missing:
+                return  # another process has just done it
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            (scratch / name / "raw").mkdir(parents=True)
+            for archive in folder.glob("*.gz"):  # torchvision verifies these, and downloads what is not among them
+                shutil.copy(archive, scratch / name / "raw")
+            with _timeout(TIMEOUT_S):
+                dataset(scratch, download=True)
+            for file in missing:
+                (scratch / name / "raw" / file).replace(folder / file)
+            shutil.rmtree(scratch)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{folder}: no {name} here, and it could not be downloaded: {_reason(error)}\n"
+            f"Copy {', '.join(files)}, or their .gz, there;\n"
+            "or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
+        ) from error
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)  # torchvision gives its requests none
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _reason(error: Exception) -> str:
+    """The last line: torchvision lists every mirror it tried above it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

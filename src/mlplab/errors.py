@@ -1,0 +1,56 @@
+"""The errors a person can cause, each with the exit code that a process ends with."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+
+class MlplabError(Exception):
+    """Its text is one to five lines: where, what was found, what is allowed, and the way out."""
+
+    exit_code: ClassVar[int]
+
+
+class ConfigError(MlplabError):
+    exit_code = 2
+
+
+class DataError(MlplabError):
+    exit_code = 3
+
+
+class CheckpointError(MlplabError):
+    exit_code = 4
+
+
+class DivergedError(MlplabError):
+    exit_code = 5
+
+
+class JobsFailedError(MlplabError):
+    exit_code = 6
+
+
+# Read before Hydra is told to raise, see command.launch.
+_TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """End the process with the text and the exit code of an error, without its traceback.
+
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well.
+    """
+    try:
+        yield
+    except MlplabError as error:
+        if _TRACEBACK_WANTED:
+            sys.excepthook(type(error), error, error.__traceback__)
+        else:
+            print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)

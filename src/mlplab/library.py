@@ -1,0 +1,82 @@
+"""The names and arguments that torch and lightning accept, read from their source files.
+
+A mistyped optimizer is then refused in milliseconds: importing torch to ask it takes seconds.
+"""
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+# Not usable from plain values: they need callables, other schedulers, sparse or two-dimensional parameters.
+_NOT_OPTIMIZERS = {"Optimizer", "SparseAdam", "Muon"}
+_NOT_SCHEDULERS = {"LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"}
+# Not elementwise, or not without arguments.
+_NOT_ACTIVATIONS = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "Threshold"}
+# Objects, or what a run decides itself: it writes into its own folder only.
+_NOT_TRAINER_FLAGS = {"self", "callbacks", "plugins", "default_root_dir"}
+
+
+Arguments = dict[str, bool]  # name: whether it must be given
+
+
+@cache
+def optimizers() -> dict[str, Arguments]:
+    """Arguments of each class of torch.optim, by its name."""
+    found = {}
+    for statement in _parse("torch", "optim/__init__.py").body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("torch.optim."):
+            module = _parse("torch", f"{str(statement.module).removeprefix('torch.').replace('.', '/')}.py")
+            for name in {alias.name for alias in statement.names} & _classes(module) - _NOT_OPTIMIZERS:
+                found[name] = _arguments(module, name, without=("self", "params"))
+    return found
+
+
+@cache
+def schedulers() -> dict[str, Arguments]:
+    """Arguments of each class of torch.optim.lr_scheduler, by its name."""
+    module = _parse("torch", "optim/lr_scheduler.py")
+    names = _exported(module) - _NOT_SCHEDULERS
+    return {name: _arguments(module, name, without=("self", "optimizer", "last_epoch")) for name in names}
+
+
+@cache
+def activations() -> frozenset[str]:
+    """Names of the elementwise activations of torch.nn."""
+    return frozenset(_exported(_parse("torch", "nn/modules/activation.py")) - _NOT_ACTIVATIONS)
+
+
+@cache
+def trainer_flags() -> frozenset[str]:
+    """Arguments of lightning.Trainer that a plain value can give."""
+    module = _parse("lightning", "pytorch/trainer/trainer.py")
+    return frozenset(_arguments(module, "Trainer", without=_NOT_TRAINER_FLAGS))
+
+
+def _parse(package: str, path: str) -> ast.Module:
+    spec = find_spec(package)  # finds a top-level package without importing it
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed", name=package)
+    return ast.parse((Path(spec.origin).parent / path).read_text(encoding="utf-8"))
+
+
+def _classes(module: ast.Module) -> set[str]:
+    return {definition.name for definition in module.body if isinstance(definition, ast.ClassDef)}
+
+
+def _exported(module: ast.Module) -> set[str]:
+    """The literal `__all__` of a module."""
+    (names,) = [s.value for s in module.body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "__all__"]
+    return set(ast.literal_eval(names))
+
+
+def _arguments(module: ast.Module, name: str, without: Iterable[str]) -> Arguments:
+    (definition,) = [d for d in module.body if isinstance(d, ast.ClassDef) and d.name == name]
+    (constructor,) = [m for m in definition.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"]
+    given = constructor.args
+    required = len(given.args) - len(given.defaults)
+    arguments = {argument.arg: position < required for position, argument in enumerate(given.args)}
+    for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        arguments[argument.arg] = default is None
+    return {argument: needed for argument, needed in arguments.items() if argument not in set(without)}

@@ -1,0 +1,81 @@
+"""What a person sees while a run trains: a bar with the time left, and a line when an epoch is done."""
+
+import logging
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from mlplab.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 0.25
+
+
+class Progress(Callback):
+    """Logs a line for each epoch; `bar` draws, on stderr, what happens in between."""
+
+    def __init__(self, bar: bool) -> None:
+        self._with_bar = bar
+        self._bar: tqdm[Any] | None = None
+        self._shown = 0  # epochs
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._shown = trainer.current_epoch
+        if self._with_bar:
+            self._bar = tqdm(
+                total=int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches,
+                initial=trainer.global_step * trainer.accumulate_grad_batches,
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining} left, {rate_fmt}{postfix}",
+                unit=" steps",
+                mininterval=REFRESH_S,
+                dynamic_ncols=True,
+                leave=False,
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show_epoch(trainer, pl_module)
+        self._started = time.perf_counter()
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # The means are read, which waits for the device, only when the bar has just been drawn.
+        if self._bar is not None and self._bar.update():
+            assert isinstance(pl_module, Classifier)
+            loss, acc, _ = pl_module.totals["train"].means()
+            self._bar.set_postfix_str(f"loss {loss:.4f}, acc {acc:.4f}", refresh=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show_epoch(trainer, pl_module)
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _show_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch that has just ended, once its checkpoints are written."""
+        assert isinstance(pl_module, Classifier)
+        if len(pl_module.history) == self._shown:
+            return
+        self._shown = len(pl_module.history)
+        seconds = time.perf_counter() - self._started
+        epoch = f"epoch {self._shown:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
+        figures = pl_module.history[-1]
+        stages = (
+            f"{stage} loss {figures[f'{stage}/loss']:.4f} acc {figures[f'{stage}/acc']:.4f}"
+            for stage in ("train", "val")
+            if f"{stage}/loss" in figures
+        )
+        if self._bar is not None:
+            self._bar.clear()
+        log.info("  ".join([epoch, *stages, f"{seconds:.1f} s"]))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,191 @@
+"""One run, from a configuration to a number: the room where the parts meet. It owns the run folder."""
+
+import io
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from rich.console import Console
+
+from mlplab import run_folder
+from mlplab.classifier import Classifier
+from mlplab.config import Config
+from mlplab.datamodule import ImageDataModule
+from mlplab.errors import ConfigError
+from mlplab.logger import RunLogger
+from mlplab.progress import Progress
+from mlplab.randomness import Purpose, derive
+from mlplab.summary import layer_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    metrics: dict[str, float]  # of the best weights, by name; an accuracy is a fraction of 1
+    score: float  # the monitored figure, of training where there is no validation: what a sweep optimises
+    folder: Path
+
+
+def train(config: Config, folder: Path) -> Result:
+    """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
+
+    Raises:
+        ConfigError: if the folder holds a run already, or torch or Lightning refuse a value.
+        DataError: if the data set is missing or damaged.
+        DivergedError: if the loss is not finite.
+    """
+    started = time.perf_counter()
+    _quieten()
+    run_folder.claim(folder)
+    datamodule, classifier = build(config)
+    trainer = _trainer(config, folder)
+    _introduce(datamodule, classifier)
+
+    metrics = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
+    fit_s = _fit(trainer, classifier, datamodule)
+    history = classifier.history  # loading the best weights brings back the history up to them
+    if len(history) < config.trainer.max_epochs:
+        log.info(f"stopped early, after {len(history)} of {config.trainer.max_epochs} epochs")
+    best = _best_epoch(history, config.monitor)
+    metrics |= {name: value for name, value in best.items() if "/" in name}
+
+    weights = run_folder.best_weights(folder)
+    trainer.test(classifier, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+    metrics |= classifier.figures
+    score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
+    images_per_s = classifier.images_seen / fit_s
+    run_folder.write_result(
+        folder,
+        {
+            "status": "completed",
+            "metrics": metrics,
+            "monitor": config.monitor,
+            "score": score,
+            "best_epoch": best["epoch"],
+            "epochs": len(history),
+            "steps": trainer.global_step,
+            "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+            "train_images": len(datamodule.train_rows),
+            "val_images": len(datamodule.val_rows),
+            "fit_s": round(fit_s, 3),
+            "total_s": round(time.perf_counter() - started, 3),
+            "images_per_s": round(images_per_s, 1),
+            "seed": config.seed,
+            "config_hash": config.hash,
+            "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
+            "history": history,
+        },
+    )
+    log.info(
+        f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
+        f" {best['epoch']}\ntrained in {fit_s:.1f} s, {images_per_s:,.0f} images/s\n"
+        f"run folder {run_folder.short(folder)}"
+    )
+    return Result(metrics, score, folder)
+
+
+def build(config: Config) -> tuple[ImageDataModule, Classifier]:
+    """The data, read and verified, and an untrained classifier that fits them."""
+    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed)
+    datamodule.setup()
+    torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
+    classifier = Classifier(
+        **config.model.model_dump(),
+        image_shape=datamodule.info.image_shape,
+        classes=datamodule.info.classes,
+        optimizer=config.optimizer.model_dump(exclude_unset=True),
+        scheduler=config.scheduler.model_dump(exclude_unset=True),
+        monitor=config.monitor,
+        seed=config.seed,
+    )
+    return datamodule, classifier
+
+
+def _quieten() -> None:
+    """Keep what Lightning says at every start, and what is meant here, off the screen."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the folder was claimed just before
+    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
+
+
+def _trainer(config: Config, folder: Path) -> Trainer:
+    flags = config.trainer.flags
+    bar = flags.pop("enable_progress_bar")
+    flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
+    if not config.validates:
+        flags["limit_val_batches"] = 0
+    callbacks: list[Callback] = [Progress(bar=sys.stderr.isatty() if bar is None else bar)]
+    mode = "min" if config.monitor == "val/loss" else "max"
+    stopping = config.early_stopping
+    if stopping.patience is not None:
+        callbacks.append(EarlyStopping(config.monitor, stopping.min_delta, stopping.patience, mode=mode))
+    if flags.get("enable_checkpointing", True):
+        # save_last of the first would write only when the best changes.
+        callbacks.append(_checkpoint(folder, "last", save_on_train_epoch_end=True))
+        if config.validates:
+            callbacks.append(_checkpoint(folder, "best", monitor=config.monitor, mode=mode))
+    try:
+        return Trainer(
+            **{**flags, "enable_progress_bar": False, "enable_model_summary": False},
+            callbacks=callbacks,
+            default_root_dir=folder,
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
+
+
+def _checkpoint(folder: Path, name: str, **when: Any) -> ModelCheckpoint:
+    path = run_folder.checkpoint(folder, name)
+    return ModelCheckpoint(path.parent, path.stem, enable_version_counter=False, **when)
+
+
+def _introduce(datamodule: ImageDataModule, classifier: Classifier) -> None:
+    """Say what is trained on what."""
+    info = datamodule.info
+    height, width = info.image_shape[1:]
+    text = io.StringIO()
+    Console(file=text, width=80).print(layer_table(classifier.mlp, info.image_shape))
+    log.info(
+        f"{datamodule.name}: {len(datamodule.train_rows):,} images to train, {len(datamodule.val_rows):,} to validate,"
+        f" {height}x{width} pixels, {len(info.classes)} classes\n{text.getvalue().rstrip()}"
+    )
+
+
+def _score_untrained(trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, float]:
+    trainer.validate(classifier, datamodule=datamodule, verbose=False)
+    figures = classifier.figures
+    log.info(f"untrained  val loss {figures['val/loss']:.4f} acc {figures['val/acc']:.4f}")
+    return {f"untrained/{name}": value for name, value in figures.items()}
+
+
+def _fit(trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> float:
+    """Train, and return the seconds it took. Lightning hides a signal: SIGINT would end with 1 and SIGTERM with 0."""
+    started = time.perf_counter()
+    try:
+        trainer.fit(classifier, datamodule=datamodule)
+    except SystemExit:
+        if trainer.received_sigterm:
+            sys.exit(143)
+        raise KeyboardInterrupt from None
+    return time.perf_counter() - started
+
+
+def _best_epoch(history: list[dict[str, float]], monitor: str) -> dict[str, float]:
+    """The figures of the epoch whose weights are kept: the last one where nothing was validated."""
+    validated = [figures for figures in history if monitor in figures]
+    if not validated:
+        return history[-1]
+    return min(validated, key=lambda figures: figures[monitor] * (1 if monitor == "val/loss" else -1))

@@ -1,0 +1,20 @@
+"""Train a multilayer perceptron: `python train.py model.hidden=512 data=fashion`, or `python train.py --help`."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from mlplab import command
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(composed: DictConfig) -> float:
+    config = command.config_of(composed)
+    from mlplab.training import train  # torch is imported once the configuration is good
+
+    return train(config, command.folder()).score
+
+
+if __name__ == "__main__":
+    command.launch(main, conf=Path(__file__).resolve().with_name("conf"))
