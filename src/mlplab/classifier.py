@@ -15,7 +15,7 @@ from mlplab.config import FROM_THE_RUN
 from mlplab.datamodule import Batch
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.mlp import MLP
-from mlplab.randomness import Purpose, derive, seed_generator
+from mlplab.randomness import Purpose, derive_many, seed_generator
 
 
 class Classifier(LightningModule):
@@ -59,6 +59,14 @@ class Classifier(LightningModule):
         self.images_seen = 0  # in training
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some 40 times a step, and nn.Module searches all it has at every assignment:
+        # a twelfth of the step of a small network.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
         logits: Tensor = self.mlp(images.to(self.dtype))
@@ -67,10 +75,15 @@ class Classifier(LightningModule):
     def on_train_start(self) -> None:
         self.figures = {}  # of a validation before training
 
+    def on_train_epoch_start(self) -> None:
+        if self.has_dropout:
+            batches = int(self.trainer.num_training_batches)
+            self._dropout_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.has_dropout:
-            # A function of the step, so that a run that is resumed draws what it would have drawn.
-            seed_generator(self.device, derive(self.seed, Purpose.DROPOUT, self.global_step))
+            # A function of epoch and batch, so that a run that is resumed draws what it would have drawn.
+            seed_generator(self.device, self._dropout_seeds[batch_idx])
         return self._score("train", batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

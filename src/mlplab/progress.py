@@ -66,6 +66,7 @@ class Progress(Callback):
         seconds = time.perf_counter() - self._started
         epoch = f"epoch {self._shown:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
         figures = pl_module.history[-1]
+        figures["seconds"] = round(seconds, 3)
         stages = (
             f"{stage} loss {figures[f'{stage}/loss']:.4f} acc {figures[f'{stage}/acc']:.4f}"
             for stage in ("train", "val")

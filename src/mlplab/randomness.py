@@ -17,7 +17,12 @@ class Purpose(IntEnum):
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
     """A seed of 32 bits: torch's generator on the CPU reads no more, so the parts are hashed, not concatenated."""
-    return int(np.random.SeedSequence((seed, int(purpose), index)).generate_state(1)[0])
+    return derive_many(1, seed, purpose, index)[0]
+
+
+def derive_many(count: int, seed: int, purpose: Purpose, index: int = 0) -> list[int]:
+    """`count` seeds of 32 bits; more of them begin with the same ones."""
+    return np.random.SeedSequence((seed, int(purpose), index)).generate_state(count).tolist()
 
 
 def permutation(size: int, seed: int, purpose: Purpose, index: int = 0) -> torch.Tensor:
