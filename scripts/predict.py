@@ -18,7 +18,9 @@ def main() -> None:
         "--background", choices=("auto", "light", "dark"), default="auto",
         help="of the images; the networks are trained on bright things on a black ground (default: look at the border)",
     )  # fmt: skip
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to show for each image (default: 3)")
+    parser.add_argument(
+        "--top", type=_positive, default=3, metavar="N", help="classes to show for each image (default: 3)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with the probabilities of all classes")
     arguments = parser.parse_args()
     with reported():
@@ -32,7 +34,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     classifier, datamodule = checkpoints.load(arguments.run)
     classes = datamodule.info.classes
-    images = torch.stack([image_files.read(path, datamodule.info, arguments.background) for path in arguments.images])
+    images = torch.stack(image_files.read_all(arguments.images, datamodule.info, arguments.background))
     with torch.inference_mode():
         probabilities = classifier.predict_step(datamodule.normalized(images))  # (B, K)
     if arguments.json:
@@ -48,9 +50,15 @@ def predict(arguments: argparse.Namespace) -> None:
         return
     width = max(len(str(path)) for path in arguments.images)
     for path, row in zip(arguments.images, probabilities, strict=True):
-        top = row.topk(min(max(arguments.top, 1), len(classes)))
+        top = row.topk(min(arguments.top, len(classes)))
         named = (f"{classes[k]} {p:.1%}" for p, k in zip(top.values.tolist(), top.indices.tolist(), strict=True))
         print(f"{path!s:{width}}  {'   '.join(named)}")
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ def find(path: Path) -> Path:
     if best.is_file():
         return best
     if path.is_dir():
-        raise CheckpointError(f"{path}: no checkpoints/best.ckpt in this folder. Give a run folder or a .ckpt file.")
+        runs = len(list(path.glob("*/checkpoints/best.ckpt")))
+        hint = f" It holds {runs} folders of runs: give one of them." if runs else ""
+        raise CheckpointError(f"{path}: no checkpoints/best.ckpt here. Give a run folder or a .ckpt file.{hint}")
+    if path.exists():
+        raise CheckpointError(f"{path}: not a file. Give a run folder below outputs/, or a .ckpt file.")
     raise CheckpointError(f"{path}: does not exist. Give a run folder below outputs/, or a .ckpt file.")
 
 
@@ -45,7 +49,7 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
         datamodule = ImageDataModule(**{**content["datamodule_hyper_parameters"], **root})
         datamodule.load_state_dict(content["ImageDataModule"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path}: not a checkpoint of this project, or of another version of it: {reason}\n"
             "Give a checkpoint that train.py wrote."
@@ -58,10 +62,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load does not look at the checksums
+            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
+                raise zipfile.BadZipFile("a zip file of something else")
         if damaged is not None:
             raise CheckpointError(f"{path}: damaged in {damaged}. {way_out}")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # its text advises to switch the check off
+        raise CheckpointError(
+            f"{path}: holds Python objects; only tensors and plain values are read, because objects can run code.\n"
+            "Give a checkpoint that train.py wrote."
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise CheckpointError(f"{path}: truncated, damaged or not a checkpoint: {reason}\n{way_out}") from error
     if not isinstance(content, dict):

@@ -31,12 +31,13 @@ class Classifier(LightningModule):
         seed: of dropout; the weights are drawn from torch's global generator.
 
     Raises:
-        ConfigError: while training is set up, if torch refuses the arguments of the optimizer or the schedule.
+        ConfigError: in training, if torch refuses the arguments of the optimizer or the schedule.
+        DivergedError: at the end of an epoch or a test whose loss is not finite.
     """
 
     def __init__(
         self,
-        hidden: Sequence[int] = (128,),
+        hidden: int | Sequence[int] = 128,
         dropout: float | Sequence[float] = 0.0,
         activation: str = "ReLU",
         image_shape: Sequence[int] = (1, 28, 28),
@@ -53,9 +54,10 @@ class Classifier(LightningModule):
         self.scheduler = dict(scheduler or {})
         self.monitor = monitor
         self.seed = seed
-        self.has_dropout = any(isinstance(module, nn.Dropout) for module in self.mlp)
+        self.draws = any(isinstance(module, nn.Dropout | nn.RReLU) for module in self.mlp)  # random numbers, that is
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
+        self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
         self.images_seen = 0  # in training
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
 
@@ -76,14 +78,14 @@ class Classifier(LightningModule):
         self.figures = {}  # of a validation before training
 
     def on_train_epoch_start(self) -> None:
-        if self.has_dropout:
+        if self.draws:
             batches = int(self.trainer.num_training_batches)
-            self._dropout_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
+            self._batch_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if self.has_dropout:
+        if self.draws:
             # A function of epoch and batch, so that a run that is resumed draws what it would have drawn.
-            seed_generator(self.device, self._dropout_seeds[batch_idx])
+            seed_generator(self.device, self._batch_seeds[batch_idx])
         return self._score("train", batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -100,16 +102,10 @@ class Classifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._log("train")
-        self.log("lr", self.learning_rate)
+        self.log("lr", self.learning_rate, sync_dist=True)
         self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.learning_rate})
         self.history[-1].update(self.figures)
         self.figures = {}
-        if not math.isfinite(self.history[-1]["train/loss"]):
-            raise DivergedError(
-                f"The loss is {self.history[-1]['train/loss']} in epoch {self.current_epoch + 1},"
-                f" at step {self.global_step}: training diverged with optimizer.lr={self.optimizer['lr']}.\n"
-                "Try a tenth of it, trainer.gradient_clip_val=1, or data.normalize=standard."
-            )
 
     def on_validation_epoch_end(self) -> None:
         self._log("val")
@@ -119,9 +115,17 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
+        checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.global_step, **self.figures}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+        self.loaded_figures = checkpoint["figures"]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        try:
+            super().lr_scheduler_step(scheduler, metric)
+        except (ValueError, TypeError, ArithmeticError) as error:  # a schedule that is shorter than the run
+            raise ConfigError(f"scheduler: {error}") from error
 
     @property
     def learning_rate(self) -> float:
@@ -136,19 +140,24 @@ class Classifier(LightningModule):
             if not self.scheduler.get("name"):
                 return optimizer
             schedule = self._schedule(optimizer)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
-        interval = self.scheduler.get("interval", "epoch")
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
+            "lr_scheduler": {"scheduler": schedule, "interval": self._interval, "monitor": self.monitor},
         }
+
+    @property
+    def _interval(self) -> str:
+        """What the schedule counts; those of a cycle within an epoch are made for steps."""
+        by_class = "step" if self.scheduler["name"] in ("OneCycleLR", "CyclicLR") else "epoch"
+        return str(self.scheduler.get("interval") or by_class)
 
     def _schedule(self, optimizer: optim.Optimizer) -> optim.lr_scheduler.LRScheduler:
         name = self.scheduler["name"]
         arguments = {key: value for key, value in self.scheduler.items() if key not in ("name", "interval")}
         steps = int(self.trainer.estimated_stepping_batches)
-        length = steps if self.scheduler.get("interval") == "step" else self.trainer.max_epochs
+        length = steps if self._interval == "step" else self.trainer.max_epochs
         from_the_run = {"T_max": length, "total_steps": length, "max_lr": self.optimizer["lr"]}
         for argument in FROM_THE_RUN.get(name, ()):
             arguments.setdefault(argument, from_the_run[argument])
@@ -167,9 +176,15 @@ class Classifier(LightningModule):
         self.totals[stage] = Totals()
         figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.figures.update(figures)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"{stage}/loss is {loss} after {self.global_step} steps:"
+                f" training diverged with optimizer.lr={self.optimizer['lr']}.\n"
+                "Try a tenth of it, trainer.gradient_clip_val=1, or data.normalize=standard."
+            )
         if stage == "train":
             self.images_seen += images
-        self.log_dict(figures)
+        self.log_dict(figures, sync_dist=True)
 
 
 class Totals:

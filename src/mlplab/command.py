@@ -6,6 +6,7 @@ The one module that extends Hydra.
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -56,11 +58,16 @@ def folder() -> Path:
 def launch(main: Callable[[], object], conf: Path) -> None:
     """Run a function that `hydra.main` made of `conf`, and end the process with the exit code of what happened."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
+    signal.signal(signal.SIGTERM, _terminated)
     with reported():
         try:
             main()
         except HydraException as error:
             raise ConfigError("\n".join(_mistakes(error, sys.argv[1:], conf))) from error
+        except ValueError as error:
+            if "Config group override" not in str(error):
+                raise
+            raise ConfigError("\n".join(_not_choices(sys.argv[1:], conf))) from error
 
 
 class Guard(Callback):
@@ -75,9 +82,12 @@ class Guard(Callback):
         """Refuse a sweep for what is wrong in any of its jobs."""
         with reported():
             mistakes: dict[str, None] = {}  # a set that keeps the order
-            for job in _jobs(config):
+            loader = GlobalHydra.instance().config_loader()
+            for overrides in _jobs(config, loader):
                 try:
-                    config_of(job)
+                    config_of(loader.load_sweep_config(config, overrides))
+                except HydraException as error:
+                    mistakes |= dict.fromkeys(_mistakes(error, [], Path()))
                 except ConfigError as error:
                     mistakes |= dict.fromkeys(str(error).splitlines())
             if mistakes:
@@ -94,17 +104,40 @@ class Guard(Callback):
             log.error("job %s failed: %s", config.hydra.job.num, error, exc_info=None if expected else error)
             job_return.return_value = JobsFailedError("Some jobs of the sweep failed: what they said stands above.")
         elif expected:
+            _note(str(error))
             with reported():
                 raise error
 
 
-def _jobs(config: DictConfig) -> list[DictConfig]:
-    """What Hydra's sweeper will compose."""
-    loader = GlobalHydra.instance().config_loader()
+def _jobs(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
+    """The overrides of each job, as Hydra's sweeper will combine them."""
     given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*given, *config.hydra.overrides.task])
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return [loader.load_sweep_config(config, job) for job in jobs]
+    return jobs
+
+
+def _note(text: str) -> None:
+    """Into train.log alone: standard error has it anyway."""
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(record)
+
+
+def _terminated(*_: object) -> None:
+    print("Terminated.", file=sys.stderr)
+    sys.exit(143)
+
+
+def _not_choices(arguments: list[str], conf: Path) -> list[str]:
+    """What to say of group=choice where the choice is a number or null, which Hydra does not name."""
+    lines = []
+    for group in _GROUPS:
+        choices = sorted(file.stem for file in (conf / group).glob("*.yaml"))
+        given = (a for a in arguments if a.startswith(f"{group}=") and a.partition("=")[2] not in choices)
+        lines += [f"{argument}: unknown, must be one of {', '.join(choices)}" for argument in given]
+    return lines
 
 
 def _mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[str]:

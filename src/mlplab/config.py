@@ -5,6 +5,7 @@ Imports neither torch nor lightning, so that a mistake costs half a second.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
@@ -35,11 +36,12 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**20)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Length = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 # An int counts batches, a float is a share of them.
-Batches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Precision = Literal[
     16, 32, 64, "16", "32", "64", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true"
 ]
@@ -93,7 +95,7 @@ class Model(Section):
 
 
 class Optimizer(Section):
-    """Beside what is named here, every argument of the class `name`."""
+    """Beside what is named here, every argument of the class `name`; what is not given is torch's default."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -103,17 +105,12 @@ class Optimizer(Section):
     momentum: NotNegative = Field(default=0, description="momentum")
     dampening: NotNegative = Field(default=0, description="dampening of the momentum")
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
-    betas: Annotated[tuple[Rate, Rate], BeforeValidator(_as_tuple)] = Field(
-        default=(0.9, 0.999), description="decay of the means of gradients and of their squares"
+    betas: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(0.9, 0.999), min_length=2, max_length=2, description="decay of the mean gradient and its square"
     )
     alpha: NotNegative = Field(default=0.99, description="decay of the mean of squared gradients")
     rho: Rate = Field(default=0.9, description="decay of the mean of squared gradients")
     eps: NotNegative = Field(default=1e-8, description="added to the denominator")
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What was given; what was not is the library's default."""
-        return self.model_dump(exclude_unset=True, exclude={"name"})
 
     @field_validator("name")
     @classmethod
@@ -122,16 +119,20 @@ class Optimizer(Section):
 
 
 class Scheduler(Section):
-    """Beside what is named here, every argument of the class `name`."""
+    """Beside what is named here, every argument of the class `name`; what is not given is torch's default."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str | None = Field(description="a class of torch.optim.lr_scheduler, or null for a constant rate")
-    interval: Literal["step", "epoch"] = Field(description="what the schedule counts")
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+    interval: Literal["step", "epoch"] | None = Field(
+        description="what the schedule counts; null: what its class is made for"
+    )
+    step_size: Length = Field(default=1, description="steps or epochs from one change to the next")
+    T_max: Length = Field(default=1, description="steps or epochs to the lowest rate; if not given, the whole run")
+    T_0: Length = Field(default=1, description="steps or epochs to the first restart")
+    total_steps: Length = Field(default=1, description="steps or epochs of the cycle; if not given, the whole run")
+    total_iters: Length = Field(default=5, description="steps or epochs until the rate is what it will be")
+    gamma: NotNegative = Field(default=0.1, description="factor of the rate")
 
     @field_validator("name")
     @classmethod
@@ -155,13 +156,15 @@ class Trainer(Section):
         default=-1, description="training steps; -1: as many as the epochs have"
     )
     check_val_every_n_epoch: int = Field(default=1, ge=1, description="epochs from one validation to the next")
-    limit_train_batches: Batches = Field(default=1.0, description="batches of an epoch, or a share of them")
-    limit_val_batches: Batches | Literal[0] = Field(
+    limit_train_batches: BatchLimit = Field(default=1.0, description="batches of an epoch, or a share of them")
+    limit_val_batches: BatchLimit | Literal[0] = Field(
         default=1.0, description="batches of a validation, or a share of them"
     )
-    limit_test_batches: Batches = Field(default=1.0, description="batches of the test, or a share of them")
+    limit_test_batches: BatchLimit = Field(default=1.0, description="batches of the test, or a share of them")
     accumulate_grad_batches: int = Field(default=1, ge=1, description="batches whose gradients are added up")
     gradient_clip_val: NotNegative | None = Field(default=None, description="largest norm, or value, of the gradient")
+    min_epochs: int | None = Field(default=None, ge=1, description="epochs before early stopping may stop")
+    deterministic: bool | Literal["warn"] | None = Field(default=None, description="only deterministic algorithms")
     logger: bool = Field(default=True, description="write curves for TensorBoard")
     enable_checkpointing: bool = Field(default=True, description="write best.ckpt and last.ckpt")
     log_every_n_steps: int = Field(default=50, ge=1, description="steps from one logged value to the next")
@@ -205,6 +208,15 @@ class Config(Section):
             raise PydanticCustomError("unmonitored", "{key}: needs validation images, data.val_size", {"key": key})
         return self
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        optimizer, scheduler = self.optimizer, self.scheduler
+        if optimizer.name == "SGD" and optimizer.nesterov and (not optimizer.momentum or optimizer.dampening):
+            raise PydanticCustomError("nesterov", "optimizer.nesterov: needs optimizer.momentum, and no dampening")
+        if scheduler.name == "ReduceLROnPlateau" and scheduler.interval == "step":
+            raise PydanticCustomError("plateau", "scheduler.interval: must be epoch for ReduceLROnPlateau, got step")
+        return self
+
     @property
     def hash(self) -> str:
         """The same for runs that do the same, wherever their data lie."""
@@ -222,7 +234,8 @@ def parse(composed: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(dict(composed))
     except ValidationError as error:
-        lines = {_key(details): _line(details) for details in error.errors()}
+        # A union speaks for each of its members: what is out of range tells more than what is of another type.
+        lines = {_key(details): _line(details) for details in sorted(error.errors(), key=_is_range)}
         mistakes = [*lines.values(), *mistakes]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
@@ -249,26 +262,33 @@ def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str
 
 def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
     """A line for each argument that the named class does not take, or needs and is not given."""
-    for section, schema, classes in (
-        ("optimizer", Optimizer, library.optimizers()),
-        ("scheduler", Scheduler, library.schedulers()),
-    ):
-        given = composed.get(section) or {}
-        name = given.get("name")
-        known = {} if name is None else classes.get(name)
-        if known is None:
-            continue  # the schema says that the name is unknown
-        own = {"name", "interval"} & set(schema.model_fields)
-        for argument in set(given) - own - set(known):
+    sections = {name: composed[name] for name in composed if isinstance(composed[name], Mapping)}
+    for section, classes in (("optimizer", library.optimizers()), ("scheduler", library.schedulers())):
+        given = dict(sections.get(section, {}))
+        name = given.pop("name", None)
+        given.pop("interval", None)
+        if name is None and section == "scheduler":
+            yield from _unknown_arguments(section, "a constant rate takes no arguments", given, {})
+        elif isinstance(name, str) and name in classes:  # if not, the schema says so
+            takes = f"{name} takes {', '.join(classes[name])}"
+            yield from _unknown_arguments(section, takes, given, classes[name])
+            needed = {argument for argument, known in classes[name].items() if known.required}
+            for argument in sorted(needed - set(given) - FROM_THE_RUN.get(name, set())):
+                yield f"{section}.{argument}: must be given, {name} needs it"
+    takes = "not a flag of lightning.Trainer that can be given here"
+    yield from _unknown_arguments("trainer", takes, sections.get("trainer", {}), library.trainer_flags())
+
+
+def _unknown_arguments(
+    section: str, takes: str, given: Mapping[str, Any], known: Mapping[str, library.Argument]
+) -> Iterator[str]:
+    for argument, value in given.items():
+        if argument not in known:
             close = _did_you_mean(get_close_matches(argument, known, n=1))
-            takes = ", ".join(known) if known else "no arguments"
-            yield f"{section}.{argument}: {name or 'a constant rate'} takes {takes}{close}"
-        filled = FROM_THE_RUN.get(name or "", set())
-        for argument in (a for a, needed in known.items() if needed and a not in {*given, *filled}):
-            yield f"{section}.{argument}: must be given, {name} needs it"
-    for flag in set(composed.get("trainer") or {}) - library.trainer_flags():
-        close = _did_you_mean(get_close_matches(flag, library.trainer_flags(), n=1))
-        yield f"trainer.{flag}: not a flag of lightning.Trainer that can be given here{close}"
+            yield f"{section}.{argument}: {takes}{close}"
+        elif not known[argument].takes(value) and argument not in _schema(section).model_fields:
+            kinds = " or ".join(sorted(known[argument].kinds or ()))
+            yield f"{section}.{argument}: must be {kinds}, got {value!r}"
 
 
 def _known(name: str, names: Iterable[str]) -> str:
@@ -276,7 +296,7 @@ def _known(name: str, names: Iterable[str]) -> str:
         by_lower = {known.lower(): known for known in names}
         close = _did_you_mean([by_lower[n] for n in get_close_matches(name.lower(), by_lower, n=1)])
         choices = {"names": ", ".join(sorted(names)), "close": close}
-        raise PydanticCustomError("unknown", "must be one of {names}{close}", choices)
+        raise PydanticCustomError("unknown", "must be one of {names}", choices)
     return name
 
 
@@ -294,6 +314,10 @@ def _key(details: ErrorDetails) -> str:
     return ".".join(parts)
 
 
+def _is_range(details: ErrorDetails) -> bool:
+    return details["type"].startswith(("greater", "less"))
+
+
 def _line(details: ErrorDetails) -> str:
     key = _key(details)
     if not key:
@@ -302,9 +326,15 @@ def _line(details: ErrorDetails) -> str:
         return f"{key}: unknown key{nearest(key)}"
     if details["type"] == "missing":
         return f"{key}: must be given"
-    rule = details["msg"].replace("Input should be", "must be")
+    rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
     section, _, name = key.rpartition(".")
-    schema = Config.model_fields[section].annotation if section else Config
+    about = (_schema(section) if section else Config).model_fields[name].description
+    close = details.get("ctx", {}).get("close", "")
+    return f"{key}: {rule}, got {details['input']!r}{close}" + (f" ({about})" if about else "")
+
+
+def _schema(section: str) -> type[BaseModel]:
+    schema = Config.model_fields[section].annotation
     assert isinstance(schema, type)
     assert issubclass(schema, BaseModel)
-    return f"{key}: {rule}, got {details['input']!r} ({schema.model_fields[name].description})"
+    return schema

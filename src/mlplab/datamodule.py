@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 
 from mlplab import datasets
 from mlplab.datasets import DatasetInfo, ImageDataset
-from mlplab.errors import ConfigError
+from mlplab.errors import ConfigError, DataError
 from mlplab.randomness import Purpose, permutation
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
@@ -59,7 +59,16 @@ class ImageDataModule(LightningDataModule):
         if self._dataset is not None:
             return
         self._dataset = datasets.load(str(self.name), self.root)
-        self._info = self._dataset.info
+        if self._info is None:
+            self._info = self._dataset.info
+        elif (self._info.image_shape, self._info.classes) != (
+            self._dataset.info.image_shape,
+            self._dataset.info.classes,
+        ):
+            raise DataError(
+                f"{self.root}: images of shape {self._dataset.info.image_shape}, but the network was trained on"
+                f" {self._info.image_shape}. Give the folder of its data set."
+            )
         images = len(self._dataset.train_images)
         if self.val_size >= images:
             raise ConfigError(
@@ -111,7 +120,7 @@ class ImageDataModule(LightningDataModule):
         if self.normalize == "unit":
             return images / 255
         mean, std = (self.info.mean, self.info.std) if self.normalize == "standard" else (0.5, 0.5)
-        return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+        return images.mul(1 / (255 * std)).sub_(mean / std)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)

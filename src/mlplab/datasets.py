@@ -159,10 +159,8 @@ def _verify(path: Path, magic: int, dimensions: int, sha256: str) -> None:
             raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
         expected = header_size + prod(shape)
         if found != expected or found == header_size:
-            raise DataError(
-                f"{path}: expected {expected:,} bytes for the {shape[0]:,} items of its header,"
-                f" found {found:,}.{_WAY_OUT}"
-            )
+            items = " x ".join(f"{length:,}" for length in shape)
+            raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
         if found == OFFICIAL_SIZE[path.name]:
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -177,6 +175,8 @@ def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int) -> D
         total += float(values.sum())
         squares += float(values.dot(values))
     mean = total / train_images.numel()
+    if total**2 == squares * train_images.numel():
+        raise DataError("All pixels of the training images have one value: there is nothing to learn from them.")
     std = (squares / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
     return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size)

@@ -34,15 +34,18 @@ def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
             (scratch / name / "raw").mkdir(parents=True)
             for archive in folder.glob("*.gz"):  # torchvision verifies these, and downloads what is not among them
                 shutil.copy(archive, scratch / name / "raw")
-            with _timeout(TIMEOUT_S):
-                dataset(scratch, download=True)
-            for file in missing:
-                (scratch / name / "raw" / file).replace(folder / file)
-            shutil.rmtree(scratch)
+            try:
+                with _timeout(TIMEOUT_S):
+                    dataset(scratch, download=True)
+                for file in missing:
+                    (scratch / name / "raw" / file).replace(folder / file)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{folder}: no {name} here, and it could not be downloaded: {_reason(error)}\n"
-            f"Copy {', '.join(files)}, or their .gz, there;\n"
+            f"{folder}: {', '.join(file for file in files if not (folder / file).exists())}\n"
+            f"are not there, and could not be downloaded: {_reason(error)}\n"
+            "Copy them, or their .gz, into that folder;\n"
             "or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
         ) from error
 

@@ -51,6 +51,9 @@ def reported() -> Iterator[None]:
         else:
             print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone; Python would complain about it once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)

@@ -19,7 +19,7 @@ class Scores:
     @property
     def acc(self) -> float:
         """Fraction of images that were classified correctly."""
-        return float(self.confusion.trace() / self.confusion.sum())
+        return int(self.confusion.trace()) / int(self.confusion.sum())
 
     @property
     def precision(self) -> Tensor:

@@ -4,7 +4,9 @@ A mistyped optimizer is then refused in milliseconds: importing torch to ask it 
 """
 
 import ast
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +20,26 @@ _NOT_ACTIVATIONS = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "Softmi
 _NOT_TRAINER_FLAGS = {"self", "callbacks", "plugins", "default_root_dir"}
 
 
-Arguments = dict[str, bool]  # name: whether it must be given
+@dataclass(frozen=True)
+class Argument:
+    required: bool
+    kinds: frozenset[str] | None  # of plain values: bool, int, float, str, list, None; None: any
+
+    def takes(self, value: object) -> bool:
+        kind = "None" if value is None else "list" if isinstance(value, list | tuple) else type(value).__name__
+        return self.kinds is None or kind in self.kinds or (kind == "int" and "float" in self.kinds)
+
+
+Arguments = dict[str, Argument]
+
+# Words of annotations, as kinds of plain values; a word that is not here is a class that could be anything.
+_KINDS = {
+    **{word: {word} for word in ("bool", "int", "float", "str", "None")},
+    **{word: {"list"} for word in ("list", "tuple", "List", "Tuple", "Iterable", "Sequence")},
+    **{word: set() for word in ("Union", "Tensor")},
+    "Optional": {"None"},
+    "Literal": {"str"},
+}
 
 
 @cache
@@ -48,10 +69,10 @@ def activations() -> frozenset[str]:
 
 
 @cache
-def trainer_flags() -> frozenset[str]:
+def trainer_flags() -> Arguments:
     """Arguments of lightning.Trainer that a plain value can give."""
     module = _parse("lightning", "pytorch/trainer/trainer.py")
-    return frozenset(_arguments(module, "Trainer", without=_NOT_TRAINER_FLAGS))
+    return _arguments(module, "Trainer", without=_NOT_TRAINER_FLAGS)
 
 
 def _parse(package: str, path: str) -> ast.Module:
@@ -76,7 +97,16 @@ def _arguments(module: ast.Module, name: str, without: Iterable[str]) -> Argumen
     (constructor,) = [m for m in definition.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"]
     given = constructor.args
     required = len(given.args) - len(given.defaults)
-    arguments = {argument.arg: position < required for position, argument in enumerate(given.args)}
+    arguments = {a.arg: Argument(place < required, _kinds(a.annotation)) for place, a in enumerate(given.args)}
     for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-        arguments[argument.arg] = default is None
-    return {argument: needed for argument, needed in arguments.items() if argument not in set(without)}
+        arguments[argument.arg] = Argument(default is None, _kinds(argument.annotation))
+    return {name: argument for name, argument in arguments.items() if name not in set(without)}
+
+
+def _kinds(annotation: ast.expr | None) -> frozenset[str] | None:
+    if annotation is None:
+        return None
+    words = re.findall(r"\b[A-Za-z_]\w*", re.sub(r"(['\"]).*?\1", "", ast.unparse(annotation)))
+    if not set(words) <= set(_KINDS):
+        return None
+    return frozenset().union(*(_KINDS[word] for word in words))

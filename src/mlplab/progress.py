@@ -74,7 +74,8 @@ class Progress(Callback):
         )
         if self._bar is not None:
             self._bar.clear()
-        log.info("  ".join([epoch, *stages, f"{seconds:.1f} s"]))
+        if trainer.is_global_zero:
+            log.info("  ".join([epoch, *stages, f"{seconds:.1f} s"]))
 
     def _close(self) -> None:
         if self._bar is not None:

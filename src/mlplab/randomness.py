@@ -22,7 +22,7 @@ def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
 
 def derive_many(count: int, seed: int, purpose: Purpose, index: int = 0) -> list[int]:
     """`count` seeds of 32 bits; more of them begin with the same ones."""
-    return np.random.SeedSequence((seed, int(purpose), index)).generate_state(count).tolist()
+    return [int(value) for value in np.random.SeedSequence((seed, int(purpose), index)).generate_state(count)]
 
 
 def permutation(size: int, seed: int, purpose: Purpose, index: int = 0) -> torch.Tensor:

@@ -45,18 +45,23 @@ def checkpoint(folder: Path, name: str) -> Path:
     return _checkpoints(folder) / f"{name}.ckpt"
 
 
-def best_weights(folder: Path) -> Path | None:
-    """The best checkpoint, which without validation is the last one; None where none was wanted."""
+def choose_best(folder: Path) -> None:
+    """Where nothing was validated, the last weights are the best."""
     best, last = checkpoint(folder, "best"), checkpoint(folder, "last")
     if not best.exists() and last.exists():
         shutil.copy(last, best)
+
+
+def best_weights(folder: Path) -> Path | None:
+    """The best checkpoint, or None where none was wanted."""
+    best = checkpoint(folder, "best")
     return best if best.exists() else None
 
 
 def write_result(folder: Path, result: Mapping[str, object]) -> None:
     """Write result.json, whole or not at all."""
     partial = folder / "result.json.tmp"
-    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / "result.json")
 
 
@@ -75,4 +80,5 @@ def _is_helper() -> bool:
 
 
 def _used(folder: Path) -> ConfigError:
-    return ConfigError(f"{short(folder)}: holds a run already. Choose another hydra.run.dir, or leave it out.")
+    run = "a run" if (folder / "result.json").exists() else "an unfinished run"
+    return ConfigError(f"{short(folder)}: holds {run} already. Choose another hydra.run.dir, or leave it out.")

@@ -2,9 +2,12 @@
 
 import io
 import logging
+import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -46,52 +49,35 @@ def train(config: Config, folder: Path) -> Result:
     """
     started = time.perf_counter()
     _quieten()
-    run_folder.claim(folder)
+    _use_one_thread()
     datamodule, classifier = build(config)
     trainer = _trainer(config, folder)
+    run_folder.claim(folder)
     _introduce(datamodule, classifier)
+    untrained = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
+    with _refusals():
+        fit_s = _fit(trainer, classifier, datamodule)
+        best, test = _score_best(trainer, classifier, datamodule, folder)
 
-    metrics = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
-    fit_s = _fit(trainer, classifier, datamodule)
-    history = classifier.history  # loading the best weights brings back the history up to them
-    if len(history) < config.trainer.max_epochs:
-        log.info(f"stopped early, after {len(history)} of {config.trainer.max_epochs} epochs")
-    best = _best_epoch(history, config.monitor)
-    metrics |= {name: value for name, value in best.items() if "/" in name}
-
-    weights = run_folder.best_weights(folder)
-    trainer.test(classifier, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
-    metrics |= classifier.figures
+    metrics = untrained | {name: value for name, value in best.items() if "/" in name} | test
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
-    images_per_s = classifier.images_seen / fit_s
-    run_folder.write_result(
-        folder,
-        {
-            "status": "completed",
+    result = Result(metrics, score, folder)
+    if trainer.is_global_zero:
+        record = _record(config, trainer, classifier, datamodule) | {
             "metrics": metrics,
-            "monitor": config.monitor,
             "score": score,
             "best_epoch": best["epoch"],
-            "epochs": len(history),
-            "steps": trainer.global_step,
-            "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
-            "train_images": len(datamodule.train_rows),
-            "val_images": len(datamodule.val_rows),
             "fit_s": round(fit_s, 3),
             "total_s": round(time.perf_counter() - started, 3),
-            "images_per_s": round(images_per_s, 1),
-            "seed": config.seed,
-            "config_hash": config.hash,
-            "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
-            "history": history,
-        },
-    )
-    log.info(
-        f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
-        f" {best['epoch']}\ntrained in {fit_s:.1f} s, {images_per_s:,.0f} images/s\n"
-        f"run folder {run_folder.short(folder)}"
-    )
-    return Result(metrics, score, folder)
+            "images_per_s": round(classifier.images_seen / fit_s, 1),
+        }
+        run_folder.write_result(folder, record)
+        log.info(
+            f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
+            f" {best['epoch']}\ntrained in {fit_s:.1f} s, {record['images_per_s']:,.0f} images/s\n"
+            f"run folder {run_folder.short(folder)}"
+        )
+    return result
 
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
@@ -115,10 +101,18 @@ def _quieten() -> None:
     """Keep what Lightning says at every start, and what is meant here, off the screen."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the folder was claimed just before
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # trainer.max_steps ended before it
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
+
+
+def _use_one_thread() -> None:
+    """A second thread gains little in matrices this small, and beside another process costs many times the gain."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def _trainer(config: Config, folder: Path) -> Trainer:
@@ -129,6 +123,10 @@ def _trainer(config: Config, folder: Path) -> Trainer:
         flags["limit_val_batches"] = 0
     callbacks: list[Callback] = [Progress(bar=sys.stderr.isatty() if bar is None else bar)]
     mode = "min" if config.monitor == "val/loss" else "max"
+    processes = flags.get("devices")
+    available = max(os.cpu_count() or 1, torch.cuda.device_count())
+    if isinstance(processes, int) and processes > available:  # Lightning would start them all
+        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {processes}")
     stopping = config.early_stopping
     if stopping.patience is not None:
         callbacks.append(EarlyStopping(config.monitor, stopping.min_delta, stopping.patience, mode=mode))
@@ -137,12 +135,9 @@ def _trainer(config: Config, folder: Path) -> Trainer:
         callbacks.append(_checkpoint(folder, "last", save_on_train_epoch_end=True))
         if config.validates:
             callbacks.append(_checkpoint(folder, "best", monitor=config.monitor, mode=mode))
+    flags |= {"enable_progress_bar": False, "enable_model_summary": False}
     try:
-        return Trainer(
-            **{**flags, "enable_progress_bar": False, "enable_model_summary": False},
-            callbacks=callbacks,
-            default_root_dir=folder,
-        )
+        return Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
 
@@ -180,12 +175,53 @@ def _fit(trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) 
         if trainer.received_sigterm:
             sys.exit(143)
         raise KeyboardInterrupt from None
+    if len(classifier.history) < (trainer.max_epochs or 0) and trainer.is_global_zero:
+        log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
     return time.perf_counter() - started
 
 
-def _best_epoch(history: list[dict[str, float]], monitor: str) -> dict[str, float]:
-    """The figures of the epoch whose weights are kept: the last one where nothing was validated."""
-    validated = [figures for figures in history if monitor in figures]
-    if not validated:
-        return history[-1]
-    return min(validated, key=lambda figures: figures[monitor] * (1 if monitor == "val/loss" else -1))
+def _score_best(
+    trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule, folder: Path
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Load the best weights and score the test set: figures of their epoch, and of the test."""
+    history = classifier.history
+    if not history:
+        raise ConfigError("Not one epoch was trained: trainer.max_time is too short.")
+    if trainer.is_global_zero:
+        run_folder.choose_best(folder)
+    trainer.strategy.barrier()
+    weights = run_folder.best_weights(folder)
+    trainer.test(classifier, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+    test = {name: value for name, value in classifier.figures.items() if name.startswith("test/")}
+    # Loading the weights brought the history up to them; what is wanted is that of the whole run.
+    classifier.history = history
+    if weights is None:
+        return history[-1], test
+    of_epoch = history[int(classifier.loaded_figures["epoch"]) - 1]
+    return {**of_epoch, **classifier.loaded_figures}, test
+
+
+def _record(config: Config, trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, Any]:
+    """What result.json says beside the figures of the run."""
+    return {
+        "status": "completed",
+        "monitor": config.monitor,
+        "epochs": len(classifier.history),
+        "steps": trainer.global_step,
+        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+        "train_images": len(datamodule.train_rows),
+        "val_images": len(datamodule.val_rows),
+        "seed": config.seed,
+        "config_hash": config.hash,
+        "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
+        "history": classifier.history,
+    }
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What Lightning finds wrong with the flags of the Trainer, as a mistake of the configuration."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {error}") from error

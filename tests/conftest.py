@@ -1,0 +1,156 @@
+"""Tiny data sets, configurations, and the programs as a user starts them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import idx
+import pytest
+import torch
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from lightning.pytorch import Trainer
+
+from mlplab import command
+from mlplab.config import Config
+from mlplab.datamodule import ImageDataModule
+from mlplab.training import Result, train
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+Compose = Callable[..., Config]
+MakeTrainer = Callable[..., Trainer]
+
+
+@dataclass(frozen=True)
+class Finished:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    printed: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        return result
+
+
+class Program:
+    """Starts train.py or a script in a folder, with nothing of the caller's settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            key: value for key, value in os.environ.items() if key not in ("MLPLAB_DATA", "HYDRA_FULL_ERROR")
+        } | {"OMP_NUM_THREADS": "1", "HOME": str(folder / "home"), "COLUMNS": "120"}
+        nowhere = "http://127.0.0.1:9"  # no network, whatever the machine has
+        self.environment |= {"http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""}
+
+    def start(self, *arguments: str | Path, script: str = "train.py") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, PROJECT / script, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str | Path, script: str = "train.py") -> Finished:
+        with self.start(*arguments, script=script) as process:
+            out, err = process.communicate(timeout=100)
+        return Finished(process.returncode, out, err)
+
+
+@pytest.fixture(autouse=True)
+def _no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLPLAB_DATA", str(tmp_path / "no data here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds MNIST and FashionMNIST, of 200 training and 50 test images each."""
+    root = tmp_path_factory.mktemp("data")
+    idx.write(root)
+    idx.write(root, "FashionMNIST")
+    return root
+
+
+@pytest.fixture(scope="session")
+def composed() -> Compose:
+    """Configurations as train.py gets them: composed from conf/ and overrides."""
+
+    def compose_config(*overrides: str) -> Config:
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            return command.config_of(compose("config", list(overrides)))
+
+    return compose_config
+
+
+@pytest.fixture(scope="session")
+def tiny(composed: Compose, tiny_root: Path) -> Compose:
+    """The same for two epochs on the tiny MNIST, 150 images to train and 50 to validate."""
+    short = ("data.val_size=50", "data.batch_size=20", "model.hidden=16", "trainer.max_epochs=2")
+    return lambda *overrides: composed(f"data.root={tiny_root}", *short, "trainer.accelerator=cpu", *overrides)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    folder = tmp_path_factory.mktemp("run")
+    return train(tiny(), folder)
+
+
+@pytest.fixture
+def datamodule(tiny_root: Path) -> ImageDataModule:
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=50, batch_size=32)
+    datamodule.setup()
+    return datamodule
+
+
+@pytest.fixture
+def trainer() -> MakeTrainer:
+    """A Trainer on the CPU that writes and prints nothing, as in a notebook."""
+
+    def make(**flags: Any) -> Trainer:
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+        return Trainer(**{"accelerator": "cpu", "logger": False, "num_sanity_val_steps": 0, **quiet, **flags})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
+    """`python train.py data=digits trainer.max_epochs=20`, started once for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "digits"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shared.mkdir()
+            finished = Program(shared).run("data=digits", "trainer.max_epochs=20")
+            assert finished.code == 0, finished.err
+            (shared / "printed").write_text(finished.out + finished.err)
+    (folder,) = (shared / "outputs" / "digits").iterdir()
+    return Run(folder, (shared / "printed").read_text())

@@ -1,0 +1,324 @@
+"""train.py and the scripts, started as a user starts them."""
+
+import json
+import runpy
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import PROJECT, Program, Run
+from PIL import Image
+
+from mlplab import checkpoints, datasets
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_digits_are_learned(digits_run: Run) -> None:
+    assert digits_run.result["status"] == "completed"
+    assert digits_run.result["metrics"]["test/acc"] > 0.94
+    assert digits_run.result["epochs"] == 20
+
+
+def test_the_run_folder_has_exactly_these_files(digits_run: Run) -> None:
+    files = set(_files(digits_run.folder))
+    (events,) = (file for file in files if file.startswith("events.out.tfevents"))
+    assert files == {
+        ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "train.log", events,
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json",
+    }  # fmt: skip
+
+
+def test_what_is_printed(digits_run: Run) -> None:
+    printed, result = digits_run.printed, digits_run.result
+    for words in ("1,237 images to train, 200 to validate, 8x8 pixels", "8,320", "1,290", "9,610", "(B, 64)"):
+        assert words in printed
+    assert sum(line.startswith("epoch ") for line in printed.splitlines()) == 20
+    assert f"test accuracy {result['metrics']['test/acc']:.2%}" in printed
+    assert f"{result['images_per_s']:,.0f} images/s" in printed
+    assert f"run folder {Path('outputs', 'digits', digits_run.folder.name)}" in printed
+    assert "\r" not in printed  # no bar where nobody looks
+    assert "Warning" not in printed
+    log = (digits_run.folder / "train.log").read_text()
+    assert f"test accuracy {result['metrics']['test/acc']:.2%}" in log
+
+
+def test_evaluate_says_what_the_run_said(digits_run: Run, program: Program) -> None:
+    finished = program.run(digits_run.folder, "--json", script="scripts/evaluate.py")
+    assert finished.code == 0, finished.err
+    found, metrics = json.loads(finished.out), digits_run.result["metrics"]
+    assert found["metrics"]["test/acc"] == metrics["test/acc"]
+    assert found["metrics"]["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-5)
+    assert sum(figures["images"] for figures in found["classes"].values()) == 360
+    right = sum(row[k] for k, row in enumerate(found["confusion"]))
+    assert right / 360 == metrics["test/acc"]
+
+
+def test_predict_gives_one_object_per_image(digits_run: Run, program: Program, tmp_path: Path) -> None:
+    dataset = datasets.load("digits", tmp_path)
+    paths = [tmp_path / f"{row}.png" for row in range(10)]
+    for path, image in zip(paths, dataset.test_images, strict=False):
+        Image.fromarray(image[0].numpy()).save(path)
+    finished = program.run(digits_run.folder, *paths, "--json", "--background=dark", script="scripts/predict.py")
+    assert finished.code == 0, finished.err
+    answers = json.loads(finished.out)
+
+    classifier, datamodule = checkpoints.load(digits_run.folder)
+    expected = classifier.predict_step(datamodule.normalized(dataset.test_images[:10]))
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    for answer, row in zip(answers, expected, strict=True):
+        assert set(answer) == {"path", "class", "probabilities"}
+        assert list(answer["probabilities"]) == list("0123456789")
+        probabilities = torch.tensor(list(answer["probabilities"].values()))
+        assert probabilities.sum().item() == pytest.approx(1)
+        torch.testing.assert_close(probabilities, row)
+        assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    right = [int(answer["class"]) == label for answer, label in zip(answers, dataset.test_labels, strict=False)]
+    assert sum(right) >= 8
+
+
+def test_divergence_ends_with_5(program: Program, tmp_path: Path) -> None:
+    finished = program.run("data=digits", "optimizer=sgd", "optimizer.lr=1e30", "trainer.max_epochs=2")
+    assert finished.code == 5
+    assert "optimizer.lr=1e+30" in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
+    finished = program.run(f"data.root={tmp_path / 'nothing'}")
+    assert finished.code == 3
+    assert str(tmp_path / "nothing" / "MNIST" / "raw") in finished.err
+    assert "Traceback" not in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_without_a_result(
+    program: Program, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with program.start("data=digits", "trainer.max_epochs=100000") as process:
+        assert process.stdout is not None
+        assert any(line.startswith("epoch ") for line in process.stdout)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_a_sweep_gives_each_job_a_folder(program: Program, tmp_path: Path) -> None:
+    finished = program.run("-m", "data=digits", "trainer.max_epochs=1", "model.hidden=16,[32,8]", "hydra.sweep.dir=s")
+    assert finished.code == 0, finished.err
+    parameters = {
+        path.parent.name: json.loads(path.read_text())["parameters"] for path in tmp_path.glob("s/*/result.json")
+    }
+    assert parameters == {"0": 64 * 16 + 16 + 16 * 10 + 10, "1": 64 * 32 + 32 + 32 * 8 + 8 + 8 * 10 + 10}
+
+
+def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Path) -> None:
+    finished = program.run(
+        "-m", "data=digits", "trainer.max_epochs=1", "scheduler=onecycle", "scheduler.pct_start=7.0,0.3",
+        "hydra.sweep.dir=s",
+    )  # fmt: skip
+    assert finished.code == 6
+    assert not (tmp_path / "s" / "0" / "result.json").exists()
+    assert (tmp_path / "s" / "1" / "result.json").exists()
+    assert "pct_start" in finished.out + finished.err
+    assert "Traceback" not in finished.out + finished.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ("seeed=3", ["seeed: unknown key; did you mean seed?"]),
+        ("model.hiden=3", ["model.hiden: unknown key; did you mean model.hidden?"]),
+        ("modle.hidden=3", ["modle.hidden: unknown key; did you mean model.hidden?"]),
+        ("+typo=1", ["typo: unknown key"]),
+        ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
+        ("optimizer=adm", ["optimizer=adm: unknown, must be one of adam, rmsprop, sgd; did you mean adam?"]),
+        ("experiment=fashion_12", ["experiment=fashion_12: unknown, must be one of fashion_100, fashion_128"]),
+        ("model=3", ["model=3"]),
+        ("data=null", ["data=null"]),
+        ("model.hidden=abc", ["model.hidden: must be a valid integer, got 'abc'"]),
+        ("model.hidden=0", ["model.hidden: must be greater than or equal to 1, got 0"]),
+        ("model.hidden=[512,-1]", ["model.hidden: must be greater than or equal to 1, got -1"]),
+        ("model.dropout=1.5", ["model.dropout: must be less than 1, got 1.5"]),
+        ("model.activation=Relu", ["model.activation: must be one of CELU"]),
+        ("optimizer.lr=-1", ["optimizer.lr: must be greater than 0, got -1"]),
+        ("optimizer.lr=nan", ["optimizer.lr: must be a finite number, got nan"]),
+        ("optimizer.name=Adamm", ["optimizer.name: must be one of ASGD"]),
+        ("optimizer.name=[Adam]", ["optimizer.name: must be a valid string"]),
+        ("optimizer.momentum=0.9", ["optimizer.momentum: Adam takes lr, betas"]),
+        ("optimizer=sgd optimizer.betas=[0.9,0.99]", ["optimizer.betas: SGD takes lr, momentum"]),
+        ("scheduler.name=StepLR", ["scheduler.step_size: must be given, StepLR needs it"]),
+        ("trainer.max_epochs=0", ["trainer.max_epochs: must be greater than or equal to 1, got 0"]),
+        ("trainer.max_epoch=3", ["trainer.max_epoch: not a flag of lightning.Trainer"]),
+        ("data.batch_size=0", ["data.batch_size: must be greater than or equal to 1, got 0"]),
+        ("data.val_size=60000", ["data.val_size: must be at most 59999"]),
+        ("data=digits data.val_size=1437", ["data.val_size: must be at most 1436"]),
+        ("seed=1,2", ["Ambiguous value for argument 'seed=1,2'", "1.", "2.", "3. To sweep over it, add --multirun"]),
+        ("model.hidden=[", ["model.hidden=[: "]),
+        ("seed", ["seed: Error parsing override 'seed'", "missing EQUAL"]),
+        (
+            "model.hidden=0 optimizer.lr=-1 trainer.foo=1 seeed=3 data=mnits",
+            ["data=mnits: ", "seeed: ", "model.hidden: ", "optimizer.lr: ", "trainer.foo: "],
+        ),
+        ("seeed=1 model.hidden=0 modle=2", ["seeed: ", "modle: ", "model.hidden: "]),
+        ("-m model.hidden=8,0", ["model.hidden: must be greater than or equal to 1, got 0"]),
+        ("-m seed=1,x optimizer.lr=1,nan", ["optimizer.lr: ", "seed: "]),
+        ("-m data=digits data.val_size=1,1437", ["data.val_size: must be at most 1436"]),
+        (
+            "-m data=digits,mnst model.hiden=4,0",
+            [
+                "data=mnst: unknown, must be one of digits, fashion, mnist",
+                "model.hiden: unknown key; did you mean model.hidden?",
+            ],
+        ),
+        ("-m seeed=1,2", ["seeed: unknown key; did you mean seed?"]),
+        ("-m optimizer=adam,sgdd", ["optimizer=sgdd: unknown, must be one of adam, rmsprop, sgd"]),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_is_written(
+    program: Program, tmp_path: Path, arguments: str, lines: list[str]
+) -> None:
+    finished = program.run(*arguments.split())
+    found = finished.err.splitlines()
+    assert finished.code == 2, finished.err
+    assert "Traceback" not in finished.err
+    assert len(found) == len(lines), finished.err
+    for line in lines:
+        assert any(words.startswith(line) for words in found), finished.err
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path: Path) -> None:
+    shutil.copytree(digits_run.folder, tmp_path / "run")
+    before = _files(tmp_path)
+    finished = program.run("data=digits", "hydra.run.dir=run")
+    assert finished.code == 2
+    assert finished.err == "run: holds a run already. Choose another hydra.run.dir, or leave it out.\n"
+    assert _files(tmp_path) == before
+
+
+def test_a_folder_of_a_sweep_is_not_used_twice(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "s" / "0" / "checkpoints").mkdir(parents=True)
+    finished = program.run("-m", "data=digits", "seed=1,2", "hydra.sweep.dir=s")
+    assert finished.code == 2
+    assert finished.err == "s: holds a sweep already. Choose another hydra.sweep.dir.\n"
+    assert _files(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_named(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finished = program.run("data=digits", "hydra.run.dir=file/run")
+    assert finished.code != 0
+    assert finished.err.startswith("file/run: cannot be made: ")
+    assert "Traceback" not in finished.err
+
+
+def test_a_traceback_can_be_asked_for(program: Program) -> None:
+    program.environment["HYDRA_FULL_ERROR"] = "1"
+    finished = program.run("seeed=3")
+    assert finished.code == 2
+    assert "Traceback" in finished.err
+    assert "seeed: unknown key" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--cfg", "job"), 0, "max_epochs: 5"),
+        (("--help",), 0, "python train.py model.hidden=512 data=fashion"),
+        (("seeed=3",), 2, "unknown key"),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(
+    program: Program, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run(*arguments)
+    assert finished.code == code
+    assert says in finished.out + finished.err
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in finished.err.splitlines() if "|" in line}
+    assert "hydra" in imported
+    assert not imported & {"torch", "torchvision", "lightning", "numpy", "sklearn", "tensorboard"}
+
+
+def test_the_printed_configuration_is_the_whole_one(program: Program) -> None:
+    finished = program.run("--cfg", "job", "optimizer=sgd", "experiment=fashion_100", "optimizer.lr=0.5")
+    for line in ("name: fashion", "hidden: 100", "name: SGD", "lr: 0.5", "momentum: 0.9", "seed: 0"):
+        assert line in [words.strip() for words in finished.out.splitlines()]
+
+
+def test_shell_completion_knows_the_keys(program: Program) -> None:
+    program.environment |= {"COMP_LINE": "python train.py model.hid", "COMP_POINT": "25"}
+    finished = program.run("-sc", "query=bash")
+    assert finished.out.split() == ["model.hidden="]
+
+
+def _script(
+    name: str, *arguments: str | Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int | str | None, str]:
+    """Run a script in this process, which has imported torch, and return its exit code and what it said of it."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
+    return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])
+def test_what_is_no_run_ends_with_4(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty, garbage = tmp_path / "empty", tmp_path / "garbage.ckpt"
+    empty.mkdir()
+    garbage.write_bytes(b"garbage")
+    for path in (tmp_path / "nothing", empty, garbage):
+        images = ["image.png"] if name == "predict.py" else []
+        code, err = _script(name, path, *images, monkeypatch=monkeypatch, capsys=capsys)
+        assert code == 4
+        assert str(path) in err
+        assert len(err.splitlines()) <= 5
+        assert "Traceback" not in err
+
+
+def test_what_is_no_image_ends_with_3(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    for path in (tmp_path / "text.png", tmp_path / "nothing.png"):
+        code, err = _script("predict.py", digits_run.folder, path, monkeypatch=monkeypatch, capsys=capsys)
+        assert code == 3
+        assert str(path) in err
+        assert len(err.splitlines()) == 1
+
+
+def test_evaluate_prints_a_table(
+    digits_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(digits_run.folder), "--split=val"])
+    runpy.run_path(str(PROJECT / "scripts" / "evaluate.py"), run_name="__main__")
+    title, _, _, *rows = capsys.readouterr().out.splitlines()
+    assert title.startswith(f"val accuracy {digits_run.result['metrics']['val/acc']:.2%}, loss ")
+    assert [row.split()[0] for row in rows] == list("0123456789")
+    assert sum(int(row.split()[1]) for row in rows) == 200
+
+
+def test_predict_prints_the_classes_with_their_probabilities(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "zero.png"
+    Image.fromarray(datasets.load("digits", tmp_path).test_images[0, 0].numpy()).save(path)
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(digits_run.folder), str(path), "--background=dark", "--top=2"])
+    runpy.run_path(str(PROJECT / "scripts" / "predict.py"), run_name="__main__")
+    shown, name, probability, _, other = capsys.readouterr().out.split()
+    assert (shown, name) == (str(path), "0")
+    assert 100 >= float(probability.rstrip("%")) >= float(other.rstrip("%")) >= 0

@@ -1,0 +1,163 @@
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeTrainer
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from mlplab.classifier import Classifier
+from mlplab.datamodule import EpochOrder, ImageDataModule
+from mlplab.datasets import DatasetInfo
+from mlplab.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
+
+
+def _module(root: Path, **arguments: Any) -> ImageDataModule:
+    datamodule = ImageDataModule("mnist", str(root), **({"val_size": 50, "batch_size": 32} | arguments))
+    datamodule.setup()
+    return datamodule
+
+
+def _images(datamodule: ImageDataModule, split: str) -> Tensor:
+    return torch.cat([images for images, _ in datamodule.batches(split)])
+
+
+def test_the_split_is_disjoint_and_complete(datamodule: ImageDataModule) -> None:
+    train, val = set(datamodule.train_rows.tolist()), set(datamodule.val_rows.tolist())
+    assert (len(train), len(val)) == (150, 50)
+    assert train | val == set(range(200))
+
+
+@pytest.mark.parametrize(("changed", "same"), [({"seed": 7}, True), ({"split_seed": 1}, False)])
+def test_the_split_follows_split_seed_alone(
+    datamodule: ImageDataModule, tiny_root: Path, changed: dict[str, int], same: bool
+) -> None:
+    other = _module(tiny_root, **changed)
+    assert torch.equal(datamodule.val_rows, other.val_rows) == same
+    assert torch.equal(datamodule.train_rows, other.train_rows) == same
+
+
+def test_the_split_is_the_same_again(datamodule: ImageDataModule, tiny_root: Path) -> None:
+    again = _module(tiny_root)
+    assert torch.equal(datamodule.val_rows, again.val_rows)
+
+
+def test_labels_stay_with_their_images(datamodule: ImageDataModule) -> None:
+    images, labels = next(iter(datamodule.train_dataloader()))
+    assert (images.dtype, images.shape, labels.dtype) == (torch.uint8, (32, 1, 28, 28), torch.int64)
+    known = datamodule._loaded
+    for image, label in zip(images, labels, strict=True):
+        (row,) = (known.train_images == image).flatten(1).all(dim=1).nonzero()
+        assert known.train_labels[row] == label
+
+
+def test_batches_cover_each_split_once(datamodule: ImageDataModule) -> None:
+    assert [len(labels) for _, labels in datamodule.train_dataloader()] == [32, 32, 32, 32, 22]
+    known = datamodule._loaded
+    for split, expected in (
+        ("train", known.train_images[datamodule.train_rows]),
+        ("val", known.train_images[datamodule.val_rows]),
+        ("test", known.test_images),
+    ):
+        found = _images(datamodule, split)
+        assert torch.equal(torch.unique(found, dim=0), torch.unique(datamodule.normalized(expected), dim=0))
+        assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 150])
+def test_the_order_of_an_epoch_is_a_permutation(size: int) -> None:
+    order = EpochOrder(size, seed=3)
+    assert len(order) == size
+    for epoch in range(3):
+        order.set_epoch(epoch)
+        assert sorted(order) == list(range(size))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    def drawn(seed: int, epoch: int) -> tuple[int, ...]:
+        order = EpochOrder(100, seed)
+        order.set_epoch(epoch)
+        return tuple(order)
+
+    orders = {(seed, epoch): drawn(seed, epoch) for seed in range(3) for epoch in range(3)}
+    assert len(set(orders.values())) == 9
+    torch.manual_seed(5)  # nor does the state of a generator matter
+    assert orders == {key: drawn(*key) for key in reversed(orders)}
+
+
+def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    seen: list[Tensor] = []
+
+    class Recorder(Callback):
+        def on_train_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], ___: int) -> None:
+            seen.append(batch[0])
+
+    trainer(max_epochs=2, limit_val_batches=0, callbacks=[Recorder()]).fit(Classifier([4]), datamodule=datamodule)
+    found = torch.cat(seen).view(2, 150, 1, 28, 28)
+    for epoch in range(2):
+        order = EpochOrder(150, datamodule.seed)
+        order.set_epoch(epoch)
+        rows = datamodule.train_rows[list(order)]
+        torch.testing.assert_close(found[epoch], datamodule.normalized(datamodule._loaded.train_images[rows]))
+
+
+def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:
+    pixels = _images(_module(tiny_root, val_size=0), "train").double()
+    assert pixels.mean().item() == pytest.approx(0, abs=1e-6)
+    assert pixels.var(correction=0).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("normalize", "lowest", "highest"), [("unit", 0, 1), ("symmetric", -1, 1)])
+def test_ranges(tiny_root: Path, normalize: str, lowest: int, highest: int) -> None:
+    datamodule = _module(tiny_root, normalize=normalize)
+    pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    found = datamodule.normalized(pixels)
+    expected = lowest + (highest - lowest) * pixels.double() / 255
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.float())
+
+
+def test_normalising_leaves_the_pixels_alone(datamodule: ImageDataModule) -> None:
+    pixels = torch.full((1, 1, 28, 28), 7.0)
+    datamodule.normalized(pixels)
+    assert (pixels == 7).all()
+
+
+def test_no_validation_images(tiny_root: Path) -> None:
+    datamodule = _module(tiny_root, val_size=0)
+    assert len(datamodule.train_rows) == 200
+    assert datamodule.val_dataloader() == []
+    with pytest.raises(ConfigError, match=r"data\.val_size=0"):
+        next(datamodule.batches("val"))
+
+
+@pytest.mark.parametrize("val_size", [200, 5000])
+def test_training_images_must_be_left(tiny_root: Path, val_size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.val_size: must be at most 199, .* got {val_size}"):
+        _module(tiny_root, val_size=val_size)
+
+
+def test_a_checkpoint_tells_what_the_data_are(datamodule: ImageDataModule) -> None:
+    fresh = ImageDataModule("mnist", "nowhere")
+    fresh.load_state_dict(datamodule.state_dict())
+    assert fresh.info == datamodule.info
+
+
+def test_a_data_set_of_another_shape_does_not_replace_that_of_the_training(tiny_root: Path) -> None:
+    trained_on = DatasetInfo((1, 14, 14), tuple("0123456789"), mean=0.1, std=0.3, object_size=20)
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
+    datamodule.load_state_dict(asdict(trained_on))
+    with pytest.raises(DataError, match=r"\(1, 28, 28\), but the network was trained on \(1, 14, 14\)"):
+        datamodule.setup()
+
+
+def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
+    trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20)
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
+    datamodule.load_state_dict(asdict(trained_on))
+    datamodule.setup()
+    assert datamodule.info == trained_on

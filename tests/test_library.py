@@ -1,0 +1,60 @@
+"""What is read from source files, against the libraries themselves."""
+
+import inspect
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn, optim
+
+from mlplab import library
+
+
+def _required(kind: type) -> dict[str, bool]:
+    parameters = inspect.signature(kind).parameters.values()
+    return {parameter.name: parameter.default is parameter.empty for parameter in parameters}
+
+
+@pytest.mark.parametrize("name", sorted(library.optimizers()))
+def test_arguments_of_an_optimizer_are_those_of_its_class(name: str) -> None:
+    expected = _required(getattr(optim, name))
+    del expected["params"]
+    assert {key: argument.required for key, argument in library.optimizers()[name].items()} == expected
+
+
+@pytest.mark.parametrize("name", sorted(library.schedulers()))
+def test_arguments_of_a_schedule_are_those_of_its_class(name: str) -> None:
+    expected = _required(getattr(optim.lr_scheduler, name))
+    del expected["optimizer"]
+    expected.pop("last_epoch", None)
+    assert {key: argument.required for key, argument in library.schedulers()[name].items()} == expected
+
+
+def test_no_optimizer_is_left_out() -> None:
+    classes = {
+        name for name, kind in vars(optim).items() if inspect.isclass(kind) and issubclass(kind, optim.Optimizer)
+    }
+    assert classes - set(library.optimizers()) == {"Optimizer", "SparseAdam", "Muon"} & classes
+
+
+def test_no_schedule_is_left_out() -> None:
+    wanted = {"CosineAnnealingLR", "OneCycleLR", "StepLR", "ReduceLROnPlateau", "ExponentialLR", "CyclicLR"}
+    assert wanted <= set(library.schedulers())
+    assert not {"LRScheduler", "LambdaLR", "SequentialLR", "ChainedScheduler"} & set(library.schedulers())
+
+
+@pytest.mark.parametrize("name", sorted(library.activations()))
+def test_an_activation_is_elementwise_and_needs_no_argument(name: str) -> None:
+    activation = getattr(nn, name)().eval()
+    values, order = torch.linspace(-3, 3, 12), torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    assert activation(values).shape == values.shape
+    torch.testing.assert_close(activation(values[order]), activation(values)[order])
+
+
+def test_the_usual_activations_are_there() -> None:
+    assert {"ReLU", "Tanh", "Sigmoid", "GELU", "SiLU", "ELU", "LeakyReLU"} <= library.activations()
+
+
+def test_trainer_flags_are_those_of_lightning() -> None:
+    expected = set(inspect.signature(Trainer).parameters)
+    assert set(library.trainer_flags()) == expected - {"callbacks", "plugins", "default_root_dir"}

@@ -1,0 +1,250 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Compose
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlplab import checkpoints, evaluation, progress
+from mlplab.config import Config
+from mlplab.errors import ConfigError, DataError, DivergedError
+from mlplab.training import Result, train
+
+
+def _content(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def _weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)[
+        "state_dict"
+    ]
+    return state
+
+
+def test_a_run_leaves_these_files(tiny_run: Result) -> None:
+    (events,) = (name for name in _content(tiny_run.folder) if name.startswith("events.out.tfevents"))
+    assert _content(tiny_run.folder) == {events, "checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json"}
+
+
+def test_the_result_says_what_happened(tiny_run: Result, tiny: Compose) -> None:
+    result = json.loads((tiny_run.folder / "result.json").read_text())
+    config = tiny()
+    expected = {
+        "status": "completed", "monitor": "val/loss", "epochs": 2, "steps": 2 * 8, "train_images": 150,
+        "val_images": 50, "seed": 0, "parameters": 784 * 16 + 16 + 16 * 10 + 10, "config_hash": config.hash,
+    }  # fmt: skip
+    assert {key: result[key] for key in expected} == expected
+    assert set(result["metrics"]) == {
+        f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "acc")
+    }
+    assert set(result["versions"]) >= {"torch", "lightning", "mlplab"}
+    assert result["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert result["fit_s"] <= result["total_s"]
+    assert result["metrics"] == tiny_run.metrics
+    assert result["score"] == tiny_run.score == tiny_run.metrics["val/loss"]
+
+
+def test_curves_are_the_history(tiny_run: Result) -> None:
+    curves = EventAccumulator(str(tiny_run.folder)).Reload()
+    tags = {"train/loss", "train/acc", "val/loss", "val/acc", "lr"}
+    assert tags <= set(curves.Tags()["scalars"]) <= tags | {"test/loss", "test/acc", "epoch"}
+    history = json.loads((tiny_run.folder / "result.json").read_text())["history"]
+    for tag in tags:
+        points = curves.Scalars(tag)
+        assert [point.value for point in points] == pytest.approx([epoch[tag] for epoch in history])
+        assert [point.step for point in points] == sorted(point.step for point in points)
+    test = json.loads((tiny_run.folder / "result.json").read_text())["metrics"]["test/acc"]
+    assert [point.value for point in curves.Scalars("test/acc")] == pytest.approx([test])
+
+
+def test_the_same_seed_gives_the_same_run(tiny: Compose, tmp_path: Path) -> None:
+    def run(name: str, *overrides: str) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+        result = train(tiny("model.dropout=0.3", *overrides), tmp_path / name)
+        return _weights(result.folder), result.metrics
+
+    (weights, metrics), (again, metrics_again), (other, _) = run("a"), run("b"), run("c", "seed=1")
+    assert metrics == metrics_again
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert not any(torch.equal(weights[name], other[name]) for name in weights)
+
+
+@pytest.mark.parametrize(("monitor", "best_of"), [("val/loss", min), ("val/acc", max)])
+def test_the_best_and_the_last_weights_are_kept(composed: Compose, tmp_path: Path, monitor: str, best_of: type) -> None:
+    config = composed(  # so fast that it gets better and worse
+        "data=digits", "optimizer=sgd", "optimizer.lr=0.6", "trainer.max_epochs=6", f"monitor={monitor}",
+        "model.hidden=8", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    history = json.loads((result.folder / "result.json").read_text())["history"]
+    values = [epoch[monitor] for epoch in history]
+    assert len(set(values)) > 1
+    best = values.index(best_of(values))
+    assert best != len(values) - 1
+    assert result.score == result.metrics[monitor] == values[best]
+    for name, epoch in (("best", best), ("last", len(values) - 1)):
+        path = result.folder / "checkpoints" / f"{name}.ckpt"
+        assert torch.load(path, weights_only=True)["epoch"] == epoch
+        classifier, datamodule = checkpoints.load(path)
+        datamodule.setup()
+        assert evaluation.score(classifier, datamodule.batches("val")).acc == history[epoch]["val/acc"]
+    best_classifier, datamodule = checkpoints.load(result.folder)
+    datamodule.setup()
+    assert evaluation.score(best_classifier, datamodule.batches("test")).acc == result.metrics["test/acc"]
+
+
+def test_without_validation_the_last_weights_are_the_best(tiny: Compose, tmp_path: Path) -> None:
+    result = train(tiny("data.val_size=0"), tmp_path / "run")
+    best, last = (_weights(result.folder, name) for name in ("best", "last"))
+    assert all(torch.equal(best[name], last[name]) for name in best)
+    assert "val/loss" not in result.metrics
+    assert result.score == result.metrics["train/loss"]
+
+
+def test_early_stopping_stops(tiny: Compose, tmp_path: Path) -> None:
+    result = train(tiny("early_stopping.patience=2", "optimizer.lr=1e-30", "trainer.max_epochs=50"), tmp_path / "run")
+    epochs = len(json.loads((result.folder / "result.json").read_text())["history"])
+    assert epochs == 3  # the first is the best, and two more
+
+
+def test_early_stopping_waits_for_no_improvement(tiny: Compose, tmp_path: Path) -> None:
+    result = train(tiny("early_stopping.patience=2", "trainer.max_epochs=6"), tmp_path / "run")
+    assert len(json.loads((result.folder / "result.json").read_text())["history"]) == 6
+
+
+def test_accuracy_before_training(tiny: Compose, tmp_path: Path) -> None:
+    config = tiny("evaluate_untrained=true", "optimizer.lr=1e-30", "trainer.max_epochs=1")
+    metrics = train(config, tmp_path / "run").metrics
+    assert metrics["untrained/val/acc"] == metrics["val/acc"]
+    assert metrics["untrained/val/loss"] == pytest.approx(metrics["val/loss"])
+    assert metrics["untrained/val/loss"] == pytest.approx(math.log(10), abs=0.5)
+
+
+def test_the_test_images_do_not_select(tiny: Compose, tiny_run: Result, tmp_path: Path) -> None:
+    again = train(tiny("trainer.limit_test_batches=1"), tmp_path / "run")
+    weights = _weights(tiny_run.folder, "best")
+    assert all(torch.equal(value, weights[name]) for name, value in _weights(again.folder, "best").items())
+
+
+def test_a_folder_is_used_once(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny("trainer.max_epochs=1"), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(tiny("trainer.max_epochs=1"), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        (["trainer.strategy=foo"], ConfigError),
+        (["trainer.devices=abc"], ConfigError),
+        (["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=true"], ConfigError),
+        (["data.val_size=5000"], ConfigError),
+        (["optimizer=sgd", "optimizer.lr=1e30"], DivergedError),
+        # in the last step of all, after its loss
+        (["optimizer=sgd", "optimizer.lr=1e30", "data.batch_size=150", "trainer.max_epochs=1"], DivergedError),
+        (
+            ["optimizer=sgd", "optimizer.lr=1e30", "data.batch_size=200", "trainer.max_epochs=1", "data.val_size=0"],
+            DivergedError,
+        ),
+    ],
+)
+def test_a_failed_run_has_no_result(
+    tiny: Compose, tmp_path: Path, overrides: list[str], error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        train(tiny(*overrides), tmp_path)
+    assert len(str(caught.value).splitlines()) <= 5
+    assert "result.json" not in _content(tmp_path)
+
+
+def test_missing_data(tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(DataError, match="no network"):
+        train(tiny(f"data.root={tmp_path / 'nowhere'}"), tmp_path / "run")
+    assert "result.json" not in _content(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["trainer.max_steps=5", "data.val_size=0"],
+        ["trainer.limit_val_batches=0"],
+        ["trainer.check_val_every_n_epoch=2"],
+        ["trainer.enable_checkpointing=false"],
+        ["trainer.logger=false"],
+        ["trainer.precision=bf16-mixed"],
+        ["trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"],
+    ],
+)
+def test_flags_of_lightning(tiny: Compose, tmp_path: Path, flags: list[str]) -> None:
+    config: Config = tiny("trainer.max_epochs=3", *flags)
+    result = train(config, tmp_path / "run")
+    assert (tmp_path / "run" / "result.json").exists()
+    assert result.metrics["test/acc"] > 0.5 or config.trainer.max_steps == 5
+
+
+def test_the_curves_can_be_left_out(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny("trainer.logger=false"), tmp_path)
+    assert _content(tmp_path) == {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json"}
+
+
+def test_the_bar_shows_the_time_left_and_the_figures(
+    tiny: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "REFRESH_S", 0)
+    train(tiny("trainer.enable_progress_bar=true"), tmp_path)
+    drawn = capsys.readouterr().err
+    for words in ("epoch 1/2", "epoch 2/2", " left, ", "loss ", "acc "):
+        assert words in drawn
+
+
+def test_without_a_terminal_there_is_no_bar(tiny: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tiny(), tmp_path)
+    assert " left, " not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.val_check_interval=2"],
+        ["trainer.check_val_every_n_epoch=2"],
+        ["trainer.enable_checkpointing=false"],
+        ["trainer.max_steps=10"],
+    ],
+)
+def test_the_figures_are_those_of_the_weights_that_were_tested(
+    tiny: Compose, tmp_path: Path, overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a rate at which the validation loss goes up and down within an epoch."""
+    config = tiny("trainer.max_epochs=4", "optimizer=sgd", "optimizer.lr=0.3", *overrides)
+    result = train(config, tmp_path)
+    if "trainer.enable_checkpointing=false" in overrides:
+        last = json.loads((tmp_path / "result.json").read_text())["history"][-1]
+        assert result.metrics["val/loss"] == last["val/loss"]
+        return
+    classifier, datamodule = checkpoints.load(tmp_path)
+    datamodule.setup()
+    for split in ("val", "test"):
+        scores = evaluation.score(classifier, datamodule.batches(split))
+        assert result.metrics[f"{split}/acc"] == scores.acc
+        assert result.metrics[f"{split}/loss"] == pytest.approx(scores.loss, rel=1e-5)
+
+
+def test_a_run_that_never_started_does_not_use_up_its_folder(tiny: Compose, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(DataError):
+        train(tiny(f"data.root={tmp_path / 'nothing'}"), folder)
+    train(tiny("trainer.max_epochs=1"), folder)
+    assert (folder / "result.json").exists()
+
+
+def test_more_processes_than_the_machine_has_are_refused(tiny: Compose, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.devices: must be at most \d+ on this machine, got 5000"):
+        train(tiny("trainer.devices=5000"), tmp_path)
