@@ -9,7 +9,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlplab import run_folder
-from mlplab.config import Config, nearest, parse
+from mlplab.config import Config
 from mlplab.errors import ConfigError, JobsFailedError, MlplabError, reported
+from mlplab.mistakes import nearest, parse
+from mlplab.spelling import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +149,7 @@ def _mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[s
         rest = [a for a in arguments if a.lstrip("+~").partition("=")[0] != culprit[1]]
     elif isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        close = get_close_matches(choice, error.options, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(choice, error.options)
         lines = [f"{group}={choice}: unknown, must be one of {', '.join(error.options)}{hint}"]
         rest = [a for a in arguments if a != f"{group}={choice}"]
     else:

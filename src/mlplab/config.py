@@ -5,25 +5,14 @@ Imports neither torch nor lightning, so that a mistake costs half a second.
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlplab import library
-from mlplab.errors import ConfigError
+from mlplab.spelling import did_you_mean
 
 TRAINING_IMAGES = {"mnist": 60_000, "fashion": 60_000, "digits": 1_437}
 
@@ -45,6 +34,13 @@ BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Precision = Literal[
     16, 32, 64, "16", "32", "64", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true"
 ]
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    if name not in names:
+        choices = {"names": ", ".join(sorted(names)), "close": did_you_mean(name, names)}
+        raise PydanticCustomError("unknown", "must be one of {names}", choices)
+    return name
 
 
 class Section(BaseModel):
@@ -222,119 +218,3 @@ class Config(Section):
         """The same for runs that do the same, wherever their data lie."""
         plain = self.model_dump(mode="json", exclude_unset=True, exclude={"data": {"root"}})
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def parse(composed: Mapping[str, Any]) -> Config:
-    """Turn a composed tree of plain values into one typed object.
-
-    Raises:
-        ConfigError: with a line for everything that is wrong.
-    """
-    mistakes = list(_library_mistakes(composed))
-    try:
-        config = Config.model_validate(dict(composed))
-    except ValidationError as error:
-        # A union speaks for each of its members: what is out of range tells more than what is of another type.
-        lines = {_key(details): _line(details) for details in sorted(error.errors(), key=_is_range)}
-        mistakes = [*lines.values(), *mistakes]
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
-    return config
-
-
-def nearest(key: str) -> str:
-    """'; did you mean model.hidden?' for what was probably meant by a key, or nothing."""
-    known = [*_known_keys(), *Config.model_fields, "experiment"]
-    last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-    close = get_close_matches(key, known, n=1) or [last[n] for n in get_close_matches(key, last, n=1)]
-    return _did_you_mean(close)
-
-
-def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
-
-
-def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each argument that the named class does not take, or needs and is not given."""
-    sections = {name: composed[name] for name in composed if isinstance(composed[name], Mapping)}
-    for section, classes in (("optimizer", library.optimizers()), ("scheduler", library.schedulers())):
-        given = dict(sections.get(section, {}))
-        name = given.pop("name", None)
-        given.pop("interval", None)
-        if name is None and section == "scheduler":
-            yield from _unknown_arguments(section, "a constant rate takes no arguments", given, {})
-        elif isinstance(name, str) and name in classes:  # if not, the schema says so
-            takes = f"{name} takes {', '.join(classes[name])}"
-            yield from _unknown_arguments(section, takes, given, classes[name])
-            needed = {argument for argument, known in classes[name].items() if known.required}
-            for argument in sorted(needed - set(given) - FROM_THE_RUN.get(name, set())):
-                yield f"{section}.{argument}: must be given, {name} needs it"
-    takes = "not a flag of lightning.Trainer that can be given here"
-    yield from _unknown_arguments("trainer", takes, sections.get("trainer", {}), library.trainer_flags())
-
-
-def _unknown_arguments(
-    section: str, takes: str, given: Mapping[str, Any], known: Mapping[str, library.Argument]
-) -> Iterator[str]:
-    for argument, value in given.items():
-        if argument not in known:
-            close = _did_you_mean(get_close_matches(argument, known, n=1))
-            yield f"{section}.{argument}: {takes}{close}"
-        elif not known[argument].takes(value) and argument not in _schema(section).model_fields:
-            kinds = " or ".join(sorted(known[argument].kinds or ()))
-            yield f"{section}.{argument}: must be {kinds}, got {value!r}"
-
-
-def _known(name: str, names: Iterable[str]) -> str:
-    if name not in names:
-        by_lower = {known.lower(): known for known in names}
-        close = _did_you_mean([by_lower[n] for n in get_close_matches(name.lower(), by_lower, n=1)])
-        choices = {"names": ", ".join(sorted(names)), "close": close}
-        raise PydanticCustomError("unknown", "must be one of {names}", choices)
-    return name
-
-
-def _did_you_mean(close: list[str]) -> str:
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _key(details: ErrorDetails) -> str:
-    """The key a person would type: without positions in a list or members of a union."""
-    keys = _known_keys()
-    parts = [str(part) for part in details["loc"]]
-    for length in range(len(parts), 0, -1):
-        if ".".join(parts[:length]) in keys:
-            return ".".join(parts[:length])
-    return ".".join(parts)
-
-
-def _is_range(details: ErrorDetails) -> bool:
-    return details["type"].startswith(("greater", "less"))
-
-
-def _line(details: ErrorDetails) -> str:
-    key = _key(details)
-    if not key:
-        return details["msg"]
-    if details["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(key)}"
-    if details["type"] == "missing":
-        return f"{key}: must be given"
-    rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
-    section, _, name = key.rpartition(".")
-    about = (_schema(section) if section else Config).model_fields[name].description
-    close = details.get("ctx", {}).get("close", "")
-    return f"{key}: {rule}, got {details['input']!r}{close}" + (f" ({about})" if about else "")
-
-
-def _schema(section: str) -> type[BaseModel]:
-    schema = Config.model_fields[section].annotation
-    assert isinstance(schema, type)
-    assert issubclass(schema, BaseModel)
-    return schema

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from conftest import Compose
 
-from mlplab.config import nearest, parse
 from mlplab.errors import ConfigError
+from mlplab.mistakes import nearest, parse
 
 PLAIN: dict[str, Any] = {
     "seed": 0,
