@@ -178,6 +178,7 @@ def test_missing_data(tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyP
         ["trainer.limit_val_batches=0"],
         ["trainer.check_val_every_n_epoch=2"],
         ["trainer.enable_checkpointing=false"],
+        ["trainer.barebones=true"],
         ["trainer.logger=false"],
         ["trainer.precision=bf16-mixed"],
         ["trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"],

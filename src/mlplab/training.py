@@ -105,6 +105,7 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the folder was claimed just before
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
     warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # trainer.max_steps ended before it
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
 
@@ -118,6 +119,8 @@ def _use_one_thread() -> None:
 def _trainer(config: Config, folder: Path) -> Trainer:
     flags = config.trainer.flags
     bar = flags.pop("enable_progress_bar")
+    if flags.get("barebones"):  # Lightning wants to hear it of each
+        flags |= {"logger": False, "enable_checkpointing": False}
     flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
     if not config.validates:
         flags["limit_val_batches"] = 0
