@@ -148,7 +148,7 @@ def test_a_checkpoint_tells_what_the_data_are(datamodule: ImageDataModule) -> No
 
 
 def test_a_data_set_of_another_shape_does_not_replace_that_of_the_training(tiny_root: Path) -> None:
-    trained_on = DatasetInfo((1, 14, 14), tuple("0123456789"), mean=0.1, std=0.3, object_size=20)
+    trained_on = DatasetInfo((1, 14, 14), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
     datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
     datamodule.load_state_dict(asdict(trained_on))
     with pytest.raises(DataError, match=r"\(1, 28, 28\), but the network was trained on \(1, 14, 14\)"):
@@ -156,7 +156,7 @@ def test_a_data_set_of_another_shape_does_not_replace_that_of_the_training(tiny_
 
 
 def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
-    trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20)
+    trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
     datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
     datamodule.load_state_dict(asdict(trained_on))
     datamodule.setup()

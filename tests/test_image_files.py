@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from mlplab.datasets import DatasetInfo
 from mlplab.errors import DataError
 from mlplab.image_files import Background
 
-INFO = DatasetInfo(image_shape=(1, 28, 28), classes=tuple("0123456789"), mean=0.13, std=0.31, object_size=20)
+INFO = DatasetInfo(
+    image_shape=(1, 28, 28), classes=tuple("0123456789"), mean=0.13, std=0.31, object_size=20, centred_by_mass=True
+)
 
 
 def _seven(size: tuple[int, int] = (400, 300), ground: str = "white", ink: str = "black") -> Image.Image:
@@ -149,6 +152,18 @@ def test_white_on_transparent(path: Path) -> None:
     drawing = Image.new("RGBA", (60, 60), (0, 0, 0, 0))
     drawing.paste((255, 255, 255, 255), (27, 10, 33, 50))
     assert _is_framed(_read(drawing, path))
+
+
+def test_by_outline(path: Path) -> None:
+    """As Fashion-MNIST is centred: the heavy end of a picture does not pull it aside."""
+    drawing = Image.new("L", (300, 100), 255)
+    drawing.paste(0, (50, 20, 90, 60))
+    drawing.paste(0, (90, 38, 250, 42))
+    drawing.save(path)
+    found = image_files.read(path, replace(INFO, object_size=28, centred_by_mass=False))[0]
+    rows, columns = found.any(dim=1).nonzero(), found.any(dim=0).nonzero()
+    assert (int(columns[0]), int(columns[-1])) == (0, 27)
+    assert abs((int(rows[0]) + int(rows[-1])) / 2 - 13.5) <= 0.5
 
 
 def test_all_bad_files_are_named(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class DatasetInfo:
     mean: float  # of the pixels of the training images, scaled to 0..1
     std: float
     object_size: int  # longest side of what is pictured, in pixels
+    centred_by_mass: bool  # or else by its outline
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class IdxSource:
     dataset: type[MNIST]
     classes: tuple[str, ...]
     object_size: int
+    centred_by_mass: bool
     sha256: Mapping[str, str]  # of the official files, extracted
 
 
@@ -54,6 +56,7 @@ IDX_SOURCES = {
         dataset=MNIST,
         classes=DIGIT_NAMES,
         object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
+        centred_by_mass=True,
         sha256={
             "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -65,6 +68,7 @@ IDX_SOURCES = {
         dataset=FashionMNIST,
         classes=tuple(FashionMNIST.classes),
         object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
+        centred_by_mass=False,
         sha256={
             "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -104,7 +108,7 @@ def _digits() -> ImageDataset:
     images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
     labels = torch.from_numpy(digits.target).long()
     test = torch.arange(len(images)) % 5 == 0
-    info = _info(images[~test], DIGIT_NAMES, object_size=8)
+    info = _info(images[~test], DIGIT_NAMES, object_size=8, centred_by_mass=False)
     return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
 
 
@@ -119,7 +123,7 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
             f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)};\n"
             "both must have one size. Replace the files that are not of this data set."
         )
-    info = _info(train_images, source.classes, source.object_size)
+    info = _info(train_images, source.classes, source.object_size, source.centred_by_mass)
     return ImageDataset(train_images, train_labels, test_images, test_labels, info)
 
 
@@ -168,7 +172,7 @@ def _verify(path: Path, magic: int, dimensions: int, sha256: str) -> None:
                 raise DataError(f"{path}: damaged: expected sha256 {sha256[:16]}..., found {digest[:16]}....{_WAY_OUT}")
 
 
-def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int) -> DatasetInfo:
+def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
     total = squares = 0.0
     for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
         values = pixels.double()
@@ -179,7 +183,7 @@ def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int) -> D
         raise DataError("All pixels of the training images have one value: there is nothing to learn from them.")
     std = (squares / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
-    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size)
+    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size, centred_by_mass)
 
 
 def _size(images: Tensor) -> str:

@@ -34,7 +34,7 @@ def read_all(paths: Sequence[Path], info: DatasetInfo, background: Background = 
 
 
 def read(path: Path, info: DatasetInfo, background: Background = "auto") -> Tensor:
-    """One image (C, H, W) uint8, prepared as MNIST was: cut out, scaled to `info.object_size`, centred by its mass.
+    """One image (C, H, W) uint8, prepared as the data set was: cut out, scaled to `info.object_size`, and centred.
 
     An image that has the right size already is only inverted, where its background is light.
 
@@ -83,7 +83,7 @@ def _stretched(pixels: npt.NDArray[np.float64]) -> Pixels:
 
 
 def _framed(drawn: Pixels, info: DatasetInfo) -> Pixels:
-    """What is drawn on black, `info.object_size` long, its centre of mass in the middle of the frame."""
+    """What is drawn on black, `info.object_size` long, in the middle of a frame of `info.image_shape`."""
     pixels = drawn * (255 / drawn.max())
     rows, columns = (np.flatnonzero((pixels > INK).any(axis=axis)) for axis in (1, 0))
     cut = Image.fromarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
@@ -91,12 +91,14 @@ def _framed(drawn: Pixels, info: DatasetInfo) -> Pixels:
     size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
     scaled = np.asarray(cut.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
     frame: Pixels = np.zeros(info.image_shape[1:], dtype=np.float32)
-    top, left = _offset(scaled.sum(axis=1), frame.shape[0]), _offset(scaled.sum(axis=0), frame.shape[1])
+    top, left = (_offset(scaled.sum(axis=1 - axis), frame.shape[axis], info.centred_by_mass) for axis in (0, 1))
     frame[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return frame
 
 
-def _offset(mass: Pixels, frame: int) -> int:
-    """Where to put `mass`, so that its centre is on pixel `frame / 2`, where MNIST has it, or as near as it can be."""
+def _offset(mass: Pixels, frame: int, by_mass: bool) -> int:
+    """Where to put `mass`: its middle in that of `frame` pixels, or its centre on `frame / 2`, where MNIST has it."""
+    if not by_mass:
+        return (frame - len(mass)) // 2
     centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
     return int(np.clip(round(frame / 2 - centre), 0, frame - len(mass)))
