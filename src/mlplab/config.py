@@ -190,6 +190,11 @@ class Config(Section):
     trainer: Trainer
 
     @property
+    def mode(self) -> Literal["min", "max"]:
+        """Which way the monitored figure is better."""
+        return "min" if self.monitor == "val/loss" else "max"
+
+    @property
     def validates(self) -> bool:
         return self.data.val_size > 0 and self.trainer.limit_val_batches > 0
 

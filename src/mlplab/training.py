@@ -119,35 +119,42 @@ def _use_one_thread() -> None:
 def _trainer(config: Config, folder: Path) -> Trainer:
     flags = config.trainer.flags
     bar = flags.pop("enable_progress_bar")
+    devices = flags.get("devices")
+    available = max(os.cpu_count() or 1, torch.cuda.device_count())
+    if isinstance(devices, int) and devices > available:  # Lightning would start so many processes
+        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {devices}")
     if flags.get("barebones"):  # Lightning wants to hear it of each
         flags |= {"logger": False, "enable_checkpointing": False}
-    flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
     if not config.validates:
         flags["limit_val_batches"] = 0
-    callbacks: list[Callback] = [Progress(bar=sys.stderr.isatty() if bar is None else bar)]
-    mode = "min" if config.monitor == "val/loss" else "max"
-    processes = flags.get("devices")
-    available = max(os.cpu_count() or 1, torch.cuda.device_count())
-    if isinstance(processes, int) and processes > available:  # Lightning would start them all
-        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {processes}")
-    stopping = config.early_stopping
-    if stopping.patience is not None:
-        callbacks.append(EarlyStopping(config.monitor, stopping.min_delta, stopping.patience, mode=mode))
+    flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
+    callbacks: list[Callback] = [Progress(bar=sys.stderr.isatty() if bar is None else bar), *_stopping(config)]
     if flags.get("enable_checkpointing", True):
-        # save_last of the first would write only when the best changes.
-        callbacks.append(_checkpoint(folder, "last", save_on_train_epoch_end=True))
-        if config.validates:
-            callbacks.append(_checkpoint(folder, "best", monitor=config.monitor, mode=mode))
-    flags |= {"enable_progress_bar": False, "enable_model_summary": False}
+        callbacks += _checkpoints(config, folder)
+    flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
     try:
         return Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
 
 
-def _checkpoint(folder: Path, name: str, **when: Any) -> ModelCheckpoint:
-    path = run_folder.checkpoint(folder, name)
-    return ModelCheckpoint(path.parent, path.stem, enable_version_counter=False, **when)
+def _stopping(config: Config) -> list[Callback]:
+    patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
+    if patience is None:
+        return []
+    return [EarlyStopping(config.monitor, min_delta, patience, mode=config.mode)]
+
+
+def _checkpoints(config: Config, folder: Path) -> list[Callback]:
+    """Two, because `save_last` of the best one would write only when the best changes."""
+    kinds: dict[str, dict[str, Any]] = {"last": {"save_on_train_epoch_end": True}}
+    if config.validates:
+        kinds["best"] = {"monitor": config.monitor, "mode": config.mode}
+    paths = {name: run_folder.checkpoint(folder, name) for name in kinds}
+    return [
+        ModelCheckpoint(paths[name].parent, paths[name].stem, enable_version_counter=False, **when)
+        for name, when in kinds.items()
+    ]
 
 
 def _introduce(datamodule: ImageDataModule, classifier: Classifier) -> None:
