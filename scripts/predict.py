@@ -56,8 +56,8 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 1, got {text}")
     return int(text)
 
 

@@ -124,13 +124,12 @@ def test_a_sweep_gives_each_job_a_folder(program: Program, tmp_path: Path) -> No
 
 def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Path) -> None:
     finished = program.run(
-        "-m", "data=digits", "trainer.max_epochs=1", "scheduler=onecycle", "scheduler.pct_start=7.0,0.3",
-        "hydra.sweep.dir=s",
+        "-m", "data=digits", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.lr=1e30,0.1", "hydra.sweep.dir=s",
     )  # fmt: skip
     assert finished.code == 6
     assert not (tmp_path / "s" / "0" / "result.json").exists()
     assert (tmp_path / "s" / "1" / "result.json").exists()
-    assert "pct_start" in finished.out + finished.err
+    assert "training diverged" in finished.out + finished.err
     assert "Traceback" not in finished.out + finished.err
 
 
@@ -165,7 +164,7 @@ def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Pat
         ("data=digits data.val_size=1437", ["data.val_size: must be at most 1436"]),
         ("seed=1,2", ["Ambiguous value for argument 'seed=1,2'", "1.", "2.", "3. To sweep over it, add --multirun"]),
         ("model.hidden=[", ["model.hidden=[: "]),
-        ("seed", ["seed: Error parsing override 'seed'", "missing EQUAL"]),
+        ("seed", ["seed: not of the form key=value"]),
         (
             "model.hidden=0 optimizer.lr=-1 trainer.foo=1 seeed=3 data=mnits",
             ["data=mnits: ", "seeed: ", "model.hidden: ", "optimizer.lr: ", "trainer.foo: "],
@@ -174,6 +173,9 @@ def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Pat
         ("-m model.hidden=8,0", ["model.hidden: must be greater than or equal to 1, got 0"]),
         ("-m seed=1,x optimizer.lr=1,nan", ["optimizer.lr: ", "seed: "]),
         ("-m data=digits data.val_size=1,1437", ["data.val_size: must be at most 1436"]),
+        ("-m data=digits trainer.strategy=auto,foo", ["trainer: Lightning refuses"]),
+        ("-m data=digits scheduler=onecycle scheduler.pct_start=0.3,7.0", ["optimizer, scheduler: torch refuses"]),
+        ("data=digits experiment=null", ["experiment=null: unknown, must be one of"]),
         (
             "-m data=digits,mnst model.hiden=4,0",
             [

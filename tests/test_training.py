@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,15 @@ def test_accuracy_before_training(tiny: Compose, tmp_path: Path) -> None:
     assert metrics["untrained/val/loss"] == pytest.approx(math.log(10), abs=0.5)
 
 
-def test_the_test_images_do_not_select(tiny: Compose, tiny_run: Result, tmp_path: Path) -> None:
-    again = train(tiny("trainer.limit_test_batches=1"), tmp_path / "run")
-    weights = _weights(tiny_run.folder, "best")
-    assert all(torch.equal(value, weights[name]) for name, value in _weights(again.folder, "best").items())
+def test_the_test_images_do_not_select(tiny: Compose, tiny_root: Path, tiny_run: Result, tmp_path: Path) -> None:
+    shutil.copytree(tiny_root, tmp_path / "data")
+    labels = tmp_path / "data" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:8] + bytes((label + 1) % 10 for label in labels.read_bytes()[8:]))
+    wrong = train(tiny(f"data.root={tmp_path / 'data'}"), tmp_path / "run")
+    weights, other = _weights(tiny_run.folder, "best"), _weights(wrong.folder, "best")
+    assert all(torch.equal(weights[name], other[name]) for name in weights)
+    assert wrong.score == tiny_run.score
+    assert wrong.metrics["test/acc"] != tiny_run.metrics["test/acc"]
 
 
 def test_a_folder_is_used_once(tiny: Compose, tmp_path: Path) -> None:

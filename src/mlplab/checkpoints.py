@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mlplab import run_folder
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError
@@ -20,12 +21,12 @@ def find(path: Path) -> Path:
     """
     if path.is_file():
         return path
-    best = path / "checkpoints" / "best.ckpt"
-    if best.is_file():
+    best = run_folder.best_weights(path)
+    if best is not None:
         return best
     if path.is_dir():
-        runs = len(list(path.glob("*/checkpoints/best.ckpt")))
-        hint = f" It holds {runs} folders of runs: give one of them." if runs else ""
+        runs = [folder.name for folder in path.iterdir() if run_folder.best_weights(folder)]
+        hint = f" Runs below it: {', '.join(sorted(runs)[:5])}" if runs else ""
         raise CheckpointError(f"{path}: no checkpoints/best.ckpt here. Give a run folder or a .ckpt file.{hint}")
     if path.exists():
         raise CheckpointError(f"{path}: not a file. Give a run folder below outputs/, or a .ckpt file.")

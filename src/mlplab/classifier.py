@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class Classifier(LightningModule):
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
         self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
+        self.rate = math.nan  # of the last step
         self.images_seen = 0  # in training
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
 
@@ -86,7 +87,11 @@ class Classifier(LightningModule):
         if self.draws:
             # A function of epoch and batch, so that a run that is resumed draws what it would have drawn.
             seed_generator(self.device, self._batch_seeds[batch_idx])
+        self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         return self._score("train", batch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.images_seen += len(batch[1]) * self.trainer.world_size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score("val", batch)
@@ -102,8 +107,8 @@ class Classifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._log("train")
-        self.log("lr", self.learning_rate, sync_dist=True)
-        self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.learning_rate})
+        self.log("lr", self.rate, sync_dist=True)
+        self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.rate})
         self.history[-1].update(self.figures)
         self.figures = {}
 
@@ -127,42 +132,17 @@ class Classifier(LightningModule):
         except (ValueError, TypeError, ArithmeticError) as error:  # a schedule that is shorter than the run
             raise ConfigError(f"scheduler: {error}") from error
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        arguments = {key: value for key, value in self.optimizer.items() if key != "name"}
-        kind: type[optim.Optimizer] = getattr(optim, self.optimizer["name"])
-        try:
-            optimizer = kind(self.parameters(), **_fused(kind, arguments))
-            if not self.scheduler.get("name"):
-                return optimizer
-            schedule = self._schedule(optimizer)
-        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-            raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
+        interval = schedule_interval(self.scheduler)
+        steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
+        length = steps if interval == "step" else epochs
+        optimizer, schedule = make_optimizer(self.parameters(), self.optimizer, self.scheduler, length)
+        if schedule is None:
+            return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": self._interval, "monitor": self.monitor},
+            "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
         }
-
-    @property
-    def _interval(self) -> str:
-        """What the schedule counts; those of a cycle within an epoch are made for steps."""
-        by_class = "step" if self.scheduler["name"] in ("OneCycleLR", "CyclicLR") else "epoch"
-        return str(self.scheduler.get("interval") or by_class)
-
-    def _schedule(self, optimizer: optim.Optimizer) -> optim.lr_scheduler.LRScheduler:
-        name = self.scheduler["name"]
-        arguments = {key: value for key, value in self.scheduler.items() if key not in ("name", "interval")}
-        steps = int(self.trainer.estimated_stepping_batches)
-        length = steps if self._interval == "step" else self.trainer.max_epochs
-        from_the_run = {"T_max": length, "total_steps": length, "max_lr": self.optimizer["lr"]}
-        for argument in FROM_THE_RUN.get(name, ()):
-            arguments.setdefault(argument, from_the_run[argument])
-        schedule: optim.lr_scheduler.LRScheduler = getattr(optim.lr_scheduler, name)(optimizer, **arguments)
-        return schedule
 
     def _score(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
@@ -172,18 +152,16 @@ class Classifier(LightningModule):
         return loss
 
     def _log(self, stage: str) -> None:
-        loss, acc, images = self.totals[stage].means(self.trainer.strategy.reduce)
+        loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)
         self.totals[stage] = Totals()
         figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.figures.update(figures)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"{stage}/loss is {loss} after {self.global_step} steps:"
-                f" training diverged with optimizer.lr={self.optimizer['lr']}.\n"
-                "Try a tenth of it, trainer.gradient_clip_val=1, or data.normalize=standard."
+                f" training diverged with optimizer.lr={self.rate:g}.\n"
+                "Try a tenth of it, trainer.gradient_clip_val=1, or, with 16 bits, trainer.precision=bf16-mixed."
             )
-        if stage == "train":
-            self.images_seen += images
         self.log_dict(figures, sync_dist=True)
 
 
@@ -203,11 +181,11 @@ class Totals:
         if len(self._pending) == 2000:  # 2.5 MB at 32 images in 10 classes
             self._add_up()
 
-    def means(self, reduce: Callable[..., Tensor] = lambda sums, **_: sums) -> tuple[float, float, int]:
-        """Loss and accuracy per image, and the images; `reduce` adds up over the processes of a distributed run."""
+    def means(self, reduce: Callable[..., Tensor] = lambda sums, **_: sums) -> tuple[float, float]:
+        """Loss and accuracy per image; `reduce` adds up over the processes of a distributed run."""
         self._add_up()
         loss, correct, images = reduce(self._sums, reduce_op="sum").tolist()
-        return loss / images, correct / images, int(images)
+        return loss / images, correct / images
 
     def _add_up(self) -> None:
         if not self._pending:
@@ -218,6 +196,36 @@ class Totals:
         loss = (torch.stack(losses) * sizes).sum()
         correct = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
         self._sums = self._sums.to(loss.device) + torch.stack([loss.float(), correct.float(), sizes.sum().float()])
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], optimizer: Mapping[str, Any], scheduler: Mapping[str, Any], length: int
+) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler | None]:
+    """An optimizer, and its schedule over `length` steps or epochs; None for a constant rate.
+
+    Raises:
+        ConfigError: if torch refuses an argument.
+    """
+    kind: type[optim.Optimizer] = getattr(optim, optimizer["name"])
+    chosen = {key: value for key, value in optimizer.items() if key != "name"}
+    arguments = {key: value for key, value in scheduler.items() if key not in ("name", "interval")}
+    try:
+        made = kind(parameters, **_fused(kind, chosen))
+        name = scheduler.get("name")
+        if not name:
+            return made, None
+        from_the_run = {"T_max": length, "total_steps": length, "max_lr": made.param_groups[0]["lr"]}
+        for argument in FROM_THE_RUN.get(name, ()):
+            arguments.setdefault(argument, from_the_run[argument])
+        return made, getattr(optim.lr_scheduler, name)(made, **arguments)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
+
+
+def schedule_interval(scheduler: Mapping[str, Any]) -> str:
+    """What is chosen, "step" or "epoch", or what the class is made for."""
+    by_class = "step" if scheduler.get("name") in ("OneCycleLR", "CyclicLR") else "epoch"
+    return str(scheduler.get("interval") or by_class)
 
 
 def _fused(kind: type[optim.Optimizer], arguments: Mapping[str, Any]) -> dict[str, Any]:

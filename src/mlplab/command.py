@@ -83,14 +83,17 @@ class Guard(Callback):
         """Refuse a sweep for what is wrong in any of its jobs."""
         with reported():
             mistakes: dict[str, None] = {}  # a set that keeps the order
+            jobs = []
             loader = GlobalHydra.instance().config_loader()
             for overrides in _jobs(config, loader):
                 try:
-                    config_of(loader.load_sweep_config(config, overrides))
+                    jobs.append(config_of(loader.load_sweep_config(config, overrides)))
                 except HydraException as error:
                     mistakes |= dict.fromkeys(_mistakes(error, [], Path()))
                 except ConfigError as error:
                     mistakes |= dict.fromkeys(str(error).splitlines())
+            if not mistakes:
+                mistakes = _rehearsed(jobs)
             if mistakes:
                 raise ConfigError("\n".join(mistakes))
             if any(Path(config.hydra.sweep.dir).glob("*/checkpoints")):
@@ -118,6 +121,19 @@ def _jobs(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     return jobs
 
 
+def _rehearsed(jobs: list[Config]) -> dict[str, None]:
+    """What torch and Lightning say of each job of a sweep: that they are imported is worth it before many runs."""
+    from mlplab.training import rehearse
+
+    mistakes: dict[str, None] = {}
+    for job in jobs:
+        try:
+            rehearse(job)
+        except ConfigError as error:
+            mistakes |= dict.fromkeys(str(error).splitlines())
+    return mistakes
+
+
 def _note(text: str) -> None:
     """Into train.log alone: standard error has it anyway."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None)
@@ -134,7 +150,7 @@ def _terminated(*_: object) -> None:
 def _not_choices(arguments: list[str], conf: Path) -> list[str]:
     """What to say of group=choice where the choice is a number or null, which Hydra does not name."""
     lines = []
-    for group in _GROUPS:
+    for group in sorted(folder.name for folder in conf.iterdir() if folder.is_dir()):
         choices = sorted(file.stem for file in (conf / group).glob("*.yaml"))
         given = (a for a in arguments if a.startswith(f"{group}=") and a.partition("=")[2] not in choices)
         lines += [f"{argument}: unknown, must be one of {', '.join(choices)}" for argument in given]
@@ -153,8 +169,9 @@ def _mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[s
         lines = [f"{group}={choice}: unknown, must be one of {', '.join(error.options)}{hint}"]
         rest = [a for a in arguments if a != f"{group}={choice}"]
     else:
-        given = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
-        said = f"{given}{error}\n{error.__cause__ or ''}"
+        if isinstance(error, OverrideParseException):
+            return [f"{error.override}: not of the form key=value, or a bracket or quote is not closed"]
+        said = f"{error}\n{error.__cause__ or ''}"
         return [line for line in said.splitlines() if line.strip() and "https://" not in line][:5]
     if len(rest) == len(arguments) or any(a.startswith("-") for a in rest):
         return lines  # a sweep, or an option of Hydra

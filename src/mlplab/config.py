@@ -157,6 +157,9 @@ class Trainer(Section):
         default=1.0, description="batches of a validation, or a share of them"
     )
     limit_test_batches: BatchLimit = Field(default=1.0, description="batches of the test, or a share of them")
+    val_check_interval: BatchLimit = Field(
+        default=1.0, description="batches, or share of an epoch, between validations"
+    )
     accumulate_grad_batches: int = Field(default=1, ge=1, description="batches whose gradients are added up")
     gradient_clip_val: NotNegative | None = Field(default=None, description="largest norm, or value, of the gradient")
     min_epochs: int | None = Field(default=None, ge=1, description="epochs before early stopping may stop")
@@ -207,6 +210,8 @@ class Config(Section):
         }
         for key in (key for key, wanted in wants.items() if wanted and not self.validates):
             raise PydanticCustomError("unmonitored", "{key}: needs validation images, data.val_size", {"key": key})
+        if self.early_stopping.patience is not None and self.trainer.flags.get("barebones"):
+            raise PydanticCustomError("bare", "early_stopping.patience: not possible with trainer.barebones")
         return self
 
     @model_validator(mode="after")
@@ -214,6 +219,8 @@ class Config(Section):
         optimizer, scheduler = self.optimizer, self.scheduler
         if optimizer.name == "SGD" and optimizer.nesterov and (not optimizer.momentum or optimizer.dampening):
             raise PydanticCustomError("nesterov", "optimizer.nesterov: needs optimizer.momentum, and no dampening")
+        if optimizer.name == "RMSprop" and optimizer.alpha >= 1:
+            raise PydanticCustomError("alpha", "optimizer.alpha: must be below 1 for RMSprop")
         if scheduler.name == "ReduceLROnPlateau" and scheduler.interval == "step":
             raise PydanticCustomError("plateau", "scheduler.interval: must be epoch for ReduceLROnPlateau, got step")
         return self

@@ -38,6 +38,12 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if name not in datasets.NAMES:
+            raise ValueError(f"`name` must be one of {', '.join(datasets.NAMES)}, got {name!r}")
+        if normalize not in ("standard", "unit", "symmetric"):
+            raise ValueError(f"`normalize` must be standard, unit or symmetric, got {normalize!r}")
+        if val_size < 0 or batch_size < 1:
+            raise ValueError(f"`val_size` must be at least 0 and `batch_size` 1, got {val_size} and {batch_size}")
         self.save_hyperparameters(logger=False)
         self.name = name
         self.root = Path(root).expanduser()

@@ -87,6 +87,9 @@ OFFICIAL_SIZE = {
 }
 
 
+NAMES = (*IDX_SOURCES, "digits")
+
+
 def load(name: str, root: Path) -> ImageDataset:
     """Read "mnist", "fashion" or "digits"; the first two from `root`, downloaded to it if they are not there.
 

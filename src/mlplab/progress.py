@@ -29,6 +29,7 @@ class Progress(Callback):
                 total=int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches,
                 initial=trainer.global_step * trainer.accumulate_grad_batches,
                 bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining} left, {rate_fmt}{postfix}",
+                desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
                 unit=" steps",
                 mininterval=REFRESH_S,
                 dynamic_ncols=True,
@@ -47,7 +48,7 @@ class Progress(Callback):
         # The means are read, which waits for the device, only when the bar has just been drawn.
         if self._bar is not None and self._bar.update():
             assert isinstance(pl_module, Classifier)
-            loss, acc, _ = pl_module.totals["train"].means()
+            loss, acc = pl_module.totals["train"].means()
             self._bar.set_postfix_str(f"loss {loss:.4f}, acc {acc:.4f}", refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from rich.console import Console
 
 from mlplab import run_folder
-from mlplab.classifier import Classifier
+from mlplab.classifier import Classifier, make_optimizer
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import ConfigError
@@ -53,9 +54,9 @@ def train(config: Config, folder: Path) -> Result:
     datamodule, classifier = build(config)
     trainer = _trainer(config, folder)
     run_folder.claim(folder)
-    _introduce(datamodule, classifier)
-    untrained = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
+    _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
     with _refusals():
+        untrained = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
         fit_s = _fit(trainer, classifier, datamodule)
         best, test = _score_best(trainer, classifier, datamodule, folder)
 
@@ -78,6 +79,19 @@ def train(config: Config, folder: Path) -> Result:
             f"run folder {run_folder.short(folder)}"
         )
     return result
+
+
+def rehearse(config: Config) -> None:
+    """Make what torch and Lightning might refuse, without data and without writing anything.
+
+    Raises:
+        ConfigError: if they do.
+    """
+    _quieten()
+    _trainer(config, Path())
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer, scheduler = (part.model_dump(exclude_unset=True) for part in (config.optimizer, config.scheduler))
+    make_optimizer(weights, optimizer, scheduler, length=1000)
 
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
@@ -157,15 +171,16 @@ def _checkpoints(config: Config, folder: Path) -> list[Callback]:
     ]
 
 
-def _introduce(datamodule: ImageDataModule, classifier: Classifier) -> None:
+def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers: bool) -> None:
     """Say what is trained on what."""
     info = datamodule.info
     height, width = info.image_shape[1:]
     text = io.StringIO()
-    Console(file=text, width=80).print(layer_table(classifier.mlp, info.image_shape))
+    if with_layers:
+        Console(file=text, width=80).print(layer_table(classifier.mlp, info.image_shape))
     log.info(
         f"{datamodule.name}: {len(datamodule.train_rows):,} images to train, {len(datamodule.val_rows):,} to validate,"
-        f" {height}x{width} pixels, {len(info.classes)} classes\n{text.getvalue().rstrip()}"
+        f" {height}x{width} pixels, {len(info.classes)} classes\n{text.getvalue()}".rstrip()
     )
 
 
@@ -230,8 +245,11 @@ def _record(config: Config, trainer: Trainer, classifier: Classifier, datamodule
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What Lightning finds wrong with the flags of the Trainer, as a mistake of the configuration."""
+    """What Lightning and torch.optim refuse once they have seen the data, as a mistake of the configuration."""
     try:
         yield
-    except MisconfigurationException as error:
-        raise ConfigError(f"trainer: {error}") from error
+    except (MisconfigurationException, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not str(frame.f_globals.get("__name__")).startswith(("lightning.", "torch.optim")):
+            raise
+        raise ConfigError(f"trainer, optimizer: not possible here: {error}") from error
