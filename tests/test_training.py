@@ -197,6 +197,12 @@ def test_flags_of_lightning(tiny: Compose, tmp_path: Path, flags: list[str]) -> 
     assert result.metrics["test/acc"] > 0.5 or config.trainer.max_steps == 5
 
 
+def test_gradients_of_several_batches_make_one_step(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny("trainer.accumulate_grad_batches=2"), tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["steps"] == 2 * 4  # 150 images are 8 batches of 20
+
+
 def test_the_curves_can_be_left_out(tiny: Compose, tmp_path: Path) -> None:
     train(tiny("trainer.logger=false"), tmp_path)
     assert _content(tmp_path) == {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json"}

@@ -82,6 +82,8 @@ class Guard(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep for what is wrong in any of its jobs."""
         with reported():
+            if any(Path(config.hydra.sweep.dir).glob("*/checkpoints")):
+                raise ConfigError(f"{config.hydra.sweep.dir}: holds a sweep already. Choose another hydra.sweep.dir.")
             mistakes: dict[str, None] = {}  # a set that keeps the order
             jobs = []
             loader = GlobalHydra.instance().config_loader()
@@ -96,8 +98,6 @@ class Guard(Callback):
                 mistakes = _rehearsed(jobs)
             if mistakes:
                 raise ConfigError("\n".join(mistakes))
-            if any(Path(config.hydra.sweep.dir).glob("*/checkpoints")):
-                raise ConfigError(f"{config.hydra.sweep.dir}: holds a sweep already. Choose another hydra.sweep.dir.")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if job_return.status is not JobStatus.FAILED:
