@@ -5,13 +5,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from mlplab import command
+from mlplab import command, process
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(composed: DictConfig) -> float:
     config = command.config_of(composed)
-    from mlplab.training import train  # torch is imported once the configuration is good
+    process.import_lightning()  # once the configuration is good, because it takes seconds
+    from mlplab.training import train
 
     return train(config, command.folder()).score
 

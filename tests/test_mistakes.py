@@ -9,7 +9,7 @@ from mlplab.mistakes import nearest, parse
 
 PLAIN: dict[str, Any] = {
     "seed": 0,
-    "monitor": "val/loss",
+    "monitor": "val/loss", "compile": "auto",
     "evaluate_untrained": False,
     "early_stopping": {"patience": None, "min_delta": 0.0},
     "data": {

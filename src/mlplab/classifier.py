@@ -79,19 +79,23 @@ class Classifier(LightningModule):
         self.figures = {}  # of a validation before training
 
     def on_train_epoch_start(self) -> None:
+        loop = self.trainer.fit_loop
+        if loop.is_resuming and loop._data_fetcher is not None:
+            iter(loop._data_fetcher)  # Lightning began to take batches before it knew which epoch goes on
         if self.draws:
             batches = int(self.trainer.num_training_batches)
-            self._batch_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
+            self.batch_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.draws:
             # A function of epoch and batch, so that a run that is resumed draws what it would have drawn.
-            seed_generator(self.device, self._batch_seeds[batch_idx])
+            seed_generator(self.device, self.batch_seeds[batch_idx])
         self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         return self._score("train", batch)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        self.images_seen += len(batch[1]) * self.trainer.world_size
+        images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
+        self.images_seen += images * self.trainer.world_size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score("val", batch)
@@ -173,7 +177,13 @@ class Totals:
 
     def __init__(self) -> None:
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._sums = torch.zeros(3)  # loss, correct, images
+        self._sums = torch.zeros(3)  # of loss, correct answers and images
+
+    def sums(self, device: torch.device) -> Tensor:
+        """Sums (3,) of loss, correct answers and images, float64 on `device`: to be added to in place."""
+        if self._sums.device != device or self._sums.dtype != torch.float64:
+            self._sums = self._sums.to(device, torch.float64)
+        return self._sums
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add the mean loss () of a batch, with logits (B, K) and labels (B,)."""

@@ -87,6 +87,14 @@ class ImageDataModule(LightningDataModule):
         dataset = self._of_train(self.train_rows)
         return _loader(dataset, EpochOrder(len(dataset), self.seed), self.batch_size)
 
+    def epoch_rows(self, epoch: int) -> Tensor:
+        """Rows of the training images (see `training_data`), in the order of an epoch; on the CPU."""
+        return self.train_rows[EpochOrder(len(self.train_rows), self.seed).permutation(epoch)]
+
+    def training_data(self, device: torch.device) -> Batch:
+        """All images (N, C, H, W) uint8 and labels (N,) that training and validation images are rows of."""
+        return self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
+
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
             return []
@@ -159,8 +167,12 @@ class EpochOrder(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    def permutation(self, epoch: int) -> Tensor:
+        """The same as one tensor (size,)."""
+        return permutation(self.size, self.seed, Purpose.ORDER, epoch)
+
     def __iter__(self) -> Iterator[int]:
-        return iter(permutation(self.size, self.seed, Purpose.ORDER, self.epoch).tolist())
+        return iter(self.permutation(self.epoch).tolist())
 
     def __len__(self) -> int:
         return self.size
@@ -170,7 +182,9 @@ class Batches(BatchSampler):
     """The indices of each batch as one tensor (B,), not as B numbers. Lightning may put in a sampler of its own."""
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
-        return iter(torch.tensor(list(self.sampler)).split(self.batch_size))
+        sampler = self.sampler
+        order = sampler.permutation(sampler.epoch) if isinstance(sampler, EpochOrder) else torch.tensor(list(sampler))
+        return iter(order.split(self.batch_size))
 
 
 class _Rows(Dataset[Batch]):

@@ -27,7 +27,7 @@ class Progress(Callback):
         if self._with_bar:
             self._bar = tqdm(
                 total=int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches,
-                initial=trainer.global_step * trainer.accumulate_grad_batches,
+                initial=self._batches(trainer),
                 bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining} left, {rate_fmt}{postfix}",
                 desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
                 unit=" steps",
@@ -46,7 +46,7 @@ class Progress(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The means are read, which waits for the device, only when the bar has just been drawn.
-        if self._bar is not None and self._bar.update():
+        if self._bar is not None and self._bar.update(self._batches(trainer) - self._bar.n):
             assert isinstance(pl_module, Classifier)
             loss, acc = pl_module.totals["train"].means()
             self._bar.set_postfix_str(f"loss {loss:.4f}, acc {acc:.4f}", refresh=False)
@@ -57,6 +57,10 @@ class Progress(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
+
+    def _batches(self, trainer: Trainer) -> int:
+        """Those that were trained on: a block of compiled steps takes several at once."""
+        return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
     def _show_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch that has just ended, once its checkpoints are written."""

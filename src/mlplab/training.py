@@ -20,7 +20,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from rich.console import Console
 
-from mlplab import run_folder
+from mlplab import process, run_folder
+from mlplab.blocks import CompiledSteps
 from mlplab.classifier import Classifier, make_optimizer
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
@@ -50,7 +51,7 @@ def train(config: Config, folder: Path) -> Result:
     """
     started = time.perf_counter()
     _quieten()
-    _use_one_thread()
+    process.tune()
     datamodule, classifier = build(config)
     trainer = _trainer(config, folder)
     run_folder.claim(folder)
@@ -124,12 +125,6 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
 
 
-def _use_one_thread() -> None:
-    """A second thread gains little in matrices this small, and beside another process costs many times the gain."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-
-
 def _trainer(config: Config, folder: Path) -> Trainer:
     flags = config.trainer.flags
     bar = flags.pop("enable_progress_bar")
@@ -142,7 +137,11 @@ def _trainer(config: Config, folder: Path) -> Trainer:
     if not config.validates:
         flags["limit_val_batches"] = 0
     flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
-    callbacks: list[Callback] = [Progress(bar=sys.stderr.isatty() if bar is None else bar), *_stopping(config)]
+    callbacks: list[Callback] = [
+        Progress(bar=sys.stderr.isatty() if bar is None else bar),
+        CompiledSteps(config.compile),
+        *_stopping(config),
+    ]
     if flags.get("enable_checkpointing", True):
         callbacks += _checkpoints(config, folder)
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
@@ -237,10 +236,16 @@ def _record(config: Config, trainer: Trainer, classifier: Classifier, datamodule
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,
+        "compiled": _was_compiled(trainer),
         "config_hash": config.hash,
         "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
         "history": classifier.history,
     }
+
+
+def _was_compiled(trainer: Trainer) -> bool:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, CompiledSteps) and callback.used for callback in callbacks)
 
 
 @contextmanager

@@ -1,0 +1,221 @@
+"""A whole training step as one compiled graph: batch, forward, loss, backward, update.
+
+On the CPU, Inductor turns the graph into a library once; it is kept and loaded by later runs in milliseconds. On a GPU
+the graph is compiled by `torch.compile` and replayed from a CUDA graph.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+
+from mlplab import updates
+
+log = logging.getLogger(__name__)
+
+Compiled = Callable[[list[Tensor]], object]
+
+# What a compiled step is made from: a change in one of these files makes a new one.
+SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py")
+
+
+class CompilationError(Exception):
+    """Its text is a reason, for a log."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done in a step; all of it is constant in the graph."""
+
+    mlp: nn.Sequential
+    optimizer: optim.Optimizer
+    normalized: Callable[[Tensor], Tensor]  # pixels (B, C, H, W) uint8 -> float32
+    normalization: str  # names it
+    bfloat16: bool = False  # forward and backward in mixed precision
+    clip_norm: float | None = None  # largest norm of the gradient
+    clip_value: float | None = None  # largest value in it
+
+
+def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
+    """Train on one batch, in place.
+
+    Args:
+        recipe: what to do.
+        tensors: images (N, C, H, W) uint8; labels (N,); rows (B,) of the batch; numbers (n,) of the update rule;
+            seed () int32 of dropout; sums (3,) float64 to which loss, correct answers and images are added; then the
+            weights, and the buffers of each weight.
+    """
+    images, labels, rows, numbers, seed, sums, *rest = tensors
+    optimizer, count = recipe.optimizer, len(list(recipe.mlp.parameters()))
+    rule, group = updates.RULES[type(optimizer)], optimizer.param_groups[0]
+    weights, buffers = rest[:count], rest[count:]
+    x, y = recipe.normalized(images[rows]), labels[rows]
+
+    def loss_of(weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bfloat16):
+            logits = _logits(recipe.mlp, weights, x, seed)
+            return F.cross_entropy(logits, y), (logits.argmax(dim=1) == y).sum()
+
+    gradients, (loss, correct) = torch.func.grad_and_value(loss_of, has_aux=True)(weights)
+    if recipe.clip_norm is not None:  # as torch.nn.utils.clip_grad_norm_
+        norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+        gradients = [gradient * (recipe.clip_norm / (norm + 1e-6)).clamp(max=1) for gradient in gradients]
+    if recipe.clip_value is not None:
+        gradients = [gradient.clamp(-recipe.clip_value, recipe.clip_value) for gradient in gradients]
+    kept = len(rule.buffers(group))
+    for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        rule.update(weight, gradient, buffers[index * kept : (index + 1) * kept], numbers.unbind(), group)
+    sums.add_(torch.stack([loss.double() * len(rows), correct.double(), torch.full_like(sums[0], len(rows))]))
+
+
+def _logits(mlp: nn.Sequential, weights: Sequence[Tensor], x: Tensor, seed: Tensor) -> Tensor:
+    remaining = iter(weights)
+    for place, module in enumerate(mlp):
+        if isinstance(module, nn.Dropout):
+            x = dropout(x, module.p, seed, place)
+        else:
+            own = {name: next(remaining) for name, _ in module.named_parameters()}
+            x = torch.func.functional_call(module, own, (x,))
+    return x
+
+
+def dropout(x: Tensor, rate: float, seed: Tensor, place: int) -> Tensor:
+    """Zero a share of `x` and scale the rest, by a hash of seed, place and index.
+
+    torch draws such numbers one by one, which takes a quarter of the step of two layers of 512 units. The hash is
+    lowbias32 of Chris Wellons' hash-prospector; `seed` is int32 of shape (), `place` tells layers apart.
+    """
+    index = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(x.shape)
+    h = index + (seed + _int32(place * 0x9E3779B9))
+    h = (h ^ _shifted(h, 16)) * _int32(0x7FEB352D)
+    h = (h ^ _shifted(h, 15)) * _int32(0x846CA68B)
+    h = (h ^ _shifted(h, 16)) & 0x7FFFFFFF
+    kept: Tensor = torch.where(h >= int(rate * 2**31), x * (1 / (1 - rate)), 0.0)
+    return kept
+
+
+def _int32(number: int) -> int:
+    """The signed number of the same 32 bits."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
+def _shifted(h: Tensor, bits: int) -> Tensor:
+    """Shift right and fill with zeros, as for unsigned numbers."""
+    shifted: Tensor = (h >> bits) & (2 ** (32 - bits) - 1)
+    return shifted
+
+
+def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
+    """A function that does `step(recipe, tensors)` for any tensors of these shapes, given as a list.
+
+    Raises:
+        CompilationError: if this machine cannot.
+    """
+    if tensors[0].device.type == "cuda":
+        return _captured(recipe, tensors)
+    package = _package(recipe, tensors)
+    if package.exists():
+        try:
+            return _loaded(package)
+        except RuntimeError:  # damaged
+            package.unlink(missing_ok=True)
+    if not shutil.which(os.environ.get("CXX", "clang++" if platform.system() == "Darwin" else "g++")):
+        raise CompilationError("there is no C++ compiler (g++, or what the variable CXX names)")
+    log.info("compiling the training step, once for this network, optimizer and batch size ...")
+    started = time.perf_counter()
+    try:
+        _compile(recipe, tensors, package)
+        step = _loaded(package)
+    except Exception as error:  # whatever goes wrong in there, the run can do without
+        raise CompilationError(f"compiling failed: {next(iter(str(error).splitlines()), type(error))}") from error
+    log.info(f"compiled in {time.perf_counter() - started:.0f} s, kept in {package.parent}")
+    return step
+
+
+def cache_folder() -> Path:
+    """Where compiled steps are kept: a new run of the same kind need not wait."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "mlplab" / "steps"
+
+
+def _package(recipe: Recipe, tensors: Sequence[Tensor]) -> Path:
+    """A file whose name tells all that the compiled step depends on."""
+    optimizer = recipe.optimizer
+    folder = Path(__file__).parent
+    parts = [
+        [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors],
+        [repr(recipe.mlp), recipe.normalization, recipe.bfloat16, recipe.clip_norm, recipe.clip_value],
+        [type(optimizer), updates.constants(optimizer)],
+        [torch.__version__, torch.get_num_threads(), _processor()],
+        [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SOURCES],
+    ]
+    return cache_folder() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.pt2"
+
+
+def _processor() -> str:
+    """Its instructions: the code is made for those of this machine, and a home folder may be shared by several."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def _compile(recipe: Recipe, tensors: Sequence[Tensor], package: Path) -> None:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # looks for CUDA, and says so if there is none
+    from torch._inductor import aoti_compile_and_package
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    package.parent.mkdir(parents=True, exist_ok=True)
+    examples = tuple(torch.zeros_like(tensor) for tensor in tensors)  # tracing writes to them
+    graph = make_fx(lambda *tensors: step(recipe, tensors))(*examples)
+    program = torch.export.export(graph, examples)
+    partial = package.with_suffix(f".{os.getpid()}.pt2")  # so that no other run finds half a file
+    try:
+        aoti_compile_and_package(program, package_path=str(partial))
+        partial.replace(package)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _loaded(package: Path) -> Compiled:
+    # What torch._inductor.aoti_load_package wraps, without the second that it takes to import.
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+    run: Compiled = loader.boxed_run
+    return run
+
+
+def _captured(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
+    """Record the compiled step over copies of its small inputs; to take a step is to write those and replay it."""
+    fixed = [*tensors[:2], *(tensor.clone() for tensor in tensors[2:5]), *tensors[5:]]
+    saved = [tensor.clone() for tensor in tensors[5:]]
+    function = torch.compile(lambda *tensors: step(recipe, tensors), fullgraph=True, dynamic=False)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own
+        for _ in range(3):
+            function(*fixed)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function(*fixed)
+    for tensor, before in zip(tensors[5:], saved, strict=True):
+        tensor.copy_(before)
+
+    def replay(tensors: list[Tensor]) -> None:
+        for old, new in zip(fixed[2:5], tensors[2:5], strict=True):
+            old.copy_(new, non_blocking=True)
+        graph.replay()
+
+    return replay

@@ -1,0 +1,269 @@
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Compose, MakeTrainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+from mlplab import blocks
+from mlplab.blocks import CompiledSteps
+from mlplab.classifier import Classifier
+from mlplab.datamodule import ImageDataModule
+from mlplab.errors import DivergedError
+from mlplab.step import CompilationError, Recipe, step
+from mlplab.training import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
+
+ADAM = {"name": "Adam", "lr": 2e-4}
+SGD = {"name": "SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True}
+RMSPROP = {"name": "RMSprop", "lr": 2e-4}
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step itself: that its compilation does the same is for test_step.py to show."""
+
+    def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], None]:
+        return lambda tensors: step(recipe, tensors)
+
+    monkeypatch.setattr(blocks, "compiled", compiled)
+
+
+class Curves(Logger):
+    """Remembers every point of every curve."""
+
+    name, version = "curves", 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: list[tuple[int | None, str, float]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.points += [(step, name, value) for name, value in sorted(metrics.items())]
+
+    def log_hyperparams(self, *_: Any) -> None: ...
+
+
+class Trained:
+    """A classifier after a run, one way or the other, and what was noted of the run."""
+
+    def __init__(
+        self,
+        make: MakeTrainer,
+        datamodule: ImageDataModule,
+        when: bool,
+        flags: dict[str, Any],
+        arguments: dict[str, Any],
+        resume: Path | None = None,
+    ) -> None:
+        torch.manual_seed(0)
+        self.classifier = Classifier([16], **arguments)
+        self.curves, self.steps = Curves(), CompiledSteps(when)
+        flags = {"callbacks": [self.steps], "logger": self.curves, "log_every_n_steps": 1, **flags}
+        self.trainer = make(**flags)
+        self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=resume, weights_only=True)
+
+    @property
+    def loops(self) -> dict[str, Any]:
+        """All that Lightning counts."""
+        state: dict[str, Any] = self.trainer.fit_loop.state_dict()
+        return state
+
+
+def _distance(one: Trained, other: Trained) -> float:
+    """Of the weights, relative to their norm."""
+    pairs = zip(one.classifier.parameters(), other.classifier.parameters(), strict=True)
+    return max(((a - b).norm() / b.norm()).item() for a, b in pairs)
+
+
+def _same(one: Trained, other: Trained, tolerance: float = 1e-5) -> None:
+    assert one.steps.used
+    assert not other.steps.used
+    assert _distance(one, other) < tolerance
+    assert one.trainer.global_step == other.trainer.global_step
+    assert one.classifier.images_seen == other.classifier.images_seen
+    assert one.loops == other.loops
+    assert [point[:2] for point in one.curves.points] == [point[:2] for point in other.curves.points]
+    values = [[point[2] for point in run.curves.points] for run in (one, other)]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    for ours, theirs in zip(one.classifier.history, other.classifier.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    rates = [run.trainer.optimizers[0].param_groups[0]["lr"] for run in (one, other)]
+    assert rates[0] == pytest.approx(rates[1])
+
+
+COSINE = {"name": "CosineAnnealingLR", "interval": "step"}
+PLATEAU = {"name": "ReduceLROnPlateau", "interval": "epoch", "patience": 0, "threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        ({}, {"optimizer": ADAM}),
+        ({}, {"optimizer": {"name": "AdamW", "lr": 2e-4, "weight_decay": 0.1}}),
+        ({}, {"optimizer": RMSPROP}),
+        ({}, {"optimizer": SGD}),
+        ({}, {"optimizer": SGD, "scheduler": COSINE}),
+        ({}, {"optimizer": ADAM, "scheduler": {"name": "OneCycleLR", "interval": "step"}}),  # moves beta1 as well
+        ({}, {"optimizer": SGD, "scheduler": {"name": "StepLR", "interval": "epoch", "step_size": 2}}),
+        ({}, {"optimizer": SGD, "scheduler": {"name": "StepLR", "interval": "step", "step_size": 7}}),
+        ({}, {"optimizer": SGD, "scheduler": PLATEAU}),
+        ({"gradient_clip_val": 0.3}, {"optimizer": SGD}),
+        ({"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}, {"optimizer": SGD}),
+        ({"val_check_interval": 3}, {"optimizer": SGD}),
+        ({"val_check_interval": 0.5}, {"optimizer": SGD}),
+        ({"val_check_interval": 7, "check_val_every_n_epoch": None}, {"optimizer": SGD}),
+        ({"check_val_every_n_epoch": 3}, {"optimizer": SGD}),
+        ({"limit_train_batches": 4}, {"optimizer": SGD}),
+        ({"limit_train_batches": 0.5}, {"optimizer": SGD, "scheduler": COSINE}),
+        ({"max_steps": 33}, {"optimizer": SGD, "scheduler": COSINE}),
+        ({"limit_val_batches": 0}, {"optimizer": SGD}),
+        ({"precision": 32}, {"optimizer": ADAM}),
+    ],
+)
+def test_both_ways_lead_to_the_same(
+    datamodule: ImageDataModule, trainer: MakeTrainer, flags: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    flags = {"max_epochs": 40, **flags}  # of 5 steps; the last batch has 22 images, not 32
+    one, other = (Trained(trainer, datamodule, when, dict(flags), arguments) for when in (True, False))
+    _same(one, other)
+
+
+@pytest.mark.parametrize("longest", [1, 3, 1000])
+def test_how_many_steps_a_block_takes_does_not_matter(
+    datamodule: ImageDataModule, trainer: MakeTrainer, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"optimizer": SGD, "scheduler": COSINE, "dropout": 0.3}
+    first = Trained(trainer, datamodule, True, {"max_epochs": 4}, arguments)
+    monkeypatch.setattr(blocks, "BLOCK_S", 1e9 if longest == 1000 else 0)
+    second = Trained(trainer, datamodule, True, {"max_epochs": 4}, arguments)
+    assert _distance(first, second) == 0
+    assert first.loops == second.loops
+
+
+def test_early_stopping(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    def flags(when: bool) -> dict[str, Any]:
+        return {"max_epochs": 60, "callbacks": [CompiledSteps(when), EarlyStopping("val/loss", 0.02, patience=2)]}
+
+    runs = []
+    for when in (True, False):
+        chosen = flags(when)
+        run = Trained(trainer, datamodule, when, chosen, {"optimizer": ADAM})
+        run.steps = chosen["callbacks"][0]
+        runs.append(run)
+    _same(*runs)
+    assert 3 < len(runs[0].classifier.history) < 60
+
+
+def test_dropout_learns_as_well(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """The two ways draw other numbers, of the same distribution."""
+    arguments = {"optimizer": ADAM, "dropout": 0.5}
+    one, other = (Trained(trainer, datamodule, when, {"max_epochs": 20}, arguments) for when in (True, False))
+    assert 0 < _distance(one, other) < 1
+    losses = [run.classifier.history[-1]["train/loss"] for run in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
+    again = Trained(trainer, datamodule, True, {"max_epochs": 20}, arguments)
+    assert _distance(one, again) == 0
+
+
+def test_bfloat16(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    flags = {"max_epochs": 20, "precision": "bf16-mixed"}
+    one, other = (Trained(trainer, datamodule, when, dict(flags), {"optimizer": SGD}) for when in (True, False))
+    exact = Trained(trainer, datamodule, True, {"max_epochs": 20}, {"optimizer": SGD})
+    assert one.steps.used
+    assert 0 < _distance(one, exact) < 0.1
+    assert _distance(one, other) < 0.1
+    assert next(one.classifier.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("arguments", [{"optimizer": ADAM}, {"optimizer": SGD, "scheduler": COSINE}])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_checkpoint_of_one_way_goes_on_the_other_way(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any], first: bool, tmp_path: Path
+) -> None:
+    class Save(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, *_: object) -> None:
+            if trainer.current_epoch == 9:
+                trainer.save_checkpoint(tmp_path / "middle.ckpt")
+
+    steps = CompiledSteps(first)
+    whole = Trained(trainer, datamodule, first, {"max_epochs": 20, "callbacks": [steps, Save()]}, arguments)
+    resumed = Trained(trainer, datamodule, not first, {"max_epochs": 20}, arguments, tmp_path / "middle.ckpt")
+    assert _distance(resumed, whole) < 1e-5
+    assert resumed.trainer.global_step == whole.trainer.global_step == 100
+    state, expected = (run.trainer.optimizers[0].state_dict()["state"] for run in (resumed, whole))
+    torch.testing.assert_close(state, expected, rtol=1e-3, atol=1e-5)
+
+
+class Hooked(Callback):
+    def on_before_optimizer_step(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments", "reason"),
+    [
+        ({}, {"optimizer": {"name": "Adagrad", "lr": 0.1}}, "not written for Adagrad"),
+        ({}, {"optimizer": {**ADAM, "amsgrad": True}}, "amsgrad"),
+        ({}, {"optimizer": ADAM, "activation": "RReLU"}, "RReLU"),
+        ({"accumulate_grad_batches": 2}, {"optimizer": ADAM}, "several batches"),
+        ({"precision": "64-true"}, {"optimizer": ADAM}, "precision 64-true"),
+        ({"callbacks": [CompiledSteps(True), Hooked()]}, {"optimizer": ADAM}, "Hooked.on_before_optimizer_step"),
+    ],
+)
+def test_what_is_not_possible_takes_the_ordinary_way_and_says_so_once(
+    datamodule: ImageDataModule,
+    trainer: MakeTrainer,
+    flags: dict[str, Any],
+    arguments: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        run = Trained(trainer, datamodule, True, {"max_epochs": 2, **flags}, arguments)
+    assert not run.steps.used
+    assert len(run.classifier.history) == 2
+    (said,) = (record.message for record in caplog.records if "without the compiled step" in record.message)
+    assert reason in said
+
+
+def test_a_machine_that_cannot_compile(
+    datamodule: ImageDataModule, trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise CompilationError("there is no C++ compiler")
+
+    monkeypatch.setattr(blocks, "compiled", fail)
+    with caplog.at_level(logging.INFO):
+        run = Trained(trainer, datamodule, True, {"max_epochs": 2}, {"optimizer": ADAM})
+    assert "there is no C++ compiler" in caplog.text
+    plain = Trained(trainer, datamodule, False, {"max_epochs": 2}, {"optimizer": ADAM})
+    assert _distance(run, plain) == 0
+
+
+@pytest.mark.parametrize(("worth", "used"), [(10, True), (11, False)])
+def test_a_long_run_is_compiled_by_itself(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int, used: bool
+) -> None:
+    monkeypatch.setattr(blocks, "WORTH_STEPS", worth)
+    config = tiny("data.batch_size=32", "data.val_size=50")  # 2 epochs of 5 steps
+    result = train(config, tmp_path)
+    assert f'"compiled": {str(used).lower()}' in (result.folder / "result.json").read_text()
+
+
+def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    with pytest.raises(DivergedError, match=r"(train|val)/loss is nan after 5 steps"):
+        Trained(trainer, datamodule, True, {"max_epochs": 2}, {"optimizer": {"name": "SGD", "lr": 1e30}})
+
+
+def test_the_next_fit_of_a_trainer_starts_anew(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    run = Trained(trainer, datamodule, True, {"max_epochs": 1}, {"optimizer": ADAM})
+    loop = run.trainer.fit_loop.epoch_loop
+    assert type(loop.automatic_optimization).__name__ == "_AutomaticOptimization"

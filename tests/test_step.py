@@ -1,0 +1,163 @@
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from torch import Tensor, optim
+
+from mlplab import step, updates
+from mlplab.mlp import MLP
+from mlplab.step import CompilationError, Recipe
+
+pytestmark = pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
+
+BATCH = 8
+
+
+class Training:
+    """A tiny network with dropout, its optimizer, and 40 random images."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.mlp = MLP([6, 5], dropout=0.3, image_shape=(1, 4, 4), num_classes=3)
+        self.optimizer = optim.Adam(self.mlp.parameters())
+        self.images = torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8)
+        self.labels = torch.randint(0, 3, (40,))
+        self.sums = torch.zeros(3, dtype=torch.float64)
+        self.recipe = Recipe(self.mlp, self.optimizer, lambda images: images / 255, "unit", clip_norm=0.5)
+
+    def tensors(self, number: int) -> list[Tensor]:
+        rule, group = updates.RULES[optim.Adam], self.optimizer.param_groups[0]
+        rows = torch.arange(BATCH) + number % 32
+        numbers = torch.tensor(rule.numbers(group, number + 1))
+        weights = list(self.mlp.parameters())
+        buffers = [buffer for weight in weights for buffer in updates.state(self.optimizer, weight)]
+        seed = torch.tensor(number * 40_503_001 % 2**31, dtype=torch.int32)
+        return [
+            self.images,
+            self.labels,
+            rows,
+            numbers,
+            seed,
+            self.sums,
+            *(weight.detach() for weight in weights),
+            *buffers,
+        ]
+
+
+@pytest.fixture(scope="session")
+def steps_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Where the compiled step lies, compiled once for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "cache"
+    training = Training()
+    with FileLock(f"{shared}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared))
+        step.compiled(training.recipe, training.tensors(0))
+    return shared
+
+
+@pytest.fixture
+def kept(steps_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The compiled step, in a cache of this test."""
+    shutil.copytree(steps_folder, tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (package,) = step.cache_folder().iterdir()
+    return package
+
+
+def _must_not_compile(*_: object) -> None:
+    raise AssertionError("compiled again")
+
+
+def test_the_compiled_step_is_the_step(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With dropout, clipping and a last look at the sums; found in the cache, not compiled again."""
+    monkeypatch.setattr(step, "_compile", _must_not_compile)
+    by_graph, by_hand = Training(), Training()
+    compiled = step.compiled(by_graph.recipe, by_graph.tensors(0))
+    for number in range(200):
+        compiled(by_graph.tensors(number))
+        step.step(by_hand.recipe, by_hand.tensors(number))
+    for found, expected in zip(by_graph.tensors(200), by_hand.tensors(200), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert by_graph.sums[2] == 200 * BATCH
+    assert not torch.equal(by_graph.mlp.linear1.weight, Training().mlp.linear1.weight)
+
+
+def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = kept.read_bytes()
+    kept.write_bytes(good[: len(good) // 2])
+    monkeypatch.setattr(step, "_compile", lambda recipe, tensors, package: package.write_bytes(good))
+    training = Training()
+    before = training.mlp.linear1.weight.clone()
+    step.compiled(training.recipe, training.tensors(0))(training.tensors(0))
+    assert not torch.equal(training.mlp.linear1.weight, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe: Recipe(recipe.mlp, recipe.optimizer, recipe.normalized, "other"),
+        lambda recipe: Recipe(recipe.mlp, recipe.optimizer, recipe.normalized, "unit", bfloat16=True),
+        lambda recipe: Recipe(
+            recipe.mlp, optim.Adam(recipe.mlp.parameters(), eps=1.0), recipe.normalized, "unit", clip_norm=0.5
+        ),
+    ],
+)
+def test_another_step_is_not_taken_for_it(
+    kept: Path, change: Callable[[Recipe], Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training()
+    monkeypatch.setattr(step, "_compile", _must_not_compile)
+    with pytest.raises(CompilationError, match="compiled again"):
+        step.compiled(change(training.recipe), training.tensors(0))
+
+
+def test_without_a_compiler_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    training = Training()
+    with pytest.raises(CompilationError, match=r"no C\+\+ compiler"):
+        step.compiled(training.recipe, training.tensors(0))
+
+
+def test_a_failed_compilation_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "mlplab").write_text("a file where the folder should be")
+    training = Training()
+    weights = [weight.clone() for weight in training.mlp.parameters()]
+    with caplog.at_level(logging.INFO), pytest.raises(CompilationError, match=r"compiling failed: .*mlplab"):
+        step.compiled(training.recipe, training.tensors(0))
+    assert all(torch.equal(*pair) for pair in zip(weights, training.mlp.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate: float) -> None:
+    ones = torch.ones(1000, 1000)
+    dropped = step.dropout(ones, rate, torch.tensor(7, dtype=torch.int32), place=3)
+    share = (dropped == 0).float().mean().item()
+    assert share == pytest.approx(rate, abs=5 * (rate * (1 - rate) / 1e6) ** 0.5)
+    assert dropped[dropped > 0].unique().tolist() == pytest.approx([1 / (1 - rate)])
+
+
+def test_dropout_of_another_seed_place_row_or_column_is_another() -> None:
+    """Two independent masks at one half agree in one half of the units."""
+    ones = torch.ones(512, 512)
+
+    def mask(seed: int, place: int) -> Tensor:
+        return step.dropout(ones, 0.5, torch.tensor(seed, dtype=torch.int32), place) > 0
+
+    one = mask(1, 2)
+    assert torch.equal(one, mask(1, 2))
+    others = [mask(2, 2), mask(1, 5), mask(-(2**31), 2), one.roll(1, 0), one.roll(1, 1), one.roll(7, 1), one.T]
+    for other in others:
+        assert (one == other).float().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / 512)
+    for direction in (0, 1):  # no row or column is dropped more than chance allows
+        shares = one.float().mean(dim=direction)
+        assert (shares - 0.5).abs().max() < 5 * 0.5 / 512**0.5
