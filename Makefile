@@ -21,8 +21,11 @@ format:  ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: $(VENV)/installed  ## time this project against a bare loop and plain Lightning (15 minutes)
-	$(BIN)/python scripts/benchmark.py
+benchmark: $(VENV)/installed-bench  ## time this project beside Keras, PyTorch, Lightning and scikit-learn (45 minutes)
+	$(BIN)/python scripts/benchmark
+
+scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch and data set (10 minutes)
+	$(BIN)/python scripts/benchmark --scaling
 
 lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
@@ -44,5 +47,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	@touch $@
 
-.PHONY: help quickstart test format benchmark lock clean
+$(VENV)/installed-bench: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
+	@touch $@
+
+.PHONY: help quickstart test format benchmark scaling lock clean
 .DEFAULT_GOAL := help

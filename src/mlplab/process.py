@@ -7,8 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
-# torchmetrics, which Lightning imports, imports these for metrics of pictures and sound: 3 of the 5 seconds of a start.
-NOT_NEEDED = ("scipy", "torchvision")
+# torchmetrics, which Lightning imports, imports these for metrics of pictures and sound, and to plot: more than half of
+# the time that it takes to start.
+NOT_NEEDED = ("scipy", "torchvision", "matplotlib")
 
 # From malloc.h of glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -16,9 +17,9 @@ GIGABYTE = 2**30
 
 
 def import_lightning() -> None:
-    """Import Lightning as where scipy and torchvision are not installed; they can be imported afterwards.
+    """Import Lightning as where scipy, torchvision and matplotlib are not installed; they can be imported afterwards.
 
-    For a program, not a notebook: metrics of torchmetrics that need the two are then missing.
+    For a program, not a notebook: what needs them in torchmetrics is then missing.
     """
     installed: Any = importlib.import_module("lightning_utilities.core.imports")
     real: dict[str, Any] = {name: getattr(installed, name, None) for name in ("find_spec", "_version")}

@@ -1,0 +1,216 @@
+"""Ways to train a recipe without this project, each a process of its own: `python contestants.py NAME RECIPE`.
+
+Prints seconds by epoch, with its validation, and the test accuracy as JSON. All take whole images as pixels from 0 to 1,
+a new order in each epoch, and, where there is validation, score the test images with the weights of the best epoch.
+"""
+
+import copy
+import gzip
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recipes import RECIPES, Recipe, data_root
+
+Outcome = dict[str, Any]
+
+
+def bare_loop(recipe: Recipe) -> Outcome:
+    """The loop of a PyTorch tutorial over tensors in memory: what PyTorch itself costs."""
+    import torch
+    from torch import nn
+    from torchvision import datasets
+
+    torch.set_num_threads(1)
+    train, test = (datasets.MNIST(data_root(), train=part) for part in (True, False))
+    order = torch.randperm(60_000)
+    images, labels = train.data[order].float().flatten(1) / 255, train.targets[order]
+    (val_images, images), (val_labels, labels) = (
+        part.split((recipe.val_size, 60_000 - recipe.val_size)) for part in (images, labels)
+    )
+    network = _torch_network(recipe)
+    optimizer = _torch_optimizer(recipe, network.parameters())
+    seconds, best_loss, best = [], float("inf"), None
+    for _ in range(recipe.epochs):
+        started = time.perf_counter()
+        network.train()
+        for rows in torch.randperm(len(images)).split(recipe.batch_size):
+            loss = nn.functional.cross_entropy(network(images[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if recipe.val_size:
+            network.eval()
+            with torch.no_grad():
+                val_loss = nn.functional.cross_entropy(network(val_images), val_labels).item()
+            if val_loss < best_loss:
+                best_loss, best = val_loss, copy.deepcopy(network.state_dict())
+        seconds.append(time.perf_counter() - started)
+    if best is not None:
+        network.load_state_dict(best)
+    network.eval()
+    with torch.no_grad():
+        guesses = network(test.data.float().flatten(1) / 255).argmax(dim=1)
+    return {"epoch_s": seconds, "test_acc": (guesses == test.targets).float().mean().item()}
+
+
+def plain_lightning(recipe: Recipe) -> Outcome:
+    """What most projects do: torchvision's transforms, one image at a time, and a LightningModule that logs."""
+    import torch
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader, random_split
+    from torchvision import datasets, transforms
+
+    torch.set_num_threads(1)
+    cross_entropy = torch.nn.functional.cross_entropy
+    seconds: list[float] = []
+
+    class Plain(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = _torch_network(recipe)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = cross_entropy(self.network(batch[0]), batch[1])
+            self.log("train_loss", loss, prog_bar=True)
+            return loss
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self._score("val", batch)
+
+        def test_step(self, batch: Any, batch_idx: int) -> None:
+            self._score("test", batch)
+
+        def _score(self, stage: str, batch: Any) -> None:
+            logits = self.network(batch[0])
+            self.log(f"{stage}_loss", cross_entropy(logits, batch[1]))
+            self.log(f"{stage}_acc", (logits.argmax(dim=1) == batch[1]).float().mean())
+
+        def configure_optimizers(self) -> Any:
+            return _torch_optimizer(recipe, self.parameters())
+
+        def on_train_epoch_start(self) -> None:
+            self.started = time.perf_counter()
+
+        def on_train_epoch_end(self) -> None:
+            seconds.append(time.perf_counter() - self.started)
+
+    data = [datasets.MNIST(data_root(), train=part, transform=transforms.ToTensor()) for part in (True, False)]
+    val, train = random_split(data[0], (recipe.val_size, 60_000 - recipe.val_size))
+    loaders = [DataLoader(part, recipe.batch_size, shuffle=part is train) for part in (train, val, data[1])]
+    with tempfile.TemporaryDirectory() as folder:
+        kept = ModelCheckpoint(monitor="val_loss") if recipe.val_size else ModelCheckpoint()
+        trainer = Trainer(
+            max_epochs=recipe.epochs, accelerator="cpu", devices=1, default_root_dir=folder, callbacks=[kept]
+        )
+        module = Plain()
+        trainer.fit(module, loaders[0], loaders[1] if recipe.val_size else None)
+        best = kept.best_model_path or None
+        (figures,) = trainer.test(module, loaders[2], ckpt_path=best, weights_only=True, verbose=False)
+    return {"epoch_s": seconds, "test_acc": figures["test_acc"]}
+
+
+def keras_jax(recipe: Recipe) -> Outcome:
+    """The Keras tutorials' own way, on JAX."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    import keras
+
+    (images, labels), (test_images, test_labels) = _numpy_data()
+    layers: list[Any] = [keras.layers.Input((784,))]
+    for width in recipe.hidden:
+        layers.append(keras.layers.Dense(width, "relu"))
+        if recipe.dropout:
+            layers.append(keras.layers.Dropout(recipe.dropout))
+    network = keras.Sequential([*layers, keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(recipe.optimizer.lower(), loss, metrics=["accuracy"])
+    seconds: list[float] = []
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seconds.append(time.perf_counter() - self.started)
+
+    callbacks: list[Any] = [Clock()]
+    if recipe.val_size:
+        callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.epochs, restore_best_weights=True))
+    network.fit(
+        images, labels, batch_size=recipe.batch_size, epochs=recipe.epochs, callbacks=callbacks,
+        validation_split=recipe.val_size / 60_000,
+    )  # fmt: skip
+    return {"epoch_s": seconds, "test_acc": network.evaluate(test_images, test_labels)[1]}
+
+
+def scikit_learn(recipe: Recipe) -> Outcome:
+    """MLPClassifier has Adam and no dropout: both recipes are trained with Adam, and without."""
+    from sklearn.neural_network import MLPClassifier
+
+    (images, labels), (test_images, test_labels) = _numpy_data()
+    images, labels = images[recipe.val_size :], labels[recipe.val_size :]
+    network = MLPClassifier(recipe.hidden, alpha=0.0, batch_size=recipe.batch_size)
+    seconds = []
+    for _ in range(recipe.epochs):
+        started = time.perf_counter()
+        network.partial_fit(images, labels, classes=range(10))  # one epoch
+        seconds.append(time.perf_counter() - started)
+    return {"epoch_s": seconds, "test_acc": network.score(test_images, test_labels)}
+
+
+def _torch_network(recipe: Recipe) -> Any:
+    from torch import nn
+
+    layers: list[Any] = [nn.Flatten()]
+    features = 784
+    for width in recipe.hidden:
+        layers += [nn.Linear(features, width), nn.ReLU()]
+        if recipe.dropout:
+            layers.append(nn.Dropout(recipe.dropout))
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, 10))
+
+
+def _torch_optimizer(recipe: Recipe, parameters: Any) -> Any:
+    from torch import optim
+
+    if recipe.optimizer == "Adam":
+        return optim.Adam(parameters, fused=True)  # the fastest that torch has
+    return optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=3.16e-4)  # Keras adds 1e-7 under the root
+
+
+def _numpy_data() -> Any:
+    """Read without torch, which the others have no use for: training and test images as floats, with their labels."""
+    import numpy as np
+
+    def read(name: str, header: int) -> Any:
+        file = data_root() / "MNIST" / "raw" / name
+        content = file.read_bytes() if file.exists() else gzip.decompress(Path(f"{file}.gz").read_bytes())
+        return np.frombuffer(content, dtype=np.uint8, offset=header)
+
+    return [
+        (
+            read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 784).astype("float32") / 255,
+            read(f"{part}-labels-idx1-ubyte", 8),
+        )
+        for part in ("train", "t10k")
+    ]
+
+
+CONTESTANTS: dict[str, Callable[[Recipe], Outcome]] = {
+    "bare PyTorch loop": bare_loop,
+    "plain Lightning": plain_lightning,
+    "Keras on JAX": keras_jax,
+    "scikit-learn": scikit_learn,
+}
+
+if __name__ == "__main__":
+    contestant, name = sys.argv[1:]
+    print("\n" + json.dumps(CONTESTANTS[contestant](RECIPES[name])))
