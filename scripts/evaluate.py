@@ -7,6 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mlplab import process
 from mlplab.errors import reported
 
 
@@ -24,7 +25,8 @@ def main() -> None:
 
 
 def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool) -> None:
-    from mlplab import checkpoints, evaluation  # torch takes seconds, and --help does not need it
+    process.import_lightning()  # takes seconds, and --help does not need it
+    from mlplab import checkpoints, evaluation
 
     classifier, datamodule = checkpoints.load(run, data_root)
     datamodule.setup()

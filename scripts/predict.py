@@ -7,6 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mlplab import process
 from mlplab.errors import reported
 
 
@@ -28,7 +29,8 @@ def main() -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    import torch  # takes seconds, and --help does not need it
+    process.import_lightning()  # takes seconds, and --help does not need it
+    import torch
 
     from mlplab import checkpoints, image_files
 

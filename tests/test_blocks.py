@@ -35,6 +35,14 @@ def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "compiled", compiled)
 
 
+@pytest.fixture
+def datamodule(tiny_root: Path) -> ImageDataModule:
+    """Epochs of 19 batches, the last of which has 6 images, not 8."""
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=50, batch_size=8)
+    datamodule.setup()
+    return datamodule
+
+
 class Curves(Logger):
     """Remembers every point of every curve."""
 
@@ -130,7 +138,7 @@ PLATEAU = {"name": "ReduceLROnPlateau", "interval": "epoch", "patience": 0, "thr
 def test_both_ways_lead_to_the_same(
     datamodule: ImageDataModule, trainer: MakeTrainer, flags: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    flags = {"max_epochs": 40, **flags}  # of 5 steps; the last batch has 22 images, not 32
+    flags = {"max_epochs": 11, **flags}  # 209 steps
     one, other = (Trained(trainer, datamodule, when, dict(flags), arguments) for when in (True, False))
     _same(one, other)
 
@@ -151,7 +159,7 @@ def test_early_stopping(datamodule: ImageDataModule, trainer: MakeTrainer) -> No
     from lightning.pytorch.callbacks import EarlyStopping
 
     def flags(when: bool) -> dict[str, Any]:
-        return {"max_epochs": 60, "callbacks": [CompiledSteps(when), EarlyStopping("val/loss", 0.02, patience=2)]}
+        return {"max_epochs": 30, "callbacks": [CompiledSteps(when), EarlyStopping("val/loss", 0.02, patience=2)]}
 
     runs = []
     for when in (True, False):
@@ -160,24 +168,24 @@ def test_early_stopping(datamodule: ImageDataModule, trainer: MakeTrainer) -> No
         run.steps = chosen["callbacks"][0]
         runs.append(run)
     _same(*runs)
-    assert 3 < len(runs[0].classifier.history) < 60
+    assert 3 < len(runs[0].classifier.history) < 30
 
 
 def test_dropout_learns_as_well(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     """The two ways draw other numbers, of the same distribution."""
     arguments = {"optimizer": ADAM, "dropout": 0.5}
-    one, other = (Trained(trainer, datamodule, when, {"max_epochs": 20}, arguments) for when in (True, False))
+    one, other = (Trained(trainer, datamodule, when, {"max_epochs": 5}, arguments) for when in (True, False))
     assert 0 < _distance(one, other) < 1
     losses = [run.classifier.history[-1]["train/loss"] for run in (one, other)]
     assert losses[0] == pytest.approx(losses[1], rel=0.2)
-    again = Trained(trainer, datamodule, True, {"max_epochs": 20}, arguments)
+    again = Trained(trainer, datamodule, True, {"max_epochs": 5}, arguments)
     assert _distance(one, again) == 0
 
 
 def test_bfloat16(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    flags = {"max_epochs": 20, "precision": "bf16-mixed"}
+    flags = {"max_epochs": 5, "precision": "bf16-mixed"}
     one, other = (Trained(trainer, datamodule, when, dict(flags), {"optimizer": SGD}) for when in (True, False))
-    exact = Trained(trainer, datamodule, True, {"max_epochs": 20}, {"optimizer": SGD})
+    exact = Trained(trainer, datamodule, True, {"max_epochs": 5}, {"optimizer": SGD})
     assert one.steps.used
     assert 0 < _distance(one, exact) < 0.1
     assert _distance(one, other) < 0.1
@@ -191,14 +199,14 @@ def test_a_checkpoint_of_one_way_goes_on_the_other_way(
 ) -> None:
     class Save(Callback):
         def on_train_epoch_end(self, trainer: Trainer, *_: object) -> None:
-            if trainer.current_epoch == 9:
+            if trainer.current_epoch == 4:
                 trainer.save_checkpoint(tmp_path / "middle.ckpt")
 
     steps = CompiledSteps(first)
-    whole = Trained(trainer, datamodule, first, {"max_epochs": 20, "callbacks": [steps, Save()]}, arguments)
-    resumed = Trained(trainer, datamodule, not first, {"max_epochs": 20}, arguments, tmp_path / "middle.ckpt")
+    whole = Trained(trainer, datamodule, first, {"max_epochs": 10, "callbacks": [steps, Save()]}, arguments)
+    resumed = Trained(trainer, datamodule, not first, {"max_epochs": 10}, arguments, tmp_path / "middle.ckpt")
     assert _distance(resumed, whole) < 1e-5
-    assert resumed.trainer.global_step == whole.trainer.global_step == 100
+    assert resumed.trainer.global_step == whole.trainer.global_step == 190
     state, expected = (run.trainer.optimizers[0].state_dict()["state"] for run in (resumed, whole))
     torch.testing.assert_close(state, expected, rtol=1e-3, atol=1e-5)
 
@@ -259,7 +267,7 @@ def test_a_long_run_is_compiled_by_itself(
 
 
 def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    with pytest.raises(DivergedError, match=r"(train|val)/loss is nan after 5 steps"):
+    with pytest.raises(DivergedError, match=r"(train|val)/loss is nan after 19 steps"):
         Trained(trainer, datamodule, True, {"max_epochs": 2}, {"optimizer": {"name": "SGD", "lr": 1e30}})
 
 

@@ -1,7 +1,7 @@
 """Ways to train a recipe without this project, each a process of its own: `python contestants.py NAME RECIPE`.
 
-Prints seconds by epoch, with its validation, and the test accuracy as JSON. All take whole images as pixels from 0 to 1,
-a new order in each epoch, and, where there is validation, score the test images with the weights of the best epoch.
+Prints seconds by epoch, with its validation, and the test accuracy as JSON. All take pixels from 0 to 1 and a new order
+in each epoch, and, where there is validation, score the test images with the weights of the best epoch.
 """
 
 import copy

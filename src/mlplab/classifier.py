@@ -157,7 +157,7 @@ class Classifier(LightningModule):
 
     def _log(self, stage: str) -> None:
         loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)
-        self.totals[stage] = Totals()
+        self.totals[stage].reset()
         figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.figures.update(figures)
         if not math.isfinite(loss):
@@ -178,6 +178,11 @@ class Totals:
     def __init__(self) -> None:
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
         self._sums = torch.zeros(3)  # of loss, correct answers and images
+
+    def reset(self) -> None:
+        """Start again, in the same memory: a CUDA graph writes to where it wrote when it was recorded."""
+        self._pending = []
+        self._sums.zero_()
 
     def sums(self, device: torch.device) -> Tensor:
         """Sums (3,) of loss, correct answers and images, float64 on `device`: to be added to in place."""

@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab import run_folder
+from mlplab import process, run_folder
 from mlplab.config import Config
 from mlplab.errors import ConfigError, JobsFailedError, MlplabError, reported
 from mlplab.mistakes import nearest, parse
@@ -123,6 +123,7 @@ def _jobs(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
 
 def _rehearsed(jobs: list[Config]) -> dict[str, None]:
     """What torch and Lightning say of each job of a sweep: that they are imported is worth it before many runs."""
+    process.import_lightning()
     from mlplab.training import rehearse
 
     mistakes: dict[str, None] = {}

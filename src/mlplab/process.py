@@ -13,7 +13,7 @@ NOT_NEEDED = ("scipy", "torchvision", "matplotlib")
 
 # From malloc.h of glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-GIGABYTE = 2**30
+LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions take no larger one
 
 
 def import_lightning() -> None:
@@ -57,5 +57,5 @@ def tune() -> None:
     torch.set_flush_denormal(True)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_TRIM_THRESHOLD, GIGABYTE)
-        libc.mallopt(M_MMAP_THRESHOLD, GIGABYTE)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**30)

@@ -126,7 +126,7 @@ def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
     if package.exists():
         try:
             return _loaded(package)
-        except RuntimeError:  # damaged
+        except Exception:  # damaged, in whatever way
             package.unlink(missing_ok=True)
     if not shutil.which(os.environ.get("CXX", "clang++" if platform.system() == "Darwin" else "g++")):
         raise CompilationError("there is no C++ compiler (g++, or what the variable CXX names)")
@@ -175,11 +175,9 @@ def _compile(recipe: Recipe, tensors: Sequence[Tensor], package: Path) -> None:
         logging.ERROR
     )  # looks for CUDA, and says so if there is none
     from torch._inductor import aoti_compile_and_package
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     package.parent.mkdir(parents=True, exist_ok=True)
-    examples = tuple(torch.zeros_like(tensor) for tensor in tensors)  # tracing writes to them
-    graph = make_fx(lambda *tensors: step(recipe, tensors))(*examples)
+    graph, examples = _traced(recipe, tensors)
     program = torch.export.export(graph, examples)
     partial = package.with_suffix(f".{os.getpid()}.pt2")  # so that no other run finds half a file
     try:
@@ -187,6 +185,14 @@ def _compile(recipe: Recipe, tensors: Sequence[Tensor], package: Path) -> None:
         partial.replace(package)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _traced(recipe: Recipe, tensors: Sequence[Tensor]) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:
+    """The step as a graph of plain tensor operations, and the tensors that it was tried on: it writes to them."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    examples = tuple(torch.zeros_like(tensor) for tensor in tensors)
+    return make_fx(lambda *tensors: step(recipe, tensors))(*examples), examples
 
 
 def _loaded(package: Path) -> Compiled:
@@ -200,7 +206,7 @@ def _captured(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
     """Record the compiled step over copies of its small inputs; to take a step is to write those and replay it."""
     fixed = [*tensors[:2], *(tensor.clone() for tensor in tensors[2:5]), *tensors[5:]]
     saved = [tensor.clone() for tensor in tensors[5:]]
-    function = torch.compile(lambda *tensors: step(recipe, tensors), fullgraph=True, dynamic=False)
+    function = torch.compile(_traced(recipe, tensors)[0], fullgraph=True, dynamic=False)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own

@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from rich.console import Console
 
 from mlplab import process, run_folder
@@ -138,15 +139,16 @@ def _trainer(config: Config, folder: Path) -> Trainer:
         flags["limit_val_batches"] = 0
     flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
     callbacks: list[Callback] = [
+        CompiledSteps(config.compile),  # says what it does before there is a bar
         Progress(bar=sys.stderr.isatty() if bar is None else bar),
-        CompiledSteps(config.compile),
         *_stopping(config),
     ]
     if flags.get("enable_checkpointing", True):
         callbacks += _checkpoints(config, folder)
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
     try:
-        return Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
+        # Files are written by a thread of their own, while training goes on.
+        return Trainer(**flags, callbacks=callbacks, plugins=[AsyncCheckpointIO()], default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
 
