@@ -58,6 +58,7 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("seed", 2**32, ["less than 4294967296"]),
         ("seed", 1.5, ["integer", "1.5"]),
         ("seed", "abc", ["integer", "'abc'"]),
+        ("compile", "abc", ["'auto', True or False", "'abc'"]),
         ("monitor", "val/accuracy", ["'val/loss' or 'val/acc'", "'val/accuracy'"]),
         ("evaluate_untrained", "maybe", ["boolean", "'maybe'"]),
         ("early_stopping.patience", -1, ["greater than or equal to 0", "-1"]),

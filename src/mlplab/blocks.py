@@ -42,6 +42,7 @@ class CompiledSteps(Callback):
     def __init__(self, when: bool | Literal["auto"] = "auto") -> None:
         self.when = when
         self.used = False
+        self.preparing_s = 0.0  # seconds that it took to compile or load the step
         self._replaced: _AutomaticOptimization | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,12 +50,14 @@ class CompiledSteps(Callback):
         if not worth:
             return
         ordinary = trainer.fit_loop.epoch_loop.automatic_optimization
+        started = time.perf_counter()
         try:
             trainer.fit_loop.epoch_loop.automatic_optimization = _Blocks(trainer, pl_module, ordinary)
         except CompilationError as error:
             log.info(f"training without the compiled step: {error}")
         else:
             self.used, self._replaced = True, ordinary
+        self.preparing_s = time.perf_counter() - started
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._replaced is not None:

@@ -184,7 +184,7 @@ class Config(Section):
 
     seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images and dropout")
     monitor: Literal["val/loss", "val/acc"] = Field(description="what the best weights are best at")
-    compile: bool | Literal["auto"] = Field(description="train with one compiled step; auto: if the run is long enough")
+    compile: Literal["auto", True, False] = Field(description="train with a compiled step; auto: in a long run")
     evaluate_untrained: bool = Field(description="score the validation images before training")
     early_stopping: EarlyStopping
     data: Data

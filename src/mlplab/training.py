@@ -59,7 +59,7 @@ def train(config: Config, folder: Path) -> Result:
     _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
     with _refusals():
         untrained = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
-        fit_s = _fit(trainer, classifier, datamodule)
+        fit_s = _fit(trainer, classifier, datamodule) - _steps(trainer).preparing_s
         best, test = _score_best(trainer, classifier, datamodule, folder)
 
     metrics = untrained | {name: value for name, value in best.items() if "/" in name} | test
@@ -238,16 +238,17 @@ def _record(config: Config, trainer: Trainer, classifier: Classifier, datamodule
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,
-        "compiled": _was_compiled(trainer),
+        "compiled": _steps(trainer).used,
+        "compile_s": round(_steps(trainer).preparing_s, 3),
         "config_hash": config.hash,
         "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
         "history": classifier.history,
     }
 
 
-def _was_compiled(trainer: Trainer) -> bool:
+def _steps(trainer: Trainer) -> CompiledSteps:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return any(isinstance(callback, CompiledSteps) and callback.used for callback in callbacks)
+    return next(callback for callback in callbacks if isinstance(callback, CompiledSteps))
 
 
 @contextmanager
