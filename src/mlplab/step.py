@@ -142,7 +142,7 @@ def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
 
 
 def cache_folder() -> Path:
-    """Where compiled steps are kept: a new run of the same kind need not wait."""
+    """Where compiled steps are kept, 2 MB each; whatever is deleted there is compiled again."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "mlplab" / "steps"
 
@@ -171,9 +171,8 @@ def _processor() -> str:
 
 
 def _compile(recipe: Recipe, tensors: Sequence[Tensor], package: Path) -> None:
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # looks for CUDA, and says so if there is none
+    # It looks for CUDA, and complains where there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch._inductor import aoti_compile_and_package
 
     package.parent.mkdir(parents=True, exist_ok=True)
