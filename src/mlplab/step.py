@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,9 @@ def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
     log.info("compiling the training step, once for this network, optimizer and batch size ...")
     started = time.perf_counter()
     try:
-        _compile(recipe, tensors, package)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of its own parts
+            _compile(recipe, tensors, package)
         step = _loaded(package)
     except Exception as error:  # whatever goes wrong in there, the run can do without
         raise CompilationError(f"compiling failed: {next(iter(str(error).splitlines()), type(error))}") from error
