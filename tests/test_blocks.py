@@ -275,3 +275,26 @@ def test_the_next_fit_of_a_trainer_starts_anew(datamodule: ImageDataModule, trai
     run = Trained(trainer, datamodule, True, {"max_epochs": 1}, {"optimizer": ADAM})
     loop = run.trainer.fit_loop.epoch_loop
     assert type(loop.automatic_optimization).__name__ == "_AutomaticOptimization"
+
+
+class Halved(ImageDataModule):
+    def normalized(self, images: Tensor) -> Tensor:
+        return super().normalized(images) / 2
+
+
+def test_a_subclass_that_prepares_images_otherwise_trains_the_ordinary_way(
+    tiny_root: Path, trainer: MakeTrainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        halved = Halved("mnist", str(tiny_root), val_size=50)
+        run = Trained(trainer, halved, True, {"max_epochs": 1}, {"optimizer": ADAM})
+    assert not run.steps.used
+    assert "Halved.normalized is not that of mlplab" in caplog.text
+
+
+def test_frozen_weights_stay(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier = Classifier([16], optimizer=ADAM)
+    classifier.mlp.linear1.requires_grad_(False)
+    before = classifier.mlp.linear1.weight.clone()
+    trainer(max_epochs=1, callbacks=[CompiledSteps(True)]).fit(classifier, datamodule=datamodule)
+    assert torch.equal(classifier.mlp.linear1.weight, before)

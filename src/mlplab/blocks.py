@@ -29,6 +29,12 @@ WORTH_STEPS = 5000
 
 BLOCK_S = 0.1  # after which Lightning gets a chance to draw, save and stop
 
+# What the compiled step does in its own way, so that a subclass which does it otherwise has to train the ordinary way.
+OWN_WAY = {
+    Classifier: ("forward", "training_step", "optimizer_step", "backward", "configure_gradient_clipping"),
+    ImageDataModule: ("normalized", "train_dataloader", "on_after_batch_transfer", "transfer_batch_to_device"),
+}
+
 # What a callback may want of each step by itself.
 GRADIENT_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -192,8 +198,19 @@ def _parts(trainer: Trainer, module: LightningModule) -> tuple[Classifier, Image
         for hook in ("training_step", "optimizer_step", *GRADIENT_HOOKS)
         if is_overridden(hook, module, parent=Classifier)
     ]
+    changed = [
+        f"{type(part).__name__}.{name}"
+        for part in (module, datamodule)
+        for kind, names in OWN_WAY.items()
+        if isinstance(part, kind)
+        for name in names
+        if getattr(type(part), name) is not getattr(kind, name)
+    ]
     reasons = {
         updates.obstacle(optimizer): True,
+        "some weights are frozen": not all(weight.requires_grad for weight in module.mlp.parameters()),
+        "the weights are in several groups": len(optimizer.param_groups) != 1,
+        f"{', '.join(changed)} is not that of mlplab": bool(changed),
         f"{trainer.world_size} processes train together": trainer.world_size > 1,
         f"precision {trainer.precision}": trainer.precision not in ("32-true", "bf16-mixed"),
         f"it is not made for {module.device.type}": module.device.type not in ("cpu", "cuda"),
