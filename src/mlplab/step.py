@@ -122,7 +122,10 @@ def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
         CompilationError: if this machine cannot.
     """
     if tensors[0].device.type == "cuda":
-        return _captured(recipe, tensors)
+        try:
+            return _captured(recipe, tensors)
+        except Exception as error:  # whatever goes wrong in there, the run can do without
+            raise CompilationError(f"no CUDA graph: {next(iter(str(error).splitlines()), type(error))}") from error
     package = _package(recipe, tensors)
     if package.exists():
         try:
@@ -209,17 +212,19 @@ def _captured(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
     fixed = [*tensors[:2], *(tensor.clone() for tensor in tensors[2:5]), *tensors[5:]]
     saved = [tensor.clone() for tensor in tensors[5:]]
     function = torch.compile(_traced(recipe, tensors)[0], fullgraph=True, dynamic=False)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own
-        for _ in range(3):
-            function(*fixed)
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function(*fixed)
-    for tensor, before in zip(tensors[5:], saved, strict=True):
-        tensor.copy_(before)
+    try:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own
+            for _ in range(3):
+                function(*fixed)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            function(*fixed)
+    finally:
+        for tensor, before in zip(tensors[5:], saved, strict=True):
+            tensor.copy_(before)
 
     def replay(tensors: list[Tensor]) -> None:
         for old, new in zip(fixed[2:5], tensors[2:5], strict=True):
