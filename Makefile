@@ -27,6 +27,9 @@ benchmark: $(VENV)/installed-bench  ## time this project beside Keras, PyTorch, 
 scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch and data set (10 minutes)
 	$(BIN)/python scripts/benchmark --scaling
 
+threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
+	$(BIN)/python scripts/benchmark --threads --rounds 3
+
 lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --quiet --output-file requirements.lock
@@ -51,5 +54,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test format benchmark scaling lock clean
+.PHONY: help quickstart test format benchmark scaling threads lock clean
 .DEFAULT_GOAL := help

@@ -1,12 +1,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
 import torch
 from conftest import Compose, MakeTrainer
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
@@ -143,21 +145,19 @@ def test_both_ways_lead_to_the_same(
     _same(one, other)
 
 
-@pytest.mark.parametrize("longest", [1, 3, 1000])
+@pytest.mark.parametrize("block_s", [0, 1e9])  # one step in each block, and after the first ten a whole epoch
 def test_how_many_steps_a_block_takes_does_not_matter(
-    datamodule: ImageDataModule, trainer: MakeTrainer, longest: int, monkeypatch: pytest.MonkeyPatch
+    datamodule: ImageDataModule, trainer: MakeTrainer, block_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {"optimizer": SGD, "scheduler": COSINE, "dropout": 0.3}
     first = Trained(trainer, datamodule, True, {"max_epochs": 4}, arguments)
-    monkeypatch.setattr(blocks, "BLOCK_S", 1e9 if longest == 1000 else 0)
+    monkeypatch.setattr(blocks, "BLOCK_S", block_s)
     second = Trained(trainer, datamodule, True, {"max_epochs": 4}, arguments)
     assert _distance(first, second) == 0
     assert first.loops == second.loops
 
 
 def test_early_stopping(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    from lightning.pytorch.callbacks import EarlyStopping
-
     def flags(when: bool) -> dict[str, Any]:
         return {"max_epochs": 30, "callbacks": [CompiledSteps(when), EarlyStopping("val/loss", 0.02, patience=2)]}
 
@@ -172,14 +172,30 @@ def test_early_stopping(datamodule: ImageDataModule, trainer: MakeTrainer) -> No
 
 
 def test_dropout_learns_as_well(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    """The two ways draw other numbers, of the same distribution."""
-    arguments = {"optimizer": ADAM, "dropout": 0.5}
-    one, other = (Trained(trainer, datamodule, when, {"max_epochs": 5}, arguments) for when in (True, False))
-    assert 0 < _distance(one, other) < 1
-    losses = [run.classifier.history[-1]["train/loss"] for run in (one, other)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.2)
-    again = Trained(trainer, datamodule, True, {"max_epochs": 5}, arguments)
-    assert _distance(one, again) == 0
+    """The two ways draw other numbers of the same distribution: their means agree as those of other seeds would."""
+
+    def run(when: bool, seed: int) -> Trained:
+        return Trained(trainer, datamodule, when, {"max_epochs": 5}, {"optimizer": ADAM, "dropout": 0.5, "seed": seed})
+
+    runs = {when: [run(when, seed) for seed in range(6)] for when in (True, False)}
+    losses = {when: [run.classifier.history[-1]["train/loss"] for run in made] for when, made in runs.items()}
+    spread = max(stdev(values) for values in losses.values())
+    assert 0 < spread < 0.1 * mean(losses[False])
+    assert abs(mean(losses[True]) - mean(losses[False])) < 4 * spread * (2 / 6) ** 0.5
+    assert 0 < _distance(runs[True][0], runs[False][0]) < 1
+    assert _distance(runs[True][0], run(True, 0)) == 0
+
+
+def test_a_checkpoint_by_steps_is_written_at_those_steps(
+    datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    saved = []
+    for when in (True, False):
+        kept = ModelCheckpoint(tmp_path / str(when), "{step}", save_top_k=-1, every_n_train_steps=7)
+        flags = {"max_epochs": 2, "enable_checkpointing": True, "callbacks": [CompiledSteps(when), kept]}
+        Trained(trainer, datamodule, when, flags, {"optimizer": ADAM})
+        saved.append({path.name for path in (tmp_path / str(when)).iterdir()})
+    assert saved[0] == saved[1] == {f"step={step}.ckpt" for step in range(7, 38, 7)}
 
 
 def test_bfloat16(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
@@ -215,6 +231,10 @@ class Hooked(Callback):
     def on_before_optimizer_step(self, *_: object) -> None: ...
 
 
+class Counting(Callback):
+    def on_train_batch_end(self, *_: object) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("flags", "arguments", "reason"),
     [
@@ -224,6 +244,12 @@ class Hooked(Callback):
         ({"accumulate_grad_batches": 2}, {"optimizer": ADAM}, "several batches"),
         ({"precision": "64-true"}, {"optimizer": ADAM}, "precision 64-true"),
         ({"callbacks": [CompiledSteps(True), Hooked()]}, {"optimizer": ADAM}, "Hooked.on_before_optimizer_step"),
+        ({"callbacks": [CompiledSteps(True), Counting()]}, {"optimizer": ADAM}, "Counting.on_train_batch_end"),
+        (
+            {"callbacks": [CompiledSteps(True), GradientAccumulationScheduler({1: 2})]},
+            {"optimizer": ADAM},
+            "several batches",
+        ),
     ],
 )
 def test_what_is_not_possible_takes_the_ordinary_way_and_says_so_once(
@@ -236,7 +262,7 @@ def test_what_is_not_possible_takes_the_ordinary_way_and_says_so_once(
 ) -> None:
     with caplog.at_level(logging.INFO):
         run = Trained(trainer, datamodule, True, {"max_epochs": 2, **flags}, arguments)
-    assert not run.steps.used
+    assert not any(steps.used for steps in run.trainer.callbacks if isinstance(steps, CompiledSteps))
     assert len(run.classifier.history) == 2
     (said,) = (record.message for record in caplog.records if "without the compiled step" in record.message)
     assert reason in said

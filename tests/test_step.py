@@ -1,8 +1,11 @@
+import dataclasses
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,20 +104,86 @@ def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "change",
     [
-        lambda recipe: Recipe(recipe.mlp, recipe.optimizer, recipe.normalized, "other"),
-        lambda recipe: Recipe(recipe.mlp, recipe.optimizer, recipe.normalized, "unit", bfloat16=True),
-        lambda recipe: Recipe(
-            recipe.mlp, optim.Adam(recipe.mlp.parameters(), eps=1.0), recipe.normalized, "unit", clip_norm=0.5
-        ),
+        {"normalization": "other"},
+        {"bfloat16": True},
+        {"clip_norm": 0.6},
+        {"clip_value": 0.5},
+        {"mlp": MLP([6, 5], dropout=0.4, image_shape=(1, 4, 4), num_classes=3)},
     ],
 )
-def test_another_step_is_not_taken_for_it(
-    kept: Path, change: Callable[[Recipe], Recipe], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_step_is_not_taken_for_it(kept: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training()
     monkeypatch.setattr(step, "_compile", _must_not_compile)
     with pytest.raises(CompilationError, match="compiled again"):
-        step.compiled(change(training.recipe), training.tensors(0))
+        step.compiled(dataclasses.replace(training.recipe, **change), training.tensors(0))
+
+
+def _other_constants(training: Training, patch: pytest.MonkeyPatch) -> None:
+    training.optimizer.param_groups[0]["eps"] = 1.0
+
+
+def _other_class(training: Training, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(step, "type", lambda _: optim.AdamW, raising=False)
+
+
+def _other_processor(training: Training, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(step, "_processor", lambda: "another")
+
+
+def _other_source(training: Training, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(step, "SOURCES", (*step.SOURCES, "errors.py"))
+
+
+def _other_torch(training: Training, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch, "__version__", "0")
+
+
+def _other_threads(training: Training, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch, "get_num_threads", lambda: 7)
+
+
+def _other_rate(training: Training, patch: pytest.MonkeyPatch) -> None:
+    training.optimizer.param_groups[0]["lr"] = 0.5
+
+
+def _other_values(training: Training, patch: pytest.MonkeyPatch) -> None:
+    training.images.zero_()
+
+
+@pytest.mark.parametrize(
+    ("change", "the_same"),
+    [
+        (_other_constants, False),
+        (_other_class, False),
+        (_other_processor, False),
+        (_other_source, False),
+        (_other_torch, False),
+        (_other_threads, False),
+        (_other_rate, True),
+        (_other_values, True),
+    ],
+)
+def test_what_a_compiled_step_depends_on(
+    change: Callable[[Training, pytest.MonkeyPatch], None], the_same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training()
+    before = step._package(training.recipe, training.tensors(0))
+    change(training, monkeypatch)
+    assert (step._package(training.recipe, training.tensors(0)) == before) == the_same
+
+
+def test_a_damaged_file_that_cannot_be_deleted_is_no_obstacle(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cache that belongs to somebody else."""
+    kept.write_bytes(b"damaged")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    training = Training()
+    with pytest.raises(CompilationError, match="compiling failed: not yours"):
+        step.compiled(training.recipe, training.tensors(0))
 
 
 def test_without_a_compiler_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""Time this project beside others: `python scripts/benchmark`, or with --scaling how the cost grows.
+"""Time this project beside others: `python scripts/benchmark`; --scaling and --threads measure something else.
 
-Every contestant is a process of its own on one core. They take turns, so that what slows the machine down slows all of
-them; the compiled step comes from its cache. Written are a table, results.json and speed.png.
+Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
+in rounds so short that a machine which is shared is about as fast for all of them; ratios are taken within a round.
+Written are a table of medians, results.json and speed.png.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,35 @@ from recipes import RECIPES
 HERE = Path(__file__).resolve().parent
 TRAIN = HERE.parents[1] / "train.py"
 IMPORTS = "import torch, torchvision, lightning"
-OURS = {"mlplab, compiled": "true", "mlplab, eager": "false"}
+FIRST = "mlplab"  # the one that the others are compared with
+OURS = {
+    FIRST: ["compile=true"],
+    "mlplab, bf16-mixed": ["compile=true", "trainer.precision=bf16-mixed"],
+    "mlplab, compile=false": ["compile=false"],
+}
 OTHERS = ("Keras on JAX", "bare PyTorch loop", "scikit-learn", "plain Lightning")
+SHORT = 5  # epochs of a turn that times epochs; the first does not count
+
+Turns = dict[str, list[dict[str, Any]]]  # by contestant
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (default: 3)")
+    parser.add_argument("--rounds", type=at_least_one, default=7, help=f"rounds of {SHORT} epochs (default: 7)")
+    parser.add_argument("--long-rounds", type=at_least_one, default=3, help="rounds of whole processes (default: 3)")
     parser.add_argument("--core", type=int, default=0, help="the core that all of them run on (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of what is written")
     parser.add_argument("--only", nargs="+", choices=(*OURS, *OTHERS), default=(*OURS, *OTHERS), metavar="CONTESTANT")
     parser.add_argument("--scaling", action="store_true", help="how the cost grows with width, batch and data set")
+    parser.add_argument("--threads", action="store_true", help="what a second thread gains, alone and in company")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
+    if arguments.threads:
+        import threads
+
+        write(arguments.out / "threads.json", {"machine": machine(), **threads.measure(arguments.rounds)})
+        return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process
     if arguments.scaling:
@@ -45,9 +62,9 @@ def main() -> None:
         write(arguments.out / "scaling.json", report)
         chart.draw_scaling(report, arguments.out / "scaling.png")
     else:
-        report = {"machine": machine(), "rounds": arguments.rounds, "recipes": {}}
+        report = {"machine": machine(), "recipes": {}}
         for name in RECIPES:
-            report["recipes"][name] = compared(name, arguments.only, arguments.rounds)
+            report["recipes"][name] = compared(name, arguments.only, arguments.rounds, arguments.long_rounds)
             show(name, report["recipes"][name])
         report["imports_mb"] = run([sys.executable, "-c", IMPORTS])[2]
         print(f"\npeak memory of {IMPORTS!r} alone: {report['imports_mb']:,.0f} MB")
@@ -56,44 +73,75 @@ def main() -> None:
     print(f"\nwritten to {arguments.out}")
 
 
+def at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def write(path: Path, report: dict[str, Any]) -> None:
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def compared(recipe: str, contestants: tuple[str, ...], rounds: int) -> dict[str, dict[str, Any]]:
-    """Of each contestant every turn's seconds by epoch, seconds and peak memory of its process, and test accuracy."""
-    turns: dict[str, dict[str, list[Any]]] = {
-        contestant: {"epoch_s": [], "process_s": [], "peak_mb": [], "test_acc": []} for contestant in contestants
-    }
-    ours(recipe, "true", 0, "trainer.max_epochs=1")  # not counted: compiles, and reads the files once
+def compared(recipe: str, contestants: Sequence[str], rounds: int, long_rounds: int) -> dict[str, dict[str, Any]]:
+    """Figures of each contestant, see `summary`. A recipe of `SHORT` epochs has whole processes in every round."""
+    for contestant in contestants:
+        if contestant in (FIRST, "mlplab, bf16-mixed", "Keras on JAX"):
+            turn(recipe, contestant, 1)  # not counted: fills its cache
+    whole = RECIPES[recipe].epochs
+    short = taken_in_turn(recipe, contestants, min(SHORT, whole), rounds)
+    long = short if whole <= SHORT else taken_in_turn(recipe, contestants, whole, long_rounds)
+    return {contestant: summary(contestant, short, long) for contestant in contestants}
+
+
+def taken_in_turn(recipe: str, contestants: Sequence[str], epochs: int, rounds: int) -> Turns:
+    turns: Turns = {contestant: [] for contestant in contestants}
     for number in range(rounds):
-        for contestant, seen in turns.items():
-            turn = ours(recipe, OURS[contestant], number) if contestant in OURS else others(recipe, contestant)
-            for key, value in turn.items():
-                seen[key].append(value)
-            print(f"{recipe}, round {number + 1}, {contestant}: {turn['process_s']:.1f} s", flush=True)
-    return {contestant: {**seen, **medians(seen)} for contestant, seen in turns.items()}
+        for contestant, taken in turns.items():
+            taken.append(turn(recipe, contestant, epochs, seed=number))
+            seconds = statistics.median(taken[-1]["epoch_s"][1:])
+            print(f"{recipe}, round {number + 1}, {contestant}: {seconds:.2f} s, {epochs} epochs", flush=True)
+    return turns
 
 
-def medians(turns: dict[str, list[Any]]) -> dict[str, float]:
-    """`epoch_median_s` is that of all epochs but the first of each process."""
+def summary(contestant: str, short: Turns, long: Turns) -> dict[str, Any]:
+    """Medians, the ratio to `FIRST` in each round, and the turns themselves."""
+    epoch_s = {name: [statistics.median(taken["epoch_s"][1:]) for taken in turns] for name, turns in short.items()}
+    process_s = {name: [taken["process_s"] for taken in turns] for name, turns in long.items()}
     return {
-        "epoch_median_s": statistics.median(seconds for epochs in turns["epoch_s"] for seconds in epochs[1:]),
-        "process_median_s": statistics.median(turns["process_s"]),
-        "peak_median_mb": statistics.median(turns["peak_mb"]),
-        "test_acc_mean": statistics.mean(turns["test_acc"]),
+        "epoch_median_s": statistics.median(epoch_s[contestant]),
+        "epoch_ratios": ratios(epoch_s, contestant),
+        "process_median_s": statistics.median(process_s[contestant]),
+        "process_ratios": ratios(process_s, contestant),
+        "peak_median_mb": statistics.median(taken["peak_mb"] for taken in long[contestant]),
+        "test_acc_mean": statistics.mean(taken["test_acc"] for taken in long[contestant]),
+        "short_turns": short[contestant],
+        "long_turns": long[contestant] if long is not short else [],
     }
 
 
-def ours(recipe: str, compiled: str, seed: int, *overrides: str) -> dict[str, Any]:
+def ratios(seconds: dict[str, list[float]], contestant: str) -> list[float]:
+    """To `FIRST`, or whoever stands first, by round."""
+    first = seconds.get(FIRST, next(iter(seconds.values())))
+    return [own / other for own, other in zip(seconds[contestant], first, strict=True)]
+
+
+def turn(recipe: str, contestant: str, epochs: int, seed: int = 0) -> dict[str, Any]:
+    """Seconds by epoch, seconds and peak memory of the process, and test accuracy."""
+    if contestant in OURS:
+        return ours(recipe, epochs, f"seed={seed}", *OURS[contestant])
+    output, seconds, peak = run([sys.executable, str(HERE / "contestants.py"), contestant, recipe, str(epochs)])
+    return {**json.loads(output.splitlines()[-1]), "process_s": seconds, "peak_mb": peak}
+
+
+def ours(recipe: str, epochs: int, *overrides: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         _, seconds, peak = run(
             [
                 sys.executable,
                 str(TRAIN),
                 f"experiment={recipe}",
-                f"seed={seed}",
-                f"compile={compiled}",
+                f"trainer.max_epochs={epochs}",
                 "trainer.accelerator=cpu",
                 "trainer.enable_progress_bar=true",  # as a person would see it; the others have theirs
                 f"hydra.run.dir={folder}/run",
@@ -101,13 +149,8 @@ def ours(recipe: str, compiled: str, seed: int, *overrides: str) -> dict[str, An
             ]
         )
         result = json.loads(Path(folder, "run", "result.json").read_text(encoding="utf-8"))
-    epochs = [epoch["seconds"] for epoch in result["history"]]
-    return {"epoch_s": epochs, "process_s": seconds, "peak_mb": peak, "test_acc": result["metrics"]["test/acc"]}
-
-
-def others(recipe: str, contestant: str) -> dict[str, Any]:
-    output, seconds, peak = run([sys.executable, str(HERE / "contestants.py"), contestant, recipe])
-    return {**json.loads(output.splitlines()[-1]), "process_s": seconds, "peak_mb": peak}
+    epoch_s = [epoch["seconds"] for epoch in result["history"]]
+    return {"epoch_s": epoch_s, "process_s": seconds, "peak_mb": peak, "test_acc": result["metrics"]["test/acc"]}
 
 
 def run(command: list[str]) -> tuple[str, float, float]:
@@ -129,17 +172,21 @@ def run(command: list[str]) -> tuple[str, float, float]:
 
 
 def show(recipe: str, results: dict[str, dict[str, Any]]) -> None:
-    first = next(iter(results.values()))
-    print(f"\n{RECIPES[recipe].title}: medians, and how many times those of {next(iter(results))}")
-    print(f"  {'':18} {'s per epoch':>14} {'s, process':>16} {'peak MB':>8} {'test acc':>9}")
+    print(f"\n{RECIPES[recipe].title}: medians, and how many times the first's (lowest to highest of the rounds)")
+    print(f"  {'':22} {'s per epoch':>26} {'s, process':>28} {'peak MB':>8} {'test acc':>9}")
     for contestant, figures in results.items():
-        epoch, process = figures["epoch_median_s"], figures["process_median_s"]
+        columns = [
+            f"{figures[f'{kind}_median_s']:7.{digits}f} {spread(figures[f'{kind}_ratios']):>19}"
+            for kind, digits in (("epoch", 2), ("process", 1))
+        ]
         print(
-            f"  {contestant:18} {epoch:6.2f} ({epoch / first['epoch_median_s']:5.2f}) {process:7.1f}"
-            f" ({process / first['process_median_s']:5.2f})  {figures['peak_median_mb']:8,.0f}"
-            f" {figures['test_acc_mean']:9.2%}"
+            f"  {contestant:22} {'  '.join(columns)} {figures['peak_median_mb']:8,.0f} {figures['test_acc_mean']:9.2%}"
         )
     print()
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def machine() -> dict[str, Any]:

@@ -33,7 +33,7 @@ def draw_speed(report: dict[str, Any], path: Path) -> None:
             axis.margins(x=0.12)
         row[0].set_title(RECIPES[name].title, loc="left", fontsize=11)
     machine = report["machine"]
-    figure.suptitle(f"MNIST on one core: {machine['cpu']}, medians of {report['rounds']} rounds", fontsize=12)
+    figure.suptitle(f"MNIST on one core: {machine['cpu']}, medians", fontsize=12)
     figure.savefig(path, dpi=120)
 
 

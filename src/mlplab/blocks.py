@@ -12,20 +12,22 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint, ProgressBar, Timer
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn, optim
 
 from mlplab import updates
 from mlplab.classifier import Classifier
-from mlplab.datamodule import ImageDataModule
+from mlplab.datamodule import ImageDataModule, to_device
 from mlplab.step import CompilationError, Recipe, compiled, step
 
 log = logging.getLogger(__name__)
 
 # A run of so many steps compiles by itself. Compiling takes 10 s, once for a network, optimizer and batch size; then a
-# step of 784-128-10 takes 1.4 ms less, one of 784-512-512-10 7.6 ms less.
-WORTH_STEPS = 5000
+# step of 784-128-10 takes 1.4 ms less, so that even the run which compiles is no slower for it. Wider networks gain
+# more. What is in the cache does not matter: the same command must train the same way each time.
+WORTH_STEPS = 7_300
 
 BLOCK_S = 0.1  # after which Lightning gets a chance to draw, save and stop
 
@@ -37,6 +39,8 @@ OWN_WAY = {
 
 # What a callback may want of each step by itself.
 GRADIENT_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
+CONTENT_WITH_BLOCKS = (ProgressBar, ModelCheckpoint, Timer)  # and those of this project
 
 
 class CompiledSteps(Callback):
@@ -103,7 +107,7 @@ class _Blocks(_AutomaticOptimization):
         trainer, loop = self.trainer, self.trainer.fit_loop.epoch_loop
         if self.epoch != trainer.current_epoch:
             self.epoch = trainer.current_epoch
-            order = self.datamodule.epoch_rows(self.epoch).to(self.images.device)
+            order = to_device(self.datamodule.epoch_rows(self.epoch), self.images.device)
             self.batches = order.split(self.datamodule.batch_size)
         first = loop.batch_progress.current.ready - 1
         count = self._length(first)
@@ -122,11 +126,15 @@ class _Blocks(_AutomaticOptimization):
         return {"images": sum(len(rows) for rows in batches)}
 
     def _length(self, first: int) -> int:
-        """How many steps until Lightning has to validate, the epoch or the run ends, or the block is long enough."""
+        """Steps until Lightning has to validate or save, the epoch or the run ends, or the block is long enough."""
         trainer, progress = self.trainer, self.trainer.fit_loop.epoch_loop.batch_progress
         limits = [self.longest, trainer.num_training_batches - first]
         if trainer.max_steps >= 0:
             limits.append(trainer.max_steps - trainer.global_step)
+        for callback in trainer.checkpoint_callbacks:
+            every = getattr(callback, "_every_n_train_steps", 0)
+            if every:
+                limits.append(every - trainer.global_step % every)
         between = trainer.val_check_batch  # validations; infinite, or None, if they go by something else
         if between is not None and math.isfinite(between):
             counts = progress.total if trainer.check_val_every_n_epoch is None else progress.current
@@ -153,10 +161,7 @@ class _Blocks(_AutomaticOptimization):
         return self._tensor(np.array(seeds, dtype=np.uint32).view(np.int32)).unbind()
 
     def _tensor(self, array: "np.ndarray[Any, Any]") -> Tensor:
-        """On the device, without waiting for it."""
-        tensor = torch.from_numpy(array)
-        device = self.classifier.device
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+        return to_device(torch.from_numpy(array), self.classifier.device)
 
     def _inputs(self, rows: Tensor, numbers: Tensor, seed: Tensor) -> list[Tensor]:
         sums = self.classifier.totals["train"].sums(self.images.device)
@@ -190,7 +195,7 @@ def _parts(trainer: Trainer, module: LightningModule) -> tuple[Classifier, Image
     hooks = [
         f"{type(callback).__name__}.{hook}"
         for callback in callbacks
-        for hook in GRADIENT_HOOKS
+        for hook in (GRADIENT_HOOKS if _takes_blocks(callback) else (*GRADIENT_HOOKS, *BATCH_HOOKS))
         if is_overridden(hook, callback, parent=Callback)
     ]
     hooks += [
@@ -214,7 +219,8 @@ def _parts(trainer: Trainer, module: LightningModule) -> tuple[Classifier, Image
         f"{trainer.world_size} processes train together": trainer.world_size > 1,
         f"precision {trainer.precision}": trainer.precision not in ("32-true", "bf16-mixed"),
         f"it is not made for {module.device.type}": module.device.type not in ("cpu", "cuda"),
-        "gradients of several batches are added up": trainer.accumulate_grad_batches > 1,
+        "gradients of several batches are added up": trainer.accumulate_grad_batches > 1
+        or any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks),
         "the batches are not in the order of the epoch": getattr(trainer, "overfit_batches", 0) != 0,
         "anomalies are looked for": trainer._detect_anomaly,
         "RReLU draws random numbers": any(isinstance(part, nn.RReLU) for part in module.mlp),
@@ -227,3 +233,7 @@ def _parts(trainer: Trainer, module: LightningModule) -> tuple[Classifier, Image
         if reason is not None and holds:
             raise CompilationError(reason)
     return module, datamodule, optimizer
+
+
+def _takes_blocks(callback: Callback) -> bool:
+    return isinstance(callback, CONTENT_WITH_BLOCKS) or type(callback).__module__.startswith("mlplab.")

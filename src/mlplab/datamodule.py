@@ -196,11 +196,16 @@ class _Rows(Dataset[Batch]):
         self.rows = rows
 
     def __getitems__(self, indices: Tensor) -> Batch:
-        rows = self.rows[indices].to(self.images.device)
+        rows = to_device(self.rows[indices], self.images.device)
         return self.images[rows], self.labels[rows]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` there, without waiting for a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _loader(dataset: _Rows, sampler: Sampler[int], batch_size: int) -> Loader:

@@ -9,9 +9,11 @@ import logging
 import os
 import platform
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +32,17 @@ SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py")
 
 
 class CompilationError(Exception):
-    """Its text is a reason, for a log."""
+    """Why a run has to do without the compiled step."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done in a step; all of it is constant in the graph."""
+    """What a step does, apart from its tensors: constants of the graph."""
 
     mlp: nn.Sequential
     optimizer: optim.Optimizer
     normalized: Callable[[Tensor], Tensor]  # pixels (B, C, H, W) uint8 -> float32
-    normalization: str  # names it
+    normalization: str  # tells one `normalized` from another
     bfloat16: bool = False  # forward and backward in mixed precision
     clip_norm: float | None = None  # largest norm of the gradient
     clip_value: float | None = None  # largest value in it
@@ -55,16 +57,16 @@ def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
             seed () int32 of dropout; sums (3,) float64 to which loss, correct answers and images are added; then the
             weights, and the buffers of each weight.
     """
-    images, labels, rows, numbers, seed, sums, *rest = tensors
+    all_images, all_labels, rows, numbers, seed, sums, *rest = tensors
     optimizer, count = recipe.optimizer, len(list(recipe.mlp.parameters()))
     rule, group = updates.RULES[type(optimizer)], optimizer.param_groups[0]
     weights, buffers = rest[:count], rest[count:]
-    x, y = recipe.normalized(images[rows]), labels[rows]
+    images, labels = recipe.normalized(all_images[rows]), all_labels[rows]  # (B, C, H, W), (B,)
 
     def loss_of(weights: list[Tensor]) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            logits = _logits(recipe.mlp, weights, x, seed)
-            return F.cross_entropy(logits, y), (logits.argmax(dim=1) == y).sum()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bfloat16):
+            logits = _logits(recipe.mlp, weights, images, seed)  # (B, K)
+            return F.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).sum()
 
     gradients, (loss, correct) = torch.func.grad_and_value(loss_of, has_aux=True)(weights)
     if recipe.clip_norm is not None:  # as torch.nn.utils.clip_grad_norm_
@@ -78,15 +80,15 @@ def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
     sums.add_(torch.stack([loss.double() * len(rows), correct.double(), torch.full_like(sums[0], len(rows))]))
 
 
-def _logits(mlp: nn.Sequential, weights: Sequence[Tensor], x: Tensor, seed: Tensor) -> Tensor:
-    remaining = iter(weights)
+def _logits(mlp: nn.Sequential, weights: Sequence[Tensor], images: Tensor, seed: Tensor) -> Tensor:
+    remaining, features = iter(weights), images
     for place, module in enumerate(mlp):
         if isinstance(module, nn.Dropout):
-            x = dropout(x, module.p, seed, place)
+            features = dropout(features, module.p, seed, place)
         else:
             own = {name: next(remaining) for name, _ in module.named_parameters()}
-            x = torch.func.functional_call(module, own, (x,))
-    return x
+            features = torch.func.functional_call(module, own, (features,))
+    return features
 
 
 def dropout(x: Tensor, rate: float, seed: Tensor, place: int) -> Tensor:
@@ -128,10 +130,8 @@ def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
             raise CompilationError(f"no CUDA graph: {next(iter(str(error).splitlines()), type(error))}") from error
     package = _package(recipe, tensors)
     if package.exists():
-        try:
+        with suppress(Exception):  # damaged, in whatever way: made again
             return _loaded(package)
-        except Exception:  # damaged, in whatever way
-            package.unlink(missing_ok=True)
     if not shutil.which(os.environ.get("CXX", "clang++" if platform.system() == "Darwin" else "g++")):
         raise CompilationError("there is no C++ compiler (g++, or what the variable CXX names)")
     log.info("compiling the training step, once for this network, optimizer and batch size ...")
@@ -184,12 +184,10 @@ def _compile(recipe: Recipe, tensors: Sequence[Tensor], package: Path) -> None:
     package.parent.mkdir(parents=True, exist_ok=True)
     graph, examples = _traced(recipe, tensors)
     program = torch.export.export(graph, examples)
-    partial = package.with_suffix(f".{os.getpid()}.pt2")  # so that no other run finds half a file
-    try:
+    with tempfile.TemporaryDirectory(dir=package.parent, prefix=".") as scratch:  # so that no run finds half a file
+        partial = Path(scratch, package.name)
         aoti_compile_and_package(program, package_path=str(partial))
         partial.replace(package)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _traced(recipe: Recipe, tensors: Sequence[Tensor]) -> tuple[torch.fx.GraphModule, tuple[Tensor, ...]]:

@@ -17,7 +17,7 @@ Group = Mapping[str, Any]  # an entry of an optimizer's param_groups
 class Rule(Protocol):
     """How one kind of optimizer changes a weight."""
 
-    counts_steps: bool  # in its state
+    counts_steps: bool  # whether torch.optim keeps the number of steps in its state
 
     def buffers(self, group: Group) -> list[str]:
         """Names of the tensors it keeps for each weight, of the weight's shape and zero at first."""
