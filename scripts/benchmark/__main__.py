@@ -38,7 +38,7 @@ Turns = dict[str, list[dict[str, Any]]]  # by contestant
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=at_least_one, default=7, help=f"rounds of {SHORT} epochs (default: 7)")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help=f"rounds of {SHORT} epochs (default: 5)")
     parser.add_argument("--long-rounds", type=at_least_one, default=3, help="rounds of whole processes (default: 3)")
     parser.add_argument("--core", type=int, default=0, help="the core that all of them run on (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of what is written")

@@ -135,7 +135,10 @@ def keras_jax(recipe: Recipe) -> Outcome:
             layers.append(keras.layers.Dropout(recipe.dropout))
     network = keras.Sequential([*layers, keras.layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(recipe.optimizer.lower(), loss, metrics=["accuracy"])
+    # Keras adds epsilon under the root, torch after it: with this the denominators are the same where the mean square
+    # is 1e-7. (With Keras's own 1e-7 the second recipe reaches 97.8 %.)
+    optimizer = keras.optimizers.RMSprop(epsilon=3e-7) if recipe.optimizer == "RMSprop" else recipe.optimizer.lower()
+    network.compile(optimizer, loss, metrics=["accuracy"])
     seconds: list[float] = []
 
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
