@@ -30,6 +30,9 @@ scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch a
 threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
 	$(BIN)/python scripts/benchmark --threads --rounds 3
 
+torture: $(VENV)/installed-dev  ## kill and damage runs in every way, and compare them with runs that nobody stopped (15 minutes)
+	PYTHONPATH=tests $(BIN)/python tests/torture
+
 lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --quiet --output-file requirements.lock
@@ -54,5 +57,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test format benchmark scaling threads lock clean
+.PHONY: help quickstart test format benchmark scaling threads torture lock clean
 .DEFAULT_GOAL := help

@@ -6,15 +6,16 @@ import hydra
 from omegaconf import DictConfig
 
 from mlplab import command, process
+from mlplab.command.job import Job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(composed: DictConfig) -> float:
-    config = command.config_of(composed)
+    job = Job.of(composed)
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
-    return train(config, command.folder()).score
+    return train(job.config, job.folder, job.resume).score
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from lightning.pytorch import Trainer
 
-from mlplab import command
+from mlplab.command.composed import config_of
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
 from mlplab.training import Result, train
@@ -56,7 +56,10 @@ class Program:
         nowhere = "http://127.0.0.1:9"  # no network, whatever the machine has
         self.environment |= {"http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""}
 
-    def start(self, *arguments: str | Path, script: str = "train.py") -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
+    ) -> subprocess.Popen[str]:
+        """`before` is called in the new process."""
         return subprocess.Popen(
             [sys.executable, PROJECT / script, *arguments],
             cwd=self.folder,
@@ -64,10 +67,13 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=before,
         )
 
-    def run(self, *arguments: str | Path, script: str = "train.py") -> Finished:
-        with self.start(*arguments, script=script) as process:
+    def run(
+        self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
+    ) -> Finished:
+        with self.start(*arguments, script=script, before=before) as process:
             out, err = process.communicate(timeout=100)
         return Finished(process.returncode, out, err)
 
@@ -105,7 +111,7 @@ def composed() -> Compose:
 
     def compose_config(*overrides: str) -> Config:
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            return command.config_of(compose("config", list(overrides)))
+            return config_of(compose("config", list(overrides)))
 
     return compose_config
 

@@ -282,19 +282,47 @@ def test_a_machine_that_cannot_compile(
     assert _distance(run, plain) == 0
 
 
-@pytest.mark.parametrize(("worth", "used"), [(10, True), (11, False)])
+@pytest.mark.parametrize(("compiling_s", "used"), [(0.0071, True), (0.0073, False)])
 def test_a_long_run_is_compiled_by_itself(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int, used: bool
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiling_s: float, used: bool
 ) -> None:
-    monkeypatch.setattr(blocks, "WORTH_STEPS", worth)
-    config = tiny("data.batch_size=32", "data.val_size=50")  # 2 epochs of 5 steps
+    monkeypatch.setattr(blocks, "COMPILING_S", compiling_s)
+    config = tiny("data.batch_size=32", "data.val_size=50")  # 2 epochs of 5 steps; 12,730 weights
     result = train(config, tmp_path)
     assert f'"compiled": {str(used).lower()}' in (result.folder / "result.json").read_text()
 
 
-def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    with pytest.raises(DivergedError, match=r"(train|val)/loss is nan after 19 steps"):
-        Trained(trainer, datamodule, True, {"max_epochs": 2}, {"optimizer": {"name": "SGD", "lr": 1e30}})
+@pytest.mark.parametrize("when", [True, False])
+@pytest.mark.parametrize("scheduler", [None, COSINE, {"name": "StepLR", "interval": "step", "step_size": 3}])
+def test_divergence_stops_at_its_step_with_the_weights_before_it(
+    datamodule: ImageDataModule, trainer: MakeTrainer, when: bool, scheduler: dict[str, Any] | None
+) -> None:
+    """One image, of the 13th batch, has no value."""
+    rows = datamodule.epoch_rows(0)
+
+    datamodule._loaded.train_images[rows[12 * 8 + 3]] = 255
+    arguments: dict[str, Any] = {"optimizer": SGD, "scheduler": scheduler}
+    before = Trained(trainer, datamodule, when, {"max_epochs": 1, "max_steps": 12}, arguments)
+    assert before.trainer.global_step == 12
+    normalized = ImageDataModule.normalized
+
+    def poisoned(self: ImageDataModule, images: Tensor) -> Tensor:
+        bright = (images == 255).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        return torch.where(bright, torch.nan, normalized(self, images))
+
+    torch.manual_seed(0)
+    classifier, steps = Classifier([16], **arguments), CompiledSteps(when)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageDataModule, "normalized", poisoned)
+        patch.setitem(blocks.OWN_WAY, ImageDataModule, ())
+        with pytest.raises(DivergedError, match=r"train/loss of step 13 is nan: .* optimizer\.lr="):
+            trainer(max_epochs=1, callbacks=[steps]).fit(classifier, datamodule=datamodule)
+    assert steps.used == when
+    for found, expected in zip(classifier.parameters(), before.classifier.parameters(), strict=True):
+        if scheduler is COSINE:  # spans the run, which was shorter
+            assert found.isfinite().all()
+        else:
+            torch.testing.assert_close(found, expected)
 
 
 def test_the_next_fit_of_a_trainer_starts_anew(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:

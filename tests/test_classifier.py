@@ -162,9 +162,23 @@ def test_what_torch_refuses_is_a_mistake_of_the_configuration(
         trainer(max_epochs=2).fit(Classifier([4], **arguments), datamodule=datamodule)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"optimizer": {"name": "sgd"}},  # a module of torch.optim
+        {"optimizer": {"lr": 0.1}},
+        {"scheduler": {"name": "StepRL"}},
+        {"scheduler": {"name": "EPOCH_DEPRECATION_WARNING"}},
+    ],
+)
+def test_a_class_that_torch_has_not_is_named(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must name a class of torch.optim"):
+        Classifier([4], **arguments)
+
+
 def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e30})
-    with pytest.raises(DivergedError, match=r"(train|val)/loss is nan after \d+ steps: .* optimizer\.lr=1e\+30"):
+    with pytest.raises(DivergedError, match=r"train/loss of step \d is nan: .* optimizer\.lr=1e\+30"):
         trainer(max_epochs=2).fit(classifier, datamodule=datamodule)
 
 

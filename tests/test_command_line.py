@@ -12,7 +12,7 @@ import torch
 from conftest import PROJECT, Program, Run
 from PIL import Image
 
-from mlplab import checkpoints, datasets
+from mlplab import checkpoint_io, checkpoints, datasets
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -30,7 +30,7 @@ def test_the_run_folder_has_exactly_these_files(digits_run: Run) -> None:
     (events,) = (file for file in files if file.startswith("events.out.tfevents"))
     assert files == {
         ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "train.log", events,
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json",
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json", "status.json", ".lock",
     }  # fmt: skip
 
 
@@ -103,14 +103,18 @@ def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_without_a_result(
     program: Program, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with program.start("data=digits", "trainer.max_epochs=100000") as process:
+    with program.start("data=digits", "trainer.max_epochs=100000", "compile=false") as process:
         assert process.stdout is not None
         assert any(line.startswith("epoch ") for line in process.stdout)
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert "Traceback" not in err
-    assert not list(tmp_path.rglob("result.json"))
+    said, way_on = err.splitlines()
+    assert said == "Stopping after this batch ..."
+    (run,) = tmp_path.glob("outputs/digits/*")
+    assert way_on.endswith(f"steps. Go on with: python train.py resume=outputs/digits/{run.name}")
+    assert not (run / "result.json").exists()
+    assert checkpoint_io.read(run / "checkpoints" / "last.ckpt")["global_step"] > 0
 
 
 def test_a_sweep_gives_each_job_a_folder(program: Program, tmp_path: Path) -> None:
@@ -205,7 +209,10 @@ def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path:
     before = _files(tmp_path)
     finished = program.run("data=digits", "hydra.run.dir=run")
     assert finished.code == 2
-    assert finished.err == "run: holds a run already. Choose another hydra.run.dir, or leave it out.\n"
+    first, *differences, last = finished.err.splitlines()
+    assert first == "run: holds another run, which cannot go on so:"
+    assert differences == ["trainer.max_epochs: the run has 20, the command 5"]
+    assert last == "Choose another hydra.run.dir, or leave it out."
     assert _files(tmp_path) == before
 
 
@@ -221,7 +228,7 @@ def test_a_folder_that_cannot_be_made_is_named(program: Program, tmp_path: Path)
     (tmp_path / "file").write_text("")
     finished = program.run("data=digits", "hydra.run.dir=file/run")
     assert finished.code != 0
-    assert finished.err.startswith("file/run: cannot be made: ")
+    assert finished.err.startswith("file/run: cannot be made or written to: ")
     assert "Traceback" not in finished.err
 
 

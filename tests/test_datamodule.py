@@ -163,7 +163,9 @@ def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
     assert datamodule.info == trained_on
 
 
-@pytest.mark.parametrize("arguments", [{"normalize": "typo"}, {"val_size": -1}, {"batch_size": 0}, {"name": "cifar"}])
+@pytest.mark.parametrize(
+    "arguments", [{"normalize": "typo"}, {"val_size": -1}, {"batch_size": 0}, {"name": "cifar"}, {"root": "s3://mnist"}]
+)
 def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
         ImageDataModule(**arguments)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ class MNIST:
     """In place of torchvision's: it writes at once."""
 
     calls: list[Path]
+    resources: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, root: Path, download: bool) -> None:
         assert download
@@ -67,6 +69,11 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, type]]:
         thread.join()
 
 
+def _load(dataset: type, root: Path) -> datasets.ImageDataset:
+    download.fetch(dataset, root, FILES)
+    return datasets.load("mnist", root)
+
+
 def _refusal(dataset: type, root: Path) -> str:
     with pytest.raises(DataError) as caught:
         download.fetch(dataset, root, FILES)
@@ -75,12 +82,11 @@ def _refusal(dataset: type, root: Path) -> str:
 
 def test_torchvision_fetches_whole_files(mirror: tuple[str, type], tmp_path: Path) -> None:
     root = tmp_path / "data"
-    download.fetch(mirror[1], root, FILES)
+    assert len(_load(mirror[1], root).train_images) == 200
     folder = root / "MNIST" / "raw"
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     for file in FILES:
         assert (folder / file).read_bytes() == (tmp_path / "original" / "MNIST" / "raw" / file).read_bytes()
-    assert len(datasets.load("mnist", root).train_images) == 200
 
 
 def test_a_file_with_another_checksum_is_refused(mirror: tuple[str, type], tmp_path: Path) -> None:
@@ -97,8 +103,7 @@ def test_archives_that_were_copied_by_hand_are_used(mirror: tuple[str, type], tm
     folder.mkdir(parents=True)
     for archive in (tmp_path / "served").iterdir():
         archive.rename(folder / archive.name)
-    download.fetch(mirror[1], root, FILES)
-    assert len(datasets.load("mnist", root).train_images) == 200
+    assert len(_load(mirror[1], root).train_images) == 200
 
 
 def test_only_missing_files_are_replaced(tmp_path: Path) -> None:
@@ -119,14 +124,19 @@ def test_without_a_network_it_says_where_to_copy_what(tmp_path: Path) -> None:
     assert list((tmp_path / "Offline" / "raw").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_not_used(tmp_path: Path) -> None:
-    _refusal(Offline, tmp_path)
-    scratch = tmp_path / ".MNIST.download" / "MNIST" / "raw"
+def test_what_a_killed_process_left_is_repaired(mirror: tuple[str, type], tmp_path: Path) -> None:
+    """Its lock file, half an archive, half a file, and half an archive that torchvision itself left."""
+    root = tmp_path / "data"
+    folder, scratch = root / "MNIST" / "raw", root / ".MNIST.download" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
     scratch.mkdir(parents=True)
-    (scratch / "other").write_text("half a file")
-    download.fetch(MNIST, tmp_path, FILES)
-    assert sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(FILES)
-    assert not (tmp_path / ".MNIST.download").exists()
+    (root / ".MNIST.lock").touch()
+    archive = (tmp_path / "served" / f"{FILES[0]}.gz").read_bytes()
+    for half in (scratch / f"{FILES[0]}.gz", folder / f"{FILES[0]}.gz"):
+        half.write_bytes(archive[: len(archive) // 2])
+    (scratch / FILES[1]).write_text("half a file")
+    assert len(_load(mirror[1], root).train_images) == 200
+    assert not (root / ".MNIST.download").exists()
 
 
 def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
@@ -134,34 +144,58 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "data") in _refusal(MNIST, tmp_path / "data")
 
 
-def test_a_silent_mirror_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_silent_mirror_is_given_up(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts, and never answers."""
+    assert len(torchvision_datasets.MNIST.mirrors) * download.TIMEOUT_S < 30  # seconds
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     before = socket.getdefaulttimeout()
+    began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        silent = type("MNIST", (torchvision_datasets.MNIST,), {"mirrors": [url]})
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/"
+        silent = type("MNIST", (torchvision_datasets.MNIST,), {"mirrors": [url, url]})
         refusal = _refusal(silent, tmp_path)
     assert "timed out" in refusal
+    assert time.monotonic() - began < 2
     assert socket.getdefaulttimeout() == before
 
 
-def test_of_two_at_once_one_fetches(tmp_path: Path) -> None:
-    begun, both = threading.Event(), threading.Event()
+def test_a_mirror_that_talks_nonsense_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"220 smtp.example ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        refusal = _refusal(type("MNIST", (torchvision_datasets.MNIST,), {"mirrors": [url]}), tmp_path)
+        thread.join()
+    assert "could not be downloaded: 220 smtp.example ready" in refusal
+
+
+def test_of_five_at_once_one_fetches(tmp_path: Path) -> None:
+    begun, all_started = threading.Event(), threading.Event()
 
     class Slow(MNIST):
         def __init__(self, root: Path, download: bool) -> None:
             begun.set()
-            both.wait(timeout=5)
-            second.join(timeout=0.3)  # it is not done before the first
+            all_started.wait(timeout=5)
+            others[0].join(timeout=0.3)  # none of them is done before the first
             super().__init__(root, download)
 
     Slow.__name__ = "MNIST"
-    first, second = (threading.Thread(target=download.fetch, args=(Slow, tmp_path, FILES)) for _ in range(2))
+    first, *others = (threading.Thread(target=download.fetch, args=(Slow, tmp_path, FILES)) for _ in range(5))
     first.start()
     assert begun.wait(timeout=5)
-    second.start()
-    both.set()
-    first.join(timeout=5)
-    second.join(timeout=5)
+    for thread in others:
+        thread.start()
+    all_started.set()
+    for thread in (first, *others):
+        thread.join(timeout=5)
+        assert not thread.is_alive()
     assert len(MNIST.calls) == 1
     assert sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(FILES)

@@ -12,6 +12,7 @@ PLAIN: dict[str, Any] = {
     "monitor": "val/loss", "compile": "auto",
     "evaluate_untrained": False,
     "early_stopping": {"patience": None, "min_delta": 0.0},
+    "checkpoints": {"every_n_steps": None, "every_n_minutes": 1.0},
     "data": {
         "name": "mnist", "root": "data", "val_size": 5000, "split_seed": 0, "batch_size": 32, "normalize": "standard",
     },
@@ -65,6 +66,7 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("data.name", "cifar", ["'mnist', 'fashion' or 'digits'", "'cifar'"]),
         ("data.root", "", ["at least 1 character"]),
         ("data.root", None, ["string", "None"]),
+        ("data.root", "s3://bucket/mnist", ["must be a folder of this machine", "s3://bucket/mnist"]),
         ("data.val_size", 60_000, ["at most 59999", "60000"]),
         ("data.val_size", -1, ["greater than or equal to 0", "-1"]),
         ("data.batch_size", 0, ["greater than or equal to 1", "got 0"]),

@@ -1,26 +1,65 @@
 import json
 import os
+import subprocess
+import sys
 import threading
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mlplab import run_folder
-from mlplab.errors import ConfigError, MlplabError
+from mlplab.errors import CheckpointError, ConfigError
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
-    run_folder.reserve(tmp_path / "a" / "run")
-    run_folder.claim(tmp_path / "a" / "run")
-    for use in (run_folder.reserve, run_folder.claim):
-        with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Choose another hydra\.run\.dir"):
-            use(tmp_path / "a" / "run")
+    run_folder.claim(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Go on with resume=.*run, or choose"):
+        run_folder.claim(tmp_path / "run")
+    run_folder.claim(tmp_path / "run", again=True)
 
 
 def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
+    run_folder.refuse_used(tmp_path)
     run_folder.write_result(tmp_path, {})
     with pytest.raises(ConfigError, match="holds a run already"):
-        run_folder.reserve(tmp_path)
+        run_folder.refuse_used(tmp_path)
+
+
+def _lock_in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
+    """Returns when the other has the lock."""
+    code = (
+        f"from mlplab import run_folder; from pathlib import Path; folder = Path({str(folder)!r});"
+        f" run_folder.lock(folder); run_folder.write_status(folder, 'running'); print('locked', flush=True); {then}"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
+    with _lock_in_another_process(tmp_path, "input()") as process:
+        started = time.monotonic()
+        with pytest.raises(ConfigError, match=rf"another process \(process {process.pid} on .*\) is at work in it"):
+            run_folder.lock(tmp_path)
+        assert time.monotonic() - started < 1
+        process.kill()
+
+
+def test_the_lock_of_a_dead_process_is_not_in_the_way(tmp_path: Path) -> None:
+    with _lock_in_another_process(tmp_path, "input()") as process:
+        process.kill()
+    with run_folder.locked(tmp_path):
+        pass
+
+
+def test_a_lock_for_a_while(tmp_path: Path) -> None:
+    with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
+        pass
+    with _lock_in_another_process(tmp_path, "pass") as process:
+        process.wait()
 
 
 def test_of_many_at_once_one_claims(tmp_path: Path) -> None:
@@ -45,8 +84,36 @@ def test_of_many_at_once_one_claims(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MlplabError, match=r"file/run: cannot be made: .* hydra\.run\.dir"):
-        run_folder.reserve(tmp_path / "file" / "run")
+    with pytest.raises(CheckpointError, match=r"file/run: cannot be made or written to: .* hydra\.run\.dir"):
+        run_folder.lock(tmp_path / "file" / "run")
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(CheckpointError, match=r"checkpoints: is a file"):
+        run_folder.claim(tmp_path, again=True)
+
+
+def test_a_disk_without_room_is_found_before_training(tmp_path: Path) -> None:
+    run_folder.make_sure_of_room(tmp_path, 1000)
+    with pytest.raises(CheckpointError, match=r"checkpoints need 1,000,000,000,000.0 MB, and the disk has"):
+        run_folder.make_sure_of_room(tmp_path, 10**18)
+
+
+def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path)
+    left = tmp_path / "checkpoints" / ".last.ckpt.123.tmp"
+    left.write_bytes(b"half a checkpoint")
+    run_folder.claim(tmp_path, again=True)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_the_status_has_a_time(tmp_path: Path) -> None:
+    run_folder.write_status(tmp_path, "diverged", reason="why")
+    status = run_folder.read_status(tmp_path)
+    assert status is not None
+    assert (status["status"], status["reason"], status["pid"]) == ("diverged", "why", os.getpid())
+    age = datetime.now().astimezone() - datetime.fromisoformat(status["time"])
+    assert timedelta(seconds=-1) < age < timedelta(minutes=1)
+    (tmp_path / "status.json").write_text("{damaged")
+    assert run_folder.read_status(tmp_path) is None
 
 
 def test_the_best_weights_without_validation_are_the_last(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Time this project beside others: `python scripts/benchmark`; --scaling and --threads measure something else.
 
 Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
-in rounds so short that a machine which is shared is about as fast for all of them; ratios are taken within a round.
-Written are a table of medians, results.json and speed.png.
+and ratios are taken within a round, so that what slows the machine down for a while slows all of them. Written are a
+table of medians, results.json and speed.png.
 """
 
 import argparse
@@ -28,18 +28,16 @@ FIRST = "mlplab"  # the one that the others are compared with
 OURS = {
     FIRST: ["compile=true"],
     "mlplab, bf16-mixed": ["compile=true", "trainer.precision=bf16-mixed"],
+    "mlplab, no checkpoints": ["compile=true", "trainer.enable_checkpointing=false"],
     "mlplab, compile=false": ["compile=false"],
 }
 OTHERS = ("Keras on JAX", "bare PyTorch loop", "scikit-learn", "plain Lightning")
-SHORT = 5  # epochs of a turn that times epochs; the first does not count
-
 Turns = dict[str, list[dict[str, Any]]]  # by contestant
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=at_least_one, default=5, help=f"rounds of {SHORT} epochs (default: 5)")
-    parser.add_argument("--long-rounds", type=at_least_one, default=3, help="rounds of whole processes (default: 3)")
+    parser.add_argument("--rounds", type=at_least_one, default=3, help="how often each is timed (default: 3)")
     parser.add_argument("--core", type=int, default=0, help="the core that all of them run on (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of what is written")
     parser.add_argument("--only", nargs="+", choices=(*OURS, *OTHERS), default=(*OURS, *OTHERS), metavar="CONTESTANT")
@@ -64,7 +62,7 @@ def main() -> None:
     else:
         report = {"machine": machine(), "recipes": {}}
         for name in RECIPES:
-            report["recipes"][name] = compared(name, arguments.only, arguments.rounds, arguments.long_rounds)
+            report["recipes"][name] = compared(name, arguments.only, arguments.rounds)
             show(name, report["recipes"][name])
         report["imports_mb"] = run([sys.executable, "-c", IMPORTS])[2]
         print(f"\npeak memory of {IMPORTS!r} alone: {report['imports_mb']:,.0f} MB")
@@ -83,40 +81,37 @@ def write(path: Path, report: dict[str, Any]) -> None:
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def compared(recipe: str, contestants: Sequence[str], rounds: int, long_rounds: int) -> dict[str, dict[str, Any]]:
-    """Figures of each contestant, see `summary`. A recipe of `SHORT` epochs has whole processes in every round."""
+def compared(recipe: str, contestants: Sequence[str], rounds: int) -> dict[str, dict[str, Any]]:
+    """Figures of each contestant, see `summary`."""
     for contestant in contestants:
-        if contestant in (FIRST, "mlplab, bf16-mixed", "Keras on JAX"):
+        if contestant in OURS or contestant == "Keras on JAX":
             turn(recipe, contestant, 1)  # not counted: fills its cache
-    whole = RECIPES[recipe].epochs
-    short = taken_in_turn(recipe, contestants, min(SHORT, whole), rounds)
-    long = short if whole <= SHORT else taken_in_turn(recipe, contestants, whole, long_rounds)
-    return {contestant: summary(contestant, short, long) for contestant in contestants}
-
-
-def taken_in_turn(recipe: str, contestants: Sequence[str], epochs: int, rounds: int) -> Turns:
     turns: Turns = {contestant: [] for contestant in contestants}
     for number in range(rounds):
         for contestant, taken in turns.items():
-            taken.append(turn(recipe, contestant, epochs, seed=number))
-            seconds = statistics.median(taken[-1]["epoch_s"][1:])
-            print(f"{recipe}, round {number + 1}, {contestant}: {seconds:.2f} s, {epochs} epochs", flush=True)
-    return turns
+            taken.append(turn(recipe, contestant, RECIPES[recipe].epochs, seed=number))
+            seconds = steady(taken[-1])
+            print(f"{recipe}, round {number + 1}, {contestant}: {seconds:.2f} s per epoch", flush=True)
+    return {contestant: summary(contestant, turns) for contestant in contestants}
 
 
-def summary(contestant: str, short: Turns, long: Turns) -> dict[str, Any]:
+def steady(turn: dict[str, Any]) -> float:
+    """Seconds of the median epoch but the first, in which some compile."""
+    return float(statistics.median(turn["epoch_s"][1:]))
+
+
+def summary(contestant: str, turns: Turns) -> dict[str, Any]:
     """Medians, the ratio to `FIRST` in each round, and the turns themselves."""
-    epoch_s = {name: [statistics.median(taken["epoch_s"][1:]) for taken in turns] for name, turns in short.items()}
-    process_s = {name: [taken["process_s"] for taken in turns] for name, turns in long.items()}
+    epoch_s = {name: [steady(turn) for turn in taken] for name, taken in turns.items()}
+    process_s = {name: [turn["process_s"] for turn in taken] for name, taken in turns.items()}
     return {
         "epoch_median_s": statistics.median(epoch_s[contestant]),
         "epoch_ratios": ratios(epoch_s, contestant),
         "process_median_s": statistics.median(process_s[contestant]),
         "process_ratios": ratios(process_s, contestant),
-        "peak_median_mb": statistics.median(taken["peak_mb"] for taken in long[contestant]),
-        "test_acc_mean": statistics.mean(taken["test_acc"] for taken in long[contestant]),
-        "short_turns": short[contestant],
-        "long_turns": long[contestant] if long is not short else [],
+        "peak_median_mb": statistics.median(turn["peak_mb"] for turn in turns[contestant]),
+        "test_acc_mean": statistics.mean(turn["test_acc"] for turn in turns[contestant]),
+        "turns": turns[contestant],
     }
 
 

@@ -4,6 +4,7 @@ Lightning spends half a millisecond on each batch, twice what a small network's 
 to take one step; the one here takes as many as fit before something else has to happen.
 """
 
+import copy
 import logging
 import math
 import time
@@ -24,10 +25,12 @@ from mlplab.step import CompilationError, Recipe, compiled, step
 
 log = logging.getLogger(__name__)
 
-# A run of so many steps compiles by itself. Compiling takes 10 s, once for a network, optimizer and batch size; then a
-# step of 784-128-10 takes 1.4 ms less, so that even the run which compiles is no slower for it. Wider networks gain
-# more. What is in the cache does not matter: the same command must train the same way each time.
-WORTH_STEPS = 7_300
+# A run compiles by itself if it is faster for it, even the first of its kind, with nothing in the cache: the same
+# command must train the same way each time. Seconds on one core of a Xeon; a step of 784-128-10 takes 1.1 ms less, one
+# of 784-512-512-10 3.5 ms.
+COMPILING_S = 9.0
+SAVED_BY_STEP_S = 0.67e-3
+SAVED_BY_STEP_AND_WEIGHT_S = 4.2e-9
 
 BLOCK_S = 0.1  # after which Lightning gets a chance to draw, save and stop
 
@@ -44,7 +47,7 @@ CONTENT_WITH_BLOCKS = (ProgressBar, ModelCheckpoint, Timer)  # and those of this
 
 
 class CompiledSteps(Callback):
-    """Trains with the compiled step: always, never, or ("auto") if the run has at least `WORTH_STEPS` steps.
+    """Trains with the compiled step: always, never, or ("auto") if the run is long enough to gain by it.
 
     Where that is not possible, the log says why and training takes the ordinary way.
     """
@@ -54,9 +57,13 @@ class CompiledSteps(Callback):
         self.used = False
         self.preparing_s = 0.0  # seconds that it took to compile or load the step
         self._replaced: _AutomaticOptimization | None = None
+        self._before: bool | None = None  # `used`, before the run was resumed
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        worth = trainer.estimated_stepping_batches >= WORTH_STEPS if self.when == "auto" else self.when
+        if self.when == "auto":  # a run that is resumed goes on the way it began, even if it is made longer
+            worth = _is_worth_it(trainer, pl_module) if self._before is None else self._before
+        else:
+            worth = self.when
         if not worth:
             return
         ordinary = trainer.fit_loop.epoch_loop.automatic_optimization
@@ -69,10 +76,22 @@ class CompiledSteps(Callback):
             self.used, self._replaced = True, ordinary
         self.preparing_s = time.perf_counter() - started
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"used": self.used}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["used"]
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._replaced is not None:
             trainer.fit_loop.epoch_loop.automatic_optimization = self._replaced
             self._replaced = None
+
+
+def _is_worth_it(trainer: Trainer, module: LightningModule) -> bool:
+    weights = sum(weight.numel() for weight in module.parameters())
+    saved_s = SAVED_BY_STEP_S + SAVED_BY_STEP_AND_WEIGHT_S * weights
+    return trainer.estimated_stepping_batches * saved_s >= COMPILING_S
 
 
 class _Blocks(_AutomaticOptimization):
@@ -94,12 +113,14 @@ class _Blocks(_AutomaticOptimization):
         self.optimizer._opt_called = True  # type: ignore[attr-defined]  # a schedule warns where nobody calls step()
         self.steps_taken = updates.steps_taken(self.optimizer)
         self.longest = 10  # steps in a block, until it is known how long one takes
+        self.singly = False  # take one step at a time, to find the one that diverges
+        self.copies: list[Tensor] = []  # of what steps change, before the block
         self.epoch = -1
         device = self.classifier.device
         self.images, self.labels = self.datamodule.training_data(device)
         rows = torch.zeros(self.datamodule.batch_size, dtype=torch.int64, device=device)
         numbers, seed = self._numbers(1)[0], self._tensor(np.zeros(1, dtype=np.int32))[0]
-        self.compiled = compiled(self.recipe, self._inputs(rows, numbers, seed))
+        self.compiled = compiled(self.recipe, [self.images, self.labels, rows, numbers, seed, *self._lasting()])
 
     def run(self, optimizer: optim.Optimizer, batch_idx: int, kwargs: Any) -> dict[str, Any]:
         """Take all steps of a block; the batch that Lightning hands over is the first of them, and is gathered anew."""
@@ -110,17 +131,28 @@ class _Blocks(_AutomaticOptimization):
             order = to_device(self.datamodule.epoch_rows(self.epoch), self.images.device)
             self.batches = order.split(self.datamodule.batch_size)
         first = loop.batch_progress.current.ready - 1
-        count = self._length(first)
+        count = 1 if self.singly else self._length(first)
+        lasting = self._lasting()
+        before = _Before(self, lasting)
         batches = self.batches[first : first + count]
         seeds = self._seeds(first, count)
         numbers = self._numbers(count)
         for rows, number, seed in zip(batches, numbers, seeds, strict=True):
-            tensors = self._inputs(rows, number, seed)
+            tensors = [self.images, self.labels, rows, number, seed, *lasting]
             if len(rows) == self.datamodule.batch_size:
                 self.compiled(tensors)
             else:  # the last batch of an epoch
                 with torch.no_grad():
                     step(self.recipe, tensors)
+        loss = float(lasting[0][0])  # waits for a GPU, once in a block
+        finite = math.isfinite(loss) and not (self.singly and any(not tensor.isfinite().all() for tensor in lasting))
+        if not finite:
+            before.restore()
+            if count == 1:
+                what, value = ("a weight", math.nan) if math.isfinite(loss) else ("train/loss", loss)
+                raise self.classifier.diverged(f"{what} of step {trainer.global_step + 1:,}", value)
+            self.singly = True
+            return self.run(optimizer, batch_idx, kwargs)
         self._count(count)
         self.longest = max(1, int(BLOCK_S * count / (time.perf_counter() - started)))
         return {"images": sum(len(rows) for rows in batches)}
@@ -163,11 +195,11 @@ class _Blocks(_AutomaticOptimization):
     def _tensor(self, array: "np.ndarray[Any, Any]") -> Tensor:
         return to_device(torch.from_numpy(array), self.classifier.device)
 
-    def _inputs(self, rows: Tensor, numbers: Tensor, seed: Tensor) -> list[Tensor]:
-        sums = self.classifier.totals["train"].sums(self.images.device)
+    def _lasting(self) -> list[Tensor]:
+        """What steps change: sums of the epoch, weights, and the buffers of each."""
         weights = list(self.classifier.mlp.parameters())
         buffers = [buffer for weight in weights for buffer in updates.state(self.optimizer, weight)]
-        return [self.images, self.labels, rows, numbers, seed, sums, *(w.detach() for w in weights), *buffers]
+        return [self.classifier.totals["train"].sums(self.images.device), *(w.detach() for w in weights), *buffers]
 
     def _count(self, count: int) -> None:
         """Note the steps where Lightning looks for them; it will itself note the batch that it handed over."""
@@ -179,6 +211,29 @@ class _Blocks(_AutomaticOptimization):
         self.optim_progress.optimizer.zero_grad.increment_by(count)
         updates.count_steps(self.optimizer, count)
         self.steps_taken += count
+
+
+class _Before:
+    """The state before a block, to go back to if the block diverges."""
+
+    def __init__(self, blocks: _Blocks, lasting: list[Tensor]) -> None:
+        self.blocks = blocks
+        self.lasting = lasting
+        if not blocks.copies:
+            blocks.copies = [torch.empty_like(tensor) for tensor in lasting]
+        torch._foreach_copy_(blocks.copies, lasting)
+        self.group = {key: value for key, value in blocks.optimizer.param_groups[0].items() if key != "params"}
+        configs = blocks.trainer.lr_scheduler_configs
+        self.schedules = [copy.deepcopy(config.scheduler.state_dict()) for config in configs]
+        self.progress = blocks.trainer.fit_loop.epoch_loop.scheduler_progress.state_dict() if configs else None
+
+    def restore(self) -> None:
+        torch._foreach_copy_(self.lasting, self.blocks.copies)
+        self.blocks.optimizer.param_groups[0].update(self.group)
+        for config, state in zip(self.blocks.trainer.lr_scheduler_configs, self.schedules, strict=True):
+            config.scheduler.load_state_dict(state)
+        if self.progress is not None:
+            self.blocks.trainer.fit_loop.epoch_loop.scheduler_progress.load_state_dict(self.progress)
 
 
 def _parts(trainer: Trainer, module: LightningModule) -> tuple[Classifier, ImageDataModule, optim.Optimizer]:

@@ -1,16 +1,21 @@
 """Checkpoint files: find one, read it with suspicion, and rebuild what it holds."""
 
-import pickle
-import zipfile
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from mlplab import run_folder
+from mlplab import checkpoint_io, durable, run_folder
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
+from mlplab.datasets import DatasetInfo
 from mlplab.errors import CheckpointError
+from mlplab.saving import POSITION
+
+log = logging.getLogger(__name__)
 
 
 def find(path: Path) -> Path:
@@ -41,15 +46,23 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
     Raises:
         CheckpointError: if `path` is missing, damaged, or no checkpoint of this project.
     """
-    path = find(path)
-    content = _read(path)
     try:
-        classifier = Classifier(**content["hyper_parameters"])
-        classifier.load_state_dict(content["state_dict"])
+        path = find(path)
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}. Give a run folder, or a .ckpt file."
+        ) from error
+    content = checkpoint_io.read(path)
+    try:
+        for part in ("hyper_parameters", "datamodule_hyper_parameters", "ImageDataModule"):
+            _require_plain_values(content[part])
         root = {} if data_root is None else {"root": str(data_root)}
         datamodule = ImageDataModule(**{**content["datamodule_hyper_parameters"], **root})
         datamodule.load_state_dict(content["ImageDataModule"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        _require_weights(content["hyper_parameters"], content["state_dict"], datamodule.info, path.stat().st_size)
+        classifier = Classifier(**content["hyper_parameters"])
+        classifier.load_state_dict(content["state_dict"])
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path}: not a checkpoint of this project, or of another version of it: {reason}\n"
@@ -58,24 +71,94 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
     return classifier.eval(), datamodule
 
 
-def _read(path: Path) -> dict[str, Any]:
-    way_out = "Give another checkpoint of the run (checkpoints/best.ckpt, checkpoints/last.ckpt), or train again."
+def to_go_on(folder: Path, classifier: Classifier, datamodule: ImageDataModule) -> Path | None:
+    """The last good checkpoint of a run; None if the run had not come so far as to have one.
+
+    Raises:
+        CheckpointError: if there are some, and none is good, or they are of another run.
+    """
+    last = run_folder.checkpoint(folder, "last")
+    refusals = []
+    for path in (last, run_folder.previous(last)):
+        if not path.exists():
+            continue
+        try:
+            _refuse_another_run(path, checkpoint_io.read(path), classifier, datamodule)
+        except CheckpointError as error:
+            refusals.append(str(error).splitlines()[0])
+            continue
+        if path != last:
+            for refusal in refusals or [f"{last}: is missing."]:
+                log.warning(f"{refusal}\nGoing on from the one before it, {run_folder.short(path)}.")
+            durable.write(last, path.read_bytes())
+        return last
+    if refusals:
+        raise CheckpointError("\n".join([*refusals, "The run cannot go on from there: train it again."]))
+    return None
+
+
+def _refuse_another_run(
+    path: Path, content: dict[str, Any], classifier: Classifier, datamodule: ImageDataModule
+) -> None:
+    expected = {"hyper_parameters": dict(classifier.hparams), "datamodule_hyper_parameters": dict(datamodule.hparams)}
+    for key, own in expected.items():
+        found = content.get(key)
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{path}: not a checkpoint of this project: lacks {key}.")
+        names = sorted(name for name in {*own, *found} - {"root"} if own.get(name) != found.get(name))
+        if names:
+            differences = ", ".join(f"{name} {found.get(name)} instead of {own.get(name)}" for name in names)
+            raise CheckpointError(f"{path}: of another run: {differences}."[:300])
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load does not look at the checksums
-            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
-                raise zipfile.BadZipFile("a zip file of something else")
-        if damaged is not None:
-            raise CheckpointError(f"{path}: damaged in {damaged}. {way_out}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises to switch the check off
-        raise CheckpointError(
-            f"{path}: holds Python objects; only tensors and plain values are read, because objects can run code.\n"
-            "Give a checkpoint that train.py wrote."
-        ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise CheckpointError(f"{path}: truncated, damaged or not a checkpoint: {reason}\n{way_out}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a checkpoint: holds a {type(content).__name__}. {way_out}")
-    return content
+        _require_weights(content["hyper_parameters"], content["state_dict"], datamodule.info, path.stat().st_size)
+        parts = {key: content[key] for key in (POSITION, "loops", "callbacks", "history", "lr_schedulers")}
+        _require_plain_values(parts, most=10**7, tensors=True)
+        optimizer = content["optimizer_states"]
+        buffers = [buffer for state in optimizer for kept in state["state"].values() for buffer in kept.values()]
+        shapes = {tuple(weight.shape) for weight in content["state_dict"].values()} | {()}
+        if len(optimizer) != 1 or any(isinstance(b, Tensor) and tuple(b.shape) not in shapes for b in buffers):
+            raise ValueError("its optimizer is of another network")
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path}: lacks what it takes to go on: {error}"[:300]) from error
+
+
+def _require_plain_values(values: object, most: int = 10_000, tensors: bool = False) -> None:
+    """Refuse what is not a number, a word, or lists and mappings of them; or, if `tensors`, one of those.
+
+    A small file can nest lists so that they have more values than can be counted: `most` is enough.
+    """
+    plain = (bool, int, float, str, *([Tensor] if tensors else []))
+    pending, count = [values], 0
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif not (value is None or isinstance(value, plain)):
+            raise ValueError(f"a {type(value).__name__} among its hyper-parameters")
+        count += 1
+        if count + len(pending) > most:
+            raise ValueError(f"more than {most:,} hyper-parameters")
+
+
+def _require_weights(
+    hyper_parameters: dict[str, Any], state_dict: dict[str, torch.Tensor], info: DatasetInfo, size: int
+) -> None:
+    """Refuse weights that are not those of the network, before it takes memory; `size` of the file in bytes."""
+    found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    declared = sum(math.prod(tensor.shape) * tensor.itemsize for tensor in state_dict.values())
+    if declared > size:
+        raise ValueError(f"its weights would take {declared:,} bytes, the file has {size:,}")
+    with torch.device("meta"):  # shapes alone
+        classifier = Classifier(**hyper_parameters).eval()
+        expected = {name: tuple(tensor.shape) for name, tensor in classifier.state_dict().items()}
+        if found != expected:
+            name = min(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+            shape, wanted = (shapes.get(name, "not there") for shapes in (found, expected))
+            raise ValueError(f"{name} is {shape}, by its hyper-parameters {wanted}")
+        logits = classifier(torch.empty(1, *info.image_shape))
+    if logits.shape != (1, len(info.classes)) or not 1 <= info.object_size <= max(info.image_shape):
+        raise ValueError("the network is not for the images and classes of its data set")
+    if not (0 <= info.mean <= 1 and 0 < info.std <= 1):
+        raise ValueError(f"pixels have no mean of {info.mean} and standard deviation of {info.std}")

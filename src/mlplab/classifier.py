@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ class Classifier(LightningModule):
         seed: of dropout; the weights are drawn from torch's global generator.
 
     Raises:
+        ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`.
         ConfigError: in training, if torch refuses the arguments of the optimizer or the schedule.
-        DivergedError: at the end of an epoch or a test whose loss is not finite.
+        DivergedError: if a loss is not finite; on a GPU up to 100 steps later, when the host waits for it anyway.
     """
 
     def __init__(
@@ -52,6 +54,9 @@ class Classifier(LightningModule):
         self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes))
         self.optimizer = dict(optimizer)
         self.scheduler = dict(scheduler or {})
+        _require_class("optimizer", self.optimizer.get("name"), optim, optim.Optimizer)
+        if self.scheduler.get("name"):
+            _require_class("scheduler", self.scheduler["name"], optim.lr_scheduler, optim.lr_scheduler.LRScheduler)
         self.monitor = monitor
         self.seed = seed
         self.draws = any(isinstance(module, nn.Dropout | nn.RReLU) for module in self.mlp)  # random numbers, that is
@@ -80,7 +85,7 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         loop = self.trainer.fit_loop
-        if loop.is_resuming and loop._data_fetcher is not None:
+        if loop.is_resuming and loop._data_fetcher is not None and not loop._data_fetcher.fetched:
             iter(loop._data_fetcher)  # Lightning began to take batches before it knew which epoch goes on
         if self.draws:
             batches = int(self.trainer.num_training_batches)
@@ -88,10 +93,15 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.draws:
-            # A function of epoch and batch, so that a run that is resumed draws what it would have drawn.
-            seed_generator(self.device, self.batch_seeds[batch_idx])
+            # A function of epoch and batch, so that a run that is resumed draws what it would have drawn; `batch_idx`
+            # begins at 0 again there.
+            seed_generator(self.device, self.batch_seeds[self.trainer.fit_loop.epoch_loop.batch_idx])
         self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        return self._score("train", batch)
+        loss = self._score("train", batch)
+        # A loss that is not finite stays so; to look at it makes the host wait for a GPU.
+        if (self.device.type == "cpu" or batch_idx % 100 == 99) and not math.isfinite(loss.item()):
+            raise self.diverged(f"train/loss of step {self.global_step + 1:,}", loss.item())
+        return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
@@ -124,11 +134,32 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
-        checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.global_step, **self.figures}
+        if self.figures:  # of the epoch that is under way
+            checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.global_step, **self.figures}
+        else:
+            checkpoint["figures"] = dict(self.history[-1]) if self.history else {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
         self.loaded_figures = checkpoint["figures"]
+
+    def diverged(self, figure: str, value: float) -> DivergedError:
+        """The error for a figure that is not finite."""
+        return DivergedError(
+            f"{figure} is {value}: training diverged with optimizer.lr={self.rate:g}.\n"
+            "Try a tenth of it, trainer.gradient_clip_val=1, or, with 16 bits, trainer.precision=bf16-mixed."
+        )
+
+    def running(self) -> dict[str, Any]:
+        """What is known of an epoch that is not over, as plain values; for all processes of a distributed run."""
+        sums = self.trainer.strategy.reduce(self.totals["train"].sums().clone(), reduce_op="sum")
+        return {"sums": sums.tolist(), "rate": self.rate, "figures": self.figures}
+
+    def go_on(self, running: Mapping[str, Any]) -> None:
+        """Take up an epoch where `running` noted it."""
+        if self.trainer.is_global_zero:
+            self.totals["train"].restore(running["sums"])
+        self.rate, self.figures = running["rate"], dict(running["figures"])
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         try:
@@ -161,33 +192,34 @@ class Classifier(LightningModule):
         figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.figures.update(figures)
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"{stage}/loss is {loss} after {self.global_step} steps:"
-                f" training diverged with optimizer.lr={self.rate:g}.\n"
-                "Try a tenth of it, trainer.gradient_clip_val=1, or, with 16 bits, trainer.precision=bf16-mixed."
-            )
+            raise self.diverged(f"{stage}/loss after step {self.global_step:,}", loss)
         self.log_dict(figures, sync_dist=True)
 
 
 class Totals:
-    """Means over the images of an epoch.
+    """Means over the images of an epoch, the same to the last bit however often they are looked at on the way.
 
     A batch is only kept when it is added: to add it up at once would cost a small network a tenth of its step.
     """
 
     def __init__(self) -> None:
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._sums = torch.zeros(3)  # of loss, correct answers and images
+        self._sums = torch.zeros(3, dtype=torch.float64)  # of loss, correct answers and images
 
     def reset(self) -> None:
         """Start again, in the same memory: a CUDA graph writes to where it wrote when it was recorded."""
         self._pending = []
         self._sums.zero_()
 
-    def sums(self, device: torch.device) -> Tensor:
+    def restore(self, sums: Sequence[float]) -> None:
+        """Go on from what `sums` were."""
+        self._pending = []
+        self._sums.copy_(torch.tensor(sums, dtype=torch.float64))
+
+    def sums(self, device: torch.device | None = None) -> Tensor:
         """Sums (3,) of loss, correct answers and images, float64 on `device`: to be added to in place."""
-        if self._sums.device != device or self._sums.dtype != torch.float64:
-            self._sums = self._sums.to(device, torch.float64)
+        self._add_up()
+        self._sums = self._sums.to(device)
         return self._sums
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -199,7 +231,7 @@ class Totals:
     def means(self, reduce: Callable[..., Tensor] = lambda sums, **_: sums) -> tuple[float, float]:
         """Loss and accuracy per image; `reduce` adds up over the processes of a distributed run."""
         self._add_up()
-        loss, correct, images = reduce(self._sums, reduce_op="sum").tolist()
+        loss, correct, images = reduce(self._sums.clone(), reduce_op="sum").tolist()
         return loss / images, correct / images
 
     def _add_up(self) -> None:
@@ -207,10 +239,21 @@ class Totals:
             return
         losses, logits, labels = zip(*self._pending, strict=True)
         self._pending = []
-        sizes = torch.tensor([len(batch) for batch in labels], device=losses[0].device)
-        loss = (torch.stack(losses) * sizes).sum()
+        if losses[0].device.type == "mps":  # has no float64
+            losses = tuple(loss.cpu() for loss in losses)
+        self._sums = self._sums.to(losses[0].device)
+        sizes = torch.tensor([len(batch) for batch in labels], device=self._sums.device)
         correct = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
-        self._sums = self._sums.to(loss.device) + torch.stack([loss.float(), correct.float(), sizes.sum().float()])
+        # One after the other, as cumsum does on a CPU: a sum of sums would be another number.
+        loss = torch.cat([self._sums[:1], torch.stack(losses).double() * sizes]).cumsum(0)[-1]
+        self._sums[0] = loss
+        self._sums[1:] += torch.stack([correct.to(self._sums.device), sizes.sum()])
+
+
+def _require_class(argument: str, name: object, module: ModuleType, base: type) -> None:
+    found = getattr(module, str(name), None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"`{argument}` must name a class of {module.__name__}, got {name!r}")
 
 
 def make_optimizer(

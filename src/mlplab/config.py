@@ -57,6 +57,13 @@ class Data(Section):
         description="pixels to mean 0 and variance 1, to 0..1, or to -1..1"
     )
 
+    @field_validator("root")
+    @classmethod
+    def _is_a_folder(cls, root: str) -> str:
+        if "://" in root:
+            raise PydanticCustomError("address", "must be a folder of this machine")
+        return root
+
     @field_validator("val_size")
     @classmethod
     def _leaves_training_images(cls, val_size: int, info: ValidationInfo) -> int:
@@ -179,6 +186,11 @@ class EarlyStopping(Section):
     min_delta: NotNegative = Field(description="smallest change that counts as an improvement")
 
 
+class Checkpoints(Section):
+    every_n_steps: int | None = Field(ge=1, description="steps from one last.ckpt to the next within an epoch; or null")
+    every_n_minutes: Annotated[float, Field(gt=0)] | None = Field(description="the same in minutes")
+
+
 class Config(Section):
     """One run."""
 
@@ -187,6 +199,7 @@ class Config(Section):
     compile: Literal["auto", True, False] = Field(description="train with a compiled step; auto: in a long run")
     evaluate_untrained: bool = Field(description="score the validation images before training")
     early_stopping: EarlyStopping
+    checkpoints: Checkpoints
     data: Data
     model: Model
     optimizer: Optimizer

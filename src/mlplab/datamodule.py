@@ -42,6 +42,8 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(f"`name` must be one of {', '.join(datasets.NAMES)}, got {name!r}")
         if normalize not in ("standard", "unit", "symmetric"):
             raise ValueError(f"`normalize` must be standard, unit or symmetric, got {normalize!r}")
+        if "://" in str(root):
+            raise ValueError(f"`root` must be a folder, got {root!r}")
         if val_size < 0 or batch_size < 1:
             raise ValueError(f"`val_size` must be at least 0 and `batch_size` 1, got {val_size} and {batch_size}")
         self.save_hyperparameters(logger=False)

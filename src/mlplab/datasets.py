@@ -78,7 +78,7 @@ IDX_SOURCES = {
     ),
 }
 
-# Extracted sizes in bytes of the official files, the same for both sets: a file of this size must have its checksum.
+# Extracted sizes in bytes of the official files, the same for both sets: a file of such a size must have its checksum.
 OFFICIAL_SIZE = {
     "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
     "train-labels-idx1-ubyte": 8 + 60_000,
@@ -117,7 +117,13 @@ def _digits() -> ImageDataset:
 
 def _idx(source: IdxSource, root: Path) -> ImageDataset:
     folder = root / source.dataset.__name__ / "raw"
-    if not all((folder / file).exists() for file in source.sha256):
+    try:
+        complete = all((folder / file).exists() for file in source.sha256)
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise DataError(
+            f"{folder}: cannot be read: {error.strerror}.\nName another folder with data.root=... or MLPLAB_DATA."
+        ) from error
+    if not complete:
         download.fetch(source.dataset, root, list(source.sha256))
     train_images, train_labels = _read_pair(source, folder, "train")
     test_images, test_labels = _read_pair(source, folder, "t10k")
@@ -126,6 +132,10 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
             f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)};\n"
             "both must have one size. Replace the files that are not of this data set."
         )
+    if train_images.min() == train_images.max():
+        raise DataError(
+            f"{folder}/train-images-idx3-ubyte: all pixels have one value, there is nothing to learn.{_WAY_OUT}"
+        )
     info = _info(train_images, source.classes, source.object_size, source.centred_by_mass)
     return ImageDataset(train_images, train_labels, test_images, test_labels, info)
 
@@ -133,15 +143,16 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
 def _read_pair(source: IdxSource, folder: Path, part: str) -> tuple[Tensor, Tensor]:
     """Images (N, 1, H, W) and labels (N,) of one part, "train" or "t10k"."""
     image_file, label_file = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
+    counts = []
     for path, magic, dimensions in (image_file, 2051, 3), (label_file, 2049, 1):
         try:
-            _verify(path, magic, dimensions, source.sha256[path.name])
+            counts.append(_verified_count(path, magic, dimensions, source.sha256[path.name]))
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}.{_WAY_OUT}") from error
+    if counts[0] != counts[1]:
+        raise DataError(f"{label_file}: {counts[1]:,} labels for {counts[0]:,} images of {image_file}.{_WAY_OUT}")
     images = read_image_file(str(image_file)).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
     labels = read_label_file(str(label_file))
-    if len(images) != len(labels):
-        raise DataError(f"{label_file}: {len(labels):,} labels for {len(images):,} images of {image_file}.{_WAY_OUT}")
     highest = int(labels.max())
     if highest >= len(source.classes):
         raise DataError(
@@ -153,8 +164,10 @@ def _read_pair(source: IdxSource, folder: Path, part: str) -> tuple[Tensor, Tens
 _WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
 
 
-def _verify(path: Path, magic: int, dimensions: int, sha256: str) -> None:
-    """Compare a file with its header, and a file of the official size with its checksum."""
+def _verified_count(path: Path, magic: int, dimensions: int, sha256: str) -> int:
+    """Compare a file with its header, and a file of an official size with its checksum; how many items it has."""
+    if not path.is_file():  # to open a pipe would wait for who writes to it
+        raise DataError(f"{path}: not a file.{_WAY_OUT}")
     with path.open("rb") as file:
         found = path.stat().st_size
         header_size = 4 * (1 + dimensions)
@@ -168,11 +181,12 @@ def _verify(path: Path, magic: int, dimensions: int, sha256: str) -> None:
         if found != expected or found == header_size:
             items = " x ".join(f"{length:,}" for length in shape)
             raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
-        if found == OFFICIAL_SIZE[path.name]:
+        if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if digest != sha256:
                 raise DataError(f"{path}: damaged: expected sha256 {sha256[:16]}..., found {digest[:16]}....{_WAY_OUT}")
+    return shape[0]
 
 
 def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
@@ -182,8 +196,6 @@ def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, cent
         total += float(values.sum())
         squares += float(values.dot(values))
     mean = total / train_images.numel()
-    if total**2 == squares * train_images.numel():
-        raise DataError("All pixels of the training images have one value: there is nothing to learn from them.")
     std = (squares / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
     return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size, centred_by_mass)

@@ -4,10 +4,12 @@ import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
 from torchvision.datasets import MNIST
+from torchvision.datasets.utils import check_integrity
 
 from mlplab.errors import DataError
 
@@ -24,6 +26,7 @@ def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
     name = dataset.__name__
     folder = root / name / "raw"
     scratch = root / f".{name}.download"
+    damaged = []  # archives that were copied there by hand
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"):
@@ -32,8 +35,11 @@ def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
                 return  # another process has just done it
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
             (scratch / name / "raw").mkdir(parents=True)
-            for archive in folder.glob("*.gz"):  # torchvision verifies these, and downloads what is not among them
-                shutil.copy(archive, scratch / name / "raw")
+            for archive, md5 in dataset.resources:  # torchvision takes these, and downloads what is not among them
+                if (folder / archive).exists():
+                    copied = shutil.copy(folder / archive, scratch / name / "raw")
+                    if not check_integrity(copied, md5):
+                        damaged.append(archive)
             try:
                 with _timeout(TIMEOUT_S):
                     dataset(scratch, download=True)
@@ -41,11 +47,12 @@ def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
                     (scratch / name / "raw" / file).replace(folder / file)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise DataError(
             f"{folder}: {', '.join(file for file in files if not (folder / file).exists())}\n"
             f"are not there, and could not be downloaded: {_reason(error)}\n"
-            "Copy them, or their .gz, into that folder;\n"
+            + (f"Damaged archives: {', '.join(damaged)}\n" if damaged else "")
+            + "Copy them, or their .gz, into that folder;\n"
             "or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
         ) from error
 

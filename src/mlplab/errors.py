@@ -33,6 +33,14 @@ class JobsFailedError(MlplabError):
     exit_code = 6
 
 
+class Interrupted(BaseException):
+    """A signal has ended a run, and what it had is saved; not an Exception, so that nothing takes it for a failure."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.exit_code = 128 + number
+
+
 # Read before Hydra is told to raise, see command.launch.
 _TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -51,6 +59,9 @@ def reported() -> Iterator[None]:
         else:
             print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(interrupted.exit_code)
     except BrokenPipeError:  # the reader of our output has gone; Python would complain about it once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

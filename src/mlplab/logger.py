@@ -1,14 +1,55 @@
 """TensorBoard curves in the run folder itself: one event file, and nothing beside it."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
+
+from mlplab.log_file import warn_once
 
 
 class RunLogger(TensorBoardLogger):
+    """A disk that takes no more is reported once, and training goes on without curves."""
+
     def __init__(self, folder: Path) -> None:
         super().__init__(save_dir=folder, name="", version="", default_hp_metric=False)
+        self._folder = folder
+        self._tolerant: _Tolerant | None = None
+        threading.excepthook = _quiet_about_full_disks
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """A SummaryWriter."""
+        if self._tolerant is None:
+            self._tolerant = _Tolerant(self._folder, lambda: super(RunLogger, self).experiment)
+        return self._tolerant
+
+    def go_back(self, step: int) -> None:
+        """Drop what was logged at `step` or later, by a process that was killed after it had last been saved.
+
+        All events move into one new file: a reader that had seen the old one starts anew.
+        """
+        from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # not for every run
+
+        old = sorted(self._folder.glob("events.out.tfevents.*"))
+        self._kwargs["purge_step"] = 0
+        earlier: set[tuple[int, str]] = set()  # what a file repeats if this was killed before it deleted the old ones
+        for path in old:
+            own = set()
+            for event in LegacyEventFileLoader(str(path)).Load():
+                point = event.step, ",".join(value.tag for value in event.summary.value)
+                if event.HasField("summary") and event.step < step and point not in earlier:
+                    own.add(point)
+                    self.experiment.add_event(event)
+            earlier |= own
+        if self.experiment.flush():
+            for path in old:
+                path.unlink()
 
     @rank_zero_only
     def save(self) -> None:
@@ -19,3 +60,48 @@ class RunLogger(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         """Flush. Lightning closes the file after training and opens another one for the test."""
         self.experiment.flush()
+
+
+class _Tolerant:
+    """A SummaryWriter, made when first used, that is given up when its disk takes no more."""
+
+    def __init__(self, folder: Path, make: Any) -> None:
+        self._folder = folder
+        self._make = make
+        self._writer: Any = None
+        self._broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        """A method that does what that of the writer does, if it can."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self._try(lambda writer: getattr(writer, name)(*arguments, **named))
+
+        return call
+
+    def add_event(self, event: Any) -> None:
+        """As it was read from another file, with its time."""
+        self._try(lambda writer: writer.file_writer.event_writer.add_event(event))
+
+    def flush(self) -> bool:
+        """Whether everything is in the file."""
+        self._try(lambda writer: writer.flush())
+        return not self._broken
+
+    def _try(self, action: Any) -> Any:
+        if self._broken:
+            return None
+        try:
+            if self._writer is None:
+                self._writer = self._make()
+            return action(self._writer)
+        except OSError as error:
+            self._broken = True
+            warn_once(self._folder, error)
+            return None
+
+
+def _quiet_about_full_disks(arguments: Any) -> None:
+    """The thread that writes events dies of it, and the next event raises it again, where it is reported."""
+    if not (isinstance(arguments.thread, _AsyncWriterThread) and isinstance(arguments.exc_value, OSError)):
+        threading.__excepthook__(arguments)

@@ -1,26 +1,34 @@
 """What a person sees while a run trains: a bar with the time left, and a line when an epoch is done."""
 
 import logging
+import math
 import time
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from mlplab import run_folder
 from mlplab.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
 REFRESH_S = 0.25
+SIGN_OF_LIFE_S = 10.0
 
 
 class Progress(Callback):
-    """Logs a line for each epoch; `bar` draws, on stderr, what happens in between."""
+    """Logs a line for each epoch, draws a bar on stderr if `bar`, and keeps status.json in `folder` fresh."""
 
-    def __init__(self, bar: bool) -> None:
+    def __init__(self, bar: bool, folder: Path) -> None:
         self._with_bar = bar
+        self._folder = folder
+        self._noted = -math.inf
         self._bar: tqdm[Any] | None = None
         self._shown = 0  # epochs
+        self._started: float | None = None  # of the epoch
+        self._before = 0.0  # seconds of the epoch in an earlier process
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = trainer.current_epoch
@@ -38,13 +46,20 @@ class Progress(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show_epoch(trainer, pl_module)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._before
+        self._before = 0.0
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if time.monotonic() - self._noted > SIGN_OF_LIFE_S:
+            self._noted = time.monotonic()
+            if trainer.is_global_zero:
+                run_folder.write_status(
+                    self._folder, "running", epoch=trainer.current_epoch + 1, step=trainer.global_step
+                )
         # The means are read, which waits for the device, only when the bar has just been drawn.
         if self._bar is not None and self._bar.update(self._batches(trainer) - self._bar.n):
             assert isinstance(pl_module, Classifier)
@@ -58,6 +73,15 @@ class Progress(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch_seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["epoch_seconds"]
+
+    def _seconds(self) -> float:
+        return 0.0 if self._started is None else time.perf_counter() - self._started
+
     def _batches(self, trainer: Trainer) -> int:
         """Those that were trained on: a block of compiled steps takes several at once."""
         return trainer.fit_loop.epoch_loop.batch_progress.total.ready
@@ -68,7 +92,8 @@ class Progress(Callback):
         if len(pl_module.history) == self._shown:
             return
         self._shown = len(pl_module.history)
-        seconds = time.perf_counter() - self._started
+        seconds = self._seconds()
+        self._started = None
         epoch = f"epoch {self._shown:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
         figures = pl_module.history[-1]
         figures["seconds"] = round(seconds, 3)

@@ -1,43 +1,102 @@
-"""The folder of a run: one run each, its best weights, and result.json, there only when the run is complete."""
+"""The folder of a run: one process at a time, its checkpoints, how it stands, and result.json when it is complete."""
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
+from mlplab import durable
 from mlplab.errors import CheckpointError, ConfigError
 
+LAST = "last.ckpt"
+State = Literal["running", "completed", "interrupted", "diverged", "failed"]
 
-def reserve(folder: Path) -> None:
-    """Make a folder, and refuse one that is used already.
+# The system takes a lock away from a process that dies, however it does.
+_held: dict[Path, FileLock] = {}
+
+
+def lock(folder: Path) -> None:
+    """Make a folder, and keep every other process out of it until this one ends.
 
     Raises:
-        ConfigError: if a run is in it.
-        CheckpointError: if it cannot be made.
+        ConfigError: if another process is at work in it.
+        CheckpointError: if it cannot be made or written to.
     """
-    if _is_helper():
+    if _is_helper() or folder.resolve() in _held:
         return
-    if _checkpoints(folder).exists() or (folder / "result.json").exists():
-        raise _used(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / ".lock")
+        held.acquire(timeout=0)
+    except Timeout:
+        at_work = read_status(folder)
+        who = f" (process {at_work['pid']} on {at_work['host']})" if at_work else ""
+        raise ConfigError(f"{short(folder)}: another process{who} is at work in it. Wait for it, or stop it.") from None
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be made: {error.strerror}. Choose another hydra.run.dir.") from error
+        reason = f"{short(folder)}: cannot be made or written to: {error.strerror}."
+        raise CheckpointError(f"{reason} Choose another hydra.run.dir.") from error
+    _held[folder.resolve()] = held
 
 
-def claim(folder: Path) -> None:
-    """Of two runs that start in one folder at the same time, one makes the folder of checkpoints.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """`lock` for a while; for ever, if it was locked before."""
+    before = folder.resolve() in _held
+    lock(folder)
+    try:
+        yield
+    finally:
+        if not before and not _is_helper():
+            _held.pop(folder.resolve()).release()
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises ConfigError if a run is in it."""
+    if _checkpoints(folder).exists() or (folder / "result.json").exists():
+        raise _used(folder)
+
+
+def claim(folder: Path, again: bool = False) -> None:
+    """Make the folder of the checkpoints; `again` for a run that goes on.
 
     Raises:
-        ConfigError: for the other one.
+        ConfigError: if another run has it.
+        CheckpointError: if it cannot be written to.
     """
     if _is_helper():
         return
+    checkpoints = _checkpoints(folder)
     try:
-        _checkpoints(folder).mkdir(parents=True)
+        checkpoints.mkdir(parents=True, exist_ok=again)
+        durable.clean(checkpoints)
+        durable.clean(folder)
+        durable.write(checkpoints / ".writable", b"")  # a disk that takes nothing is found before training
+        (checkpoints / ".writable").unlink()
     except FileExistsError:
+        if again:
+            raise CheckpointError(f"{checkpoints}: is a file, and should be a folder. Move it away.") from None
         raise _used(folder) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{checkpoints}: cannot be written to: {error.strerror}. Choose another folder."
+        ) from error
+
+
+def make_sure_of_room(folder: Path, needed: int) -> None:
+    """Raises CheckpointError if the disk has no room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(
+            f"{short(folder)}: checkpoints need {needed / 1e6:,.1f} MB, and the disk has {free / 1e6:,.1f} MB left.\n"
+            "Make room, or choose another hydra.run.dir."
+        )
 
 
 def checkpoint(folder: Path, name: str) -> Path:
@@ -45,29 +104,71 @@ def checkpoint(folder: Path, name: str) -> Path:
     return _checkpoints(folder) / f"{name}.ckpt"
 
 
+def previous(path: Path) -> Path:
+    """Where a checkpoint goes when the next one comes."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
 def choose_best(folder: Path) -> None:
     """Where nothing was validated, the last weights are the best."""
     best, last = checkpoint(folder, "best"), checkpoint(folder, "last")
     if not best.exists() and last.exists():
-        shutil.copy(last, best)
+        durable.write(best, last.read_bytes())
 
 
 def best_weights(folder: Path) -> Path | None:
     """The best checkpoint, or None where none was wanted."""
     best = checkpoint(folder, "best")
-    return best if best.exists() else None
+    return best if best.is_file() else None
 
 
 def write_result(folder: Path, result: Mapping[str, object]) -> None:
-    """Write result.json, whole or not at all."""
-    partial = folder / "result.json.tmp"
-    partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(folder / "result.json")
+    """Write result.json, whole or not at all, and put away what only a run that is not complete needs."""
+    durable.write(folder / "result.json", _json(result))
+    previous(checkpoint(folder, "last")).unlink(missing_ok=True)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """None if the run is not complete."""
+    return _read(folder / "result.json")
+
+
+def set_result_aside(folder: Path) -> None:
+    """Of a run that is made longer: it is not complete any more, but what it had reached is not lost."""
+    result = read_result(folder)
+    if result is not None:
+        (folder / "result.json").replace(folder / f"result.{result['epochs']}-epochs.json")
+
+
+def write_status(folder: Path, state: State, **details: object) -> None:
+    """How the run stands, with the time of this sign of life. A disk that is full is no reason to stop for it."""
+    if _is_helper():
+        return
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **details}
+    with suppress(OSError):
+        durable.write(folder / "status.json", _json(status), sync=False)
+
+
+def read_status(folder: Path) -> dict[str, Any] | None:
+    return _read(folder / "status.json")
 
 
 def short(folder: Path) -> str:
     """As a person would type it."""
     return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _json(content: Mapping[str, object]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _checkpoints(folder: Path) -> Path:
@@ -81,4 +182,6 @@ def _is_helper() -> bool:
 
 def _used(folder: Path) -> ConfigError:
     run = "a run" if (folder / "result.json").exists() else "an unfinished run"
-    return ConfigError(f"{short(folder)}: holds {run} already. Choose another hydra.run.dir, or leave it out.")
+    return ConfigError(
+        f"{short(folder)}: holds {run} already. Go on with resume={short(folder)}, or choose another hydra.run.dir."
+    )

@@ -2,11 +2,8 @@
 
 import io
 import logging
-import os
 import sys
 import time
-import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch import Trainer
 from rich.console import Console
 
-from mlplab import process, run_folder
-from mlplab.blocks import CompiledSteps
+from mlplab import checkpoint_io, checkpoints, process, run_folder, trainer
 from mlplab.classifier import Classifier, make_optimizer
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
-from mlplab.errors import ConfigError
-from mlplab.logger import RunLogger
-from mlplab.progress import Progress
+from mlplab.errors import ConfigError, DivergedError, Interrupted
 from mlplab.randomness import Purpose, derive
 from mlplab.summary import layer_table
+from mlplab.trainer import Parts
 
 log = logging.getLogger(__name__)
 
@@ -42,45 +34,29 @@ class Result:
     folder: Path
 
 
-def train(config: Config, folder: Path) -> Result:
+def train(config: Config, folder: Path, resume: bool = False) -> Result:
     """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
+
+    Args:
+        config: the run.
+        folder: its own folder.
+        resume: go on where an earlier process stopped in that folder; from the start if nothing was saved.
 
     Raises:
         ConfigError: if the folder holds a run already, or torch or Lightning refuse a value.
         DataError: if the data set is missing or damaged.
+        CheckpointError: if a checkpoint cannot be written, or there is none to go on from that can be read.
         DivergedError: if the loss is not finite.
+        Interrupted: after a signal.
     """
-    started = time.perf_counter()
-    _quieten()
     process.tune()
-    datamodule, classifier = build(config)
-    trainer = _trainer(config, folder)
-    run_folder.claim(folder)
-    _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
-    with _refusals():
-        untrained = _score_untrained(trainer, classifier, datamodule) if config.evaluate_untrained else {}
-        fit_s = _fit(trainer, classifier, datamodule) - _steps(trainer).preparing_s
-        best, test = _score_best(trainer, classifier, datamodule, folder)
-
-    metrics = untrained | {name: value for name, value in best.items() if "/" in name} | test
-    score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
-    result = Result(metrics, score, folder)
-    if trainer.is_global_zero:
-        record = _record(config, trainer, classifier, datamodule) | {
-            "metrics": metrics,
-            "score": score,
-            "best_epoch": best["epoch"],
-            "fit_s": round(fit_s, 3),
-            "total_s": round(time.perf_counter() - started, 3),
-            "images_per_s": round(classifier.images_seen / fit_s, 1),
-        }
-        run_folder.write_result(folder, record)
-        log.info(
-            f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
-            f" {best['epoch']}\ntrained in {fit_s:.1f} s, {record['images_per_s']:,.0f} images/s\n"
-            f"run folder {run_folder.short(folder)}"
-        )
-    return result
+    with run_folder.locked(folder):
+        if not resume:
+            run_folder.refuse_used(folder)
+        with _noted(folder):
+            parts = trainer.make(config, folder)
+            with parts.interruption.noticed():
+                return _train(config, folder, resume, parts)
 
 
 def rehearse(config: Config) -> None:
@@ -89,8 +65,7 @@ def rehearse(config: Config) -> None:
     Raises:
         ConfigError: if they do.
     """
-    _quieten()
-    _trainer(config, Path())
+    trainer.make(config, Path())
     weights = [torch.nn.Parameter(torch.zeros(1))]
     optimizer, scheduler = (part.model_dump(exclude_unset=True) for part in (config.optimizer, config.scheduler))
     make_optimizer(weights, optimizer, scheduler, length=1000)
@@ -113,63 +88,70 @@ def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     return datamodule, classifier
 
 
-def _quieten() -> None:
-    """Keep what Lightning says at every start, and what is meant here, off the screen."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the folder was claimed just before
-    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
-    warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
-    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # trainer.max_steps ended before it
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
+def _train(config: Config, folder: Path, resume: bool, parts: Parts) -> Result:
+    started = time.perf_counter()
+    datamodule, classifier = build(config)
+    run_folder.claim(folder, again=resume)
+    # Weights and two buffers each, of the best, the last and the one before it; and one more while it is written.
+    run_folder.make_sure_of_room(folder, 4 * 3 * 4 * sum(weight.numel() for weight in classifier.parameters()))
+    last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
+    _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
+    with trainer.refusals():
+        if config.evaluate_untrained and last is None:
+            parts.last.untrained = _score_untrained(parts.trainer, classifier, datamodule)
+        fit_s = _fit(parts, classifier, datamodule, last)
+        best, test = _score_best(parts.trainer, classifier, datamodule, folder)
+
+    metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
+    score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
+    if parts.trainer.is_global_zero:
+        record = _record(config, parts, classifier, datamodule) | {
+            "metrics": metrics,
+            "score": score,
+            "best_epoch": best["epoch"],
+            "fit_s": round(fit_s, 3),
+            "total_s": round(time.perf_counter() - started, 3),
+            "images_per_s": round(classifier.images_seen / fit_s, 1),
+        }
+        run_folder.write_result(folder, record)
+        log.info(
+            f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
+            f" {best['epoch']}\ntrained in {fit_s:.1f} s, {record['images_per_s']:,.0f} images/s\n"
+            f"run folder {run_folder.short(folder)}"
+        )
+    return Result(metrics, score, folder)
 
 
-def _trainer(config: Config, folder: Path) -> Trainer:
-    flags = config.trainer.flags
-    bar = flags.pop("enable_progress_bar")
-    devices = flags.get("devices")
-    available = max(os.cpu_count() or 1, torch.cuda.device_count())
-    if isinstance(devices, int) and devices > available:  # Lightning would start so many processes
-        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {devices}")
-    if flags.get("barebones"):  # Lightning wants to hear it of each
-        flags |= {"logger": False, "enable_checkpointing": False}
-    if not config.validates:
-        flags["limit_val_batches"] = 0
-    flags["logger"] = RunLogger(folder) if flags.get("logger", True) else False
-    callbacks: list[Callback] = [
-        CompiledSteps(config.compile),  # says what it does before there is a bar
-        Progress(bar=sys.stderr.isatty() if bar is None else bar),
-        *_stopping(config),
-    ]
-    if flags.get("enable_checkpointing", True):
-        callbacks += _checkpoints(config, folder)
-    flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
+@contextmanager
+def _noted(folder: Path) -> Iterator[None]:
+    """How the run stands, in status.json."""
+    run_folder.write_status(folder, "running")
     try:
-        # Files are written by a thread of their own, while training goes on.
-        return Trainer(**flags, callbacks=callbacks, plugins=[AsyncCheckpointIO()], default_root_dir=folder)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
+        yield
+    except BaseException as error:
+        state: run_folder.State = "failed"
+        if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+            state = "interrupted"
+        elif isinstance(error, DivergedError):
+            state = "diverged"
+        run_folder.write_status(folder, state, reason=(str(error) or type(error).__name__).splitlines()[0])
+        raise
+    run_folder.write_status(folder, "completed")
 
 
-def _stopping(config: Config) -> list[Callback]:
-    patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
-    if patience is None:
-        return []
-    return [EarlyStopping(config.monitor, min_delta, patience, mode=config.mode)]
-
-
-def _checkpoints(config: Config, folder: Path) -> list[Callback]:
-    """Two, because `save_last` of the best one would write only when the best changes."""
-    kinds: dict[str, dict[str, Any]] = {"last": {"save_on_train_epoch_end": True}}
-    if config.validates:
-        kinds["best"] = {"monitor": config.monitor, "mode": config.mode}
-    paths = {name: run_folder.checkpoint(folder, name) for name in kinds}
-    return [
-        ModelCheckpoint(paths[name].parent, paths[name].stem, enable_version_counter=False, **when)
-        for name, when in kinds.items()
-    ]
+def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDataModule, parts: Parts) -> Path | None:
+    """The checkpoint to go on from; curves and result are taken back to it."""
+    last = checkpoints.to_go_on(folder, classifier, datamodule)
+    if not parts.trainer.is_global_zero:
+        return last
+    run_folder.set_result_aside(folder)
+    content = {} if last is None else checkpoint_io.read(last)
+    steps = content["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] if content else 0
+    if parts.logger is not None:
+        parts.logger.go_back(steps)
+    epoch = f", epoch {content['epoch'] + 1}" if content else ""
+    log.info(f"going on with {run_folder.short(folder)} after {steps:,} steps{epoch}")
+    return last
 
 
 def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers: bool) -> None:
@@ -192,18 +174,19 @@ def _score_untrained(trainer: Trainer, classifier: Classifier, datamodule: Image
     return {f"untrained/{name}": value for name, value in figures.items()}
 
 
-def _fit(trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> float:
-    """Train, and return the seconds it took. Lightning hides a signal: SIGINT would end with 1 and SIGTERM with 0."""
+def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last: Path | None) -> float:
+    """Train, and return the seconds it took, in earlier processes too, without compiling."""
     started = time.perf_counter()
+    trainer = parts.trainer
     try:
-        trainer.fit(classifier, datamodule=datamodule)
-    except SystemExit:
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=last, weights_only=True)
+    except SystemExit:  # Lightning's, for a signal that came where nobody but it was listening
         if trainer.received_sigterm:
             sys.exit(143)
         raise KeyboardInterrupt from None
     if len(classifier.history) < (trainer.max_epochs or 0) and trainer.is_global_zero:
         log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
-    return time.perf_counter() - started
+    return parts.last.seconds + time.perf_counter() - started - parts.steps.preparing_s
 
 
 def _score_best(
@@ -227,37 +210,21 @@ def _score_best(
     return {**of_epoch, **classifier.loaded_figures}, test
 
 
-def _record(config: Config, trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, Any]:
+def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, Any]:
     """What result.json says beside the figures of the run."""
     return {
         "status": "completed",
         "monitor": config.monitor,
         "epochs": len(classifier.history),
-        "steps": trainer.global_step,
+        "max_epochs": config.trainer.max_epochs,
+        "steps": parts.trainer.global_step,
         "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,
-        "compiled": _steps(trainer).used,
-        "compile_s": round(_steps(trainer).preparing_s, 3),
+        "compiled": parts.steps.used,
+        "compile_s": round(parts.steps.preparing_s, 3),
         "config_hash": config.hash,
         "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
         "history": classifier.history,
     }
-
-
-def _steps(trainer: Trainer) -> CompiledSteps:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next(callback for callback in callbacks if isinstance(callback, CompiledSteps))
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What Lightning and torch.optim refuse once they have seen the data, as a mistake of the configuration."""
-    try:
-        yield
-    except (MisconfigurationException, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if not str(frame.f_globals.get("__name__")).startswith(("lightning.", "torch.optim")):
-            raise
-        raise ConfigError(f"trainer, optimizer: not possible here: {error}") from error

@@ -1,0 +1,43 @@
+"""The command line: what surrounds a job of Hydra, which only this folder knows."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.errors import HydraException
+
+from mlplab.command import wrong_overrides
+from mlplab.errors import ConfigError, reported
+
+
+def launch(main: Callable[[], object], conf: Path) -> None:
+    """Run a function that `hydra.main` made of `conf`, and end the process with the exit code of what happened."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
+    with reported():
+        try:
+            main()
+            for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
+                signal.signal(number, signal.SIG_IGN)
+        except HydraException as error:
+            raise ConfigError("\n".join(wrong_overrides.mistakes(error, sys.argv[1:], conf))) from error
+        except ValueError as error:
+            if "Config group override" not in str(error):
+                raise
+            raise ConfigError("\n".join(wrong_overrides.not_choices(sys.argv[1:], conf))) from error
+
+
+def _terminated(*_: object) -> None:
+    print("Terminated.", file=sys.stderr)
+    sys.exit(143)
+
+
+def _quoted(argument: str) -> str:
+    """`resume` takes a path as it is: Hydra would stumble over = and , in the name of a folder."""
+    key, _, value = argument.partition("=")
+    if key != "resume" or value in ("", "null") or value[0] in "'\"":
+        return argument
+    return "resume='{}'".format(value.replace("'", "\\'"))

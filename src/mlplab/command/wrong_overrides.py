@@ -1,0 +1,50 @@
+"""What is wrong with a command line that Hydra refuses: a line for each mistake, in the words of the project."""
+
+import re
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+
+from mlplab.command.composed import config_of
+from mlplab.errors import ConfigError
+from mlplab.mistakes import nearest
+from mlplab.spelling import did_you_mean
+
+
+def not_choices(arguments: list[str], conf: Path) -> list[str]:
+    """What to say of group=choice where the choice is a number or null, which Hydra does not name."""
+    lines = []
+    for group in sorted(folder.name for folder in conf.iterdir() if folder.is_dir()):
+        choices = sorted(file.stem for file in (conf / group).glob("*.yaml"))
+        given = (a for a in arguments if a.startswith(f"{group}=") and a.partition("=")[2] not in choices)
+        lines += [f"{argument}: unknown, must be one of {', '.join(choices)}" for argument in given]
+    return lines
+
+
+def mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[str]:
+    """What is wrong with a command line: Hydra stops at the first mistake, so it is asked again without that one."""
+    culprit = re.match(r"Could not override '([^']+)'", str(error))
+    if culprit:
+        lines = [f"{culprit[1]}: unknown key{nearest(culprit[1])}"]
+        rest = [a for a in arguments if a.lstrip("+~").partition("=")[0] != culprit[1]]
+    elif isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        hint = did_you_mean(choice, error.options)
+        lines = [f"{group}={choice}: unknown, must be one of {', '.join(error.options)}{hint}"]
+        rest = [a for a in arguments if a != f"{group}={choice}"]
+    else:
+        if isinstance(error, OverrideParseException):
+            return [f"{error.override}: not of the form key=value, or a bracket or quote is not closed"]
+        said = f"{error}\n{error.__cause__ or ''}"
+        return [line for line in said.splitlines() if line.strip() and "https://" not in line][:5]
+    if len(rest) == len(arguments) or any(a.startswith("-") for a in rest):
+        return lines  # a sweep, or an option of Hydra
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            config_of(compose("config", rest))
+    except HydraException as another:
+        lines += mistakes(another, rest, conf)
+    except ConfigError as another:
+        lines += str(another).splitlines()
+    return lines

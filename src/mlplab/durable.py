@@ -1,0 +1,81 @@
+"""Files that survive a kill, a crash and a flipped bit: replaced as a whole, on the disk before they count, sealed."""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+# A seal is the last of a zip file's comment, so that the file remains one that torch.load reads.
+_PREFIX = b"sha256:"
+_SEAL_SIZE = len(_PREFIX) + 64
+_END_OF_ZIP, _END_SIZE = b"PK\x05\x06", 22  # APPNOTE.TXT of PKWARE, 4.3.16
+
+
+def write(path: Path, content: bytes, previous: Path | None = None, sync: bool = True) -> None:
+    """Put `content` in place of a file; whoever reads finds the old file or the new one, never a part.
+
+    Args:
+        path: the file.
+        content: all of it.
+        previous: where the old file goes, which until then stays where it is.
+        sync: wait until the disk has it, for files that must outlast a crash of the machine.
+
+    Raises:
+        OSError: if it cannot be written; the old file is then still there.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    if sync:
+        _sync_folder(path.parent)
+
+
+def clean(folder: Path) -> None:
+    """Delete what writers that were killed have left. For one who holds the lock of the run."""
+    for partial in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            partial.unlink()
+
+
+def sealed(content: bytes | memoryview) -> bytes:
+    """A zip file without comment, with its checksum as the comment."""
+    body = bytes(content[:-2]) + _SEAL_SIZE.to_bytes(2, "little") + _PREFIX
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def is_whole(content: bytes) -> bool | None:
+    """Does the seal fit? None where there is no seal, as in a file that torch.save wrote by itself.
+
+    Raises:
+        ValueError: if the end of the file is neither.
+    """
+    body, digest = content[:-64], content[-64:]
+    if body.endswith(_PREFIX):
+        return hashlib.sha256(body).hexdigest().encode() == digest
+    if content[-_END_SIZE:].startswith(_END_OF_ZIP):
+        return None
+    raise ValueError("the end is missing or damaged")
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is."""
+    if os.name == "nt":
+        return  # Windows cannot open a folder
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems do not know it
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,97 @@
+"""Signals: training stops after the batch it is at, is saved, and the process ends with 128 and the signal's number."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from mlplab.checkpoint_io import DurableCheckpointIO
+from mlplab.errors import Interrupted
+from mlplab.saving import LastCheckpoint
+
+log = logging.getLogger(__name__)
+
+
+class Interruption(Checkpoint):
+    """Notices signals, and acts on them when a batch is done. It has to come after `last` among the callbacks.
+
+    Under SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
+    """
+
+    def __init__(self, last: LastCheckpoint | None, way_on: str) -> None:
+        self.last = last
+        self.way_on = way_on
+        self.signal: int | None = None
+        self._training = False
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Signals are noticed within; before and after training they end the process at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # nobody else may choose what a signal does
+            return
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if "SLURM_JOB_ID" in os.environ:
+            numbers.append(signal.SIGUSR1)
+        before = {number: signal.signal(number, self._notice) for number in numbers}
+        self._numbers = numbers
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for number in getattr(self, "_numbers", []):
+            signal.signal(number, self._notice)  # Lightning has put its own in place of them
+        self._training = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        number = self.signal
+        if trainer.world_size > 1:
+            number = trainer.strategy.broadcast(number)
+        if number is None or trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches:
+            return
+        if self.last is not None:
+            self.last.save(trainer)
+            if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+                trainer.strategy.checkpoint_io.wait()
+        raise self._interrupted(number, f" after {trainer.global_step:,} steps")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._training = False
+        if self.signal is not None:
+            raise self._interrupted(self.signal, " at the end of training")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._training = False
+
+    def _notice(self, number: int, frame: object) -> None:
+        if not self._training:
+            raise self._interrupted(number, "")
+        if self.signal is not None and number == signal.SIGINT:
+            _say("Interrupted at once.")
+            os._exit(130)
+        self.signal = number
+        _say("Stopping after this batch ...")
+
+    def _interrupted(self, number: int, when: str) -> Interrupted:
+        if number == signal.SIGUSR1:
+            job = os.environ["SLURM_JOB_ID"]
+            if subprocess.run(["scontrol", "requeue", job], check=False).returncode:
+                log.warning(f"scontrol requeue {job} failed: the job has to be submitted again")
+        word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
+        way_on = f" Go on with: {self.way_on}" if self.last is not None else ""
+        return Interrupted(number, f"{word}{when}.{way_on}")
+
+
+def _say(text: str) -> None:
+    """On stderr, below the bar if there is one; a print could wait for a lock that this thread holds."""
+    os.write(2, ("\n" * os.isatty(2) + text + "\n").encode())

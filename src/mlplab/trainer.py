@@ -1,0 +1,108 @@
+"""The Lightning Trainer of a run, with the callbacks that a configuration asks for."""
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from mlplab import run_folder
+from mlplab.blocks import CompiledSteps
+from mlplab.checkpoint_io import DurableCheckpointIO
+from mlplab.config import Config
+from mlplab.errors import ConfigError
+from mlplab.interruption import Interruption
+from mlplab.logger import RunLogger
+from mlplab.progress import Progress
+from mlplab.saving import BestCheckpoint, LastCheckpoint
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A Trainer, and the parts of it that a run asks for what they know."""
+
+    trainer: Trainer
+    steps: CompiledSteps
+    last: LastCheckpoint  # not among the callbacks if no checkpoints are wanted
+    interruption: Interruption
+    logger: RunLogger | None
+
+
+def make(config: Config, folder: Path) -> Parts:
+    """Nothing is written yet.
+
+    Raises:
+        ConfigError: if Lightning refuses a flag.
+    """
+    _quieten()
+    flags = config.trainer.flags
+    bar = flags.pop("enable_progress_bar")
+    devices = flags.get("devices")
+    available = max(os.cpu_count() or 1, torch.cuda.device_count())
+    if isinstance(devices, int) and devices > available:  # Lightning would start so many processes
+        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {devices}")
+    if flags.get("barebones"):  # Lightning wants to hear it of each
+        flags |= {"logger": False, "enable_checkpointing": False}
+    if not config.validates:
+        flags["limit_val_batches"] = 0
+    logger = RunLogger(folder) if flags.get("logger", True) else None
+    flags["logger"] = logger or False
+    saves = bool(flags.get("enable_checkpointing", True))
+    steps = CompiledSteps(config.compile)
+    last = LastCheckpoint(run_folder.checkpoint(folder, "last"), **config.checkpoints.model_dump())
+    interruption = Interruption(last if saves else None, f"python train.py resume={run_folder.short(folder)}")
+    callbacks: list[Callback] = [
+        steps,  # says what it does before there is a bar
+        Progress(sys.stderr.isatty() if bar is None else bar, folder),
+        *_stopping(config),
+    ]
+    if saves:
+        if config.validates:
+            callbacks.append(BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode))
+        callbacks.append(last)
+        callbacks.append(interruption)
+    flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
+    try:
+        trainer = Trainer(**flags, callbacks=callbacks, plugins=[DurableCheckpointIO()], default_root_dir=folder)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
+    return Parts(trainer, steps, last, interruption, logger)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What Lightning and torch.optim refuse once they have seen the data, as a mistake of the configuration."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not str(frame.f_globals.get("__name__")).startswith(("lightning.", "torch.optim")):
+            raise
+        raise ConfigError(f"trainer, optimizer: not possible here: {error}") from error
+
+
+def _stopping(config: Config) -> list[Callback]:
+    patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
+    if patience is None:
+        return []
+    return [EarlyStopping(config.monitor, min_delta, patience, mode=config.mode)]
+
+
+def _quieten() -> None:
+    """Keep what Lightning says at every start, and what is meant here, off the screen."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
+    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch

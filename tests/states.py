@@ -1,0 +1,54 @@
+"""What of a run must be the same, to the last bit, whether it was stopped on the way or not."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+from mlplab import checkpoint_io
+
+
+def of(folder: Path, name: str = "last") -> dict[str, Any]:
+    """All that the last checkpoint of a run holds, but for times."""
+    content = checkpoint_io.read(folder / "checkpoints" / f"{name}.ckpt")
+    del content["callbacks"]["Progress"], content["position"]["seconds"]
+    for epoch in (*content["history"], content["figures"]):
+        epoch.pop("seconds", None)
+    return content
+
+
+def digest(content: Any) -> str:
+    """sha256 of a tree of tensors and plain values."""
+    return hashlib.sha256(repr(_plain(content)).encode()).hexdigest()
+
+
+def differences(one: Any, other: Any, at: str = "") -> list[str]:
+    """Where two trees differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other}, key=str)
+        return [line for key in keys for line in differences(one.get(key), other.get(key), f"{at}/{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return [line for k, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{at}/{k}")]
+    return [] if repr(_plain(one)) == repr(_plain(other)) else [f"{at}: {one} {other}"[:200]]
+
+
+def curves(folder: Path) -> list[tuple[str, int, float]]:
+    """Every point of every curve, in all event files: by name, step and value, sorted."""
+    return sorted(
+        (value.tag, event.step, value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value)
+        for path in folder.glob("events.out.tfevents.*")
+        for event in LegacyEventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    )
+
+
+def _plain(content: Any) -> Any:
+    """Tensors as their bytes."""
+    if isinstance(content, torch.Tensor):
+        tensor = content.detach().cpu().contiguous()
+        return ("tensor", str(tensor.dtype), tuple(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())
+    if isinstance(content, dict):
+        return [(str(key), _plain(value)) for key, value in sorted(content.items(), key=lambda item: str(item[0]))]
+    return [_plain(item) for item in content] if isinstance(content, list | tuple) else content

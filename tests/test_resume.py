@@ -1,0 +1,271 @@
+"""Runs that are stopped from outside, as processes: killed, signalled, started twice, out of disk."""
+
+import json
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import states
+import yaml
+from conftest import Program
+
+# Epochs of 40 steps, some 0.1 s each, so that a signal comes in the middle of one.
+DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=12", "compile=false")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody stops."""
+    folder = tmp_path_factory.mktemp("whole")
+    finished = Program(folder).run(*DIGITS, "hydra.run.dir=run")
+    assert finished.code == 0, finished.err
+    return folder / "run"
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage, completed, with a last checkpoint and the one before it."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.previous.ckpt")
+    return folder
+
+
+def _after_epochs(process: subprocess.Popen[str], epochs: int) -> None:
+    """Wait until so many have been printed."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        epochs -= line.startswith("epoch ")
+        if not epochs:
+            return
+    raise AssertionError(f"ended with {process.wait()}")
+
+
+def _status(folder: Path) -> str:
+    return str(json.loads((folder / "status.json").read_text())["status"])
+
+
+def _is_the_whole(folder: Path, whole: Path) -> None:
+    assert states.differences(states.of(folder), states.of(whole)) == []
+    assert states.differences(states.of(folder, "best"), states.of(whole, "best")) == []
+    assert states.curves(folder) == states.curves(whole)
+    results = [json.loads((run / "result.json").read_text()) for run in (folder, whole)]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert _status(folder) == "completed"
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path: Path, whole: Path) -> None:
+    with program.start(*DIGITS, "hydra.run.dir=run") as process:
+        _after_epochs(process, 3)
+        time.sleep(0.05)
+        process.kill()
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGKILL
+    assert err == ""
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert _status(tmp_path / "run") == "running"
+
+    finished = program.run("resume=run")
+    assert finished.code == 0, finished.err
+    assert "going on with run after" in finished.out
+    _is_the_whole(tmp_path / "run", whole)
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "epoch  1/12" in log
+    assert "epoch 12/12" in log
+
+
+def test_a_folder_in_use_is_refused_and_a_second_signal_ends_at_once(program: Program, tmp_path: Path) -> None:
+    command = ("data=digits", "trainer.max_epochs=100000", "compile=false", "hydra.run.dir=run")
+    with program.start(*command) as process:
+        _after_epochs(process, 1)
+        before = (tmp_path / "run" / "train.log").read_text()
+        for arguments in (["resume=run"], command):
+            finished = program.run(*arguments)
+            assert finished.code == 2
+            who = f"process {process.pid} on {socket.gethostname()}"
+            assert finished.err == f"run: another process ({who}) is at work in it. Wait for it, or stop it.\n"
+        assert (tmp_path / "run" / "train.log").read_text().startswith(before)
+        process.send_signal(signal.SIGSTOP)  # so that both signals come before the next batch
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_a_requeued_job_goes_on(program: Program, tmp_path: Path, whole: Path) -> None:
+    """SLURM announces the end by SIGUSR1; scontrol is called, and the same command runs again later."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
+    scontrol.chmod(0o755)
+    path = program.environment["PATH"]
+    program.environment |= {"SLURM_JOB_ID": "42", "PATH": f"{scontrol.parent}:{path}"}
+    with program.start(*DIGITS, "hydra.run.dir=run") as process:
+        _after_epochs(process, 2)
+        process.send_signal(signal.SIGUSR1)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGUSR1, err
+    assert (tmp_path / "called").read_text() == "requeue 42\n"
+    assert "Traceback" not in err
+    assert "Go on with: python train.py resume=run" in err
+    assert _status(tmp_path / "run") == "interrupted"
+    finished = program.run(*DIGITS, "hydra.run.dir=run")
+    assert finished.code == 0, finished.err
+    assert "going on with run after" in finished.out
+    _is_the_whole(tmp_path / "run", whole)
+    again = program.run(*DIGITS, "hydra.run.dir=run")
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith("run: completed after 12 epochs, test accuracy ")
+
+
+def test_a_folder_may_have_any_name(run: Path, program: Program, tmp_path: Path) -> None:
+    name = "model.hidden=[64,64], it's a run"
+    run.rename(tmp_path / name)
+    finished = program.run(f"resume={name}")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith(f"{name}: completed after 12 epochs")
+
+
+def test_a_completed_run_says_so(run: Path, program: Program) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for path in ("run", "run/checkpoints/last.ckpt"):
+        finished = program.run(f"resume={path}")
+        assert (finished.code, finished.err) == (0, "")
+        assert finished.out.startswith("run: completed after 12 epochs, test accuracy ")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (["model.hidden=32"], ["model.hidden: the run has [64, 64], the command 32"]),
+        (
+            ["optimizer=sgd"],
+            ["optimizer.name: the run has Adam, the command SGD", "optimizer.momentum: ", "optimizer.lr"],
+        ),
+        (["seed=3", "data.batch_size=7"], ["seed: the run has 0, the command 3", "data.batch_size: "]),
+        (["trainer.max_epochs=11"], ["trainer.max_epochs: the run has 12, the command 11"]),
+        (["trainer.gradient_clip_val=1"], ["trainer.gradient_clip_val: the run has None, the command 1"]),
+    ],
+)
+def test_what_changes_the_figures_is_refused(run: Path, program: Program, given: list[str], lines: list[str]) -> None:
+    finished = program.run("resume=run", *given)
+    assert finished.code == 2
+    first, *found = finished.err.splitlines()
+    assert first == "run: holds another run, which cannot go on so:"
+    for line in lines:
+        assert any(words.startswith(line) for words in found), finished.err
+    assert len(found) <= 4
+    assert not finished.out
+
+
+def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:
+    arguments = ("data=digits", "trainer.max_epochs=1", "scheduler=onecycle", "hydra.run.dir=run")
+    assert program.run(*arguments).code == 0
+    finished = program.run("resume=run", "trainer.max_epochs=2")
+    assert finished.code == 2
+    assert "trainer.max_epochs: the run has 1, the command 2" in finished.err
+
+
+def test_a_longer_run_keeps_its_length(run: Path, program: Program) -> None:
+    finished = program.run("resume=run", "trainer.max_epochs=13", "trainer.enable_progress_bar=false")
+    assert finished.code == 0, finished.err
+    assert json.loads((run / "result.json").read_text())["epochs"] == 13
+    assert json.loads((run / "result.12-epochs.json").read_text())["epochs"] == 12
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["trainer"]["max_epochs"] == 13
+    assert program.run("resume=run").out.startswith("run: completed after 13 epochs")
+
+
+def _unfinished(run: Path) -> None:
+    (run / "result.json").unlink()
+
+
+def test_where_no_checkpoint_is_good_the_run_ends_with_4(run: Path, program: Program) -> None:
+    _unfinished(run)
+    before = {}
+    for name in ("last", "last.previous"):
+        path = run / "checkpoints" / f"{name}.ckpt"
+        path.write_bytes(path.read_bytes()[:-100])
+        before[path] = path.read_bytes()
+    finished = program.run("resume=run")
+    assert finished.code == 4
+    assert 2 <= len(finished.err.splitlines()) <= 5
+    assert "last.ckpt: truncated, damaged" in finished.err
+    assert "last.previous.ckpt: truncated, damaged" in finished.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_checkpoint_of_another_run_is_refused(run: Path, program: Program, tmp_path: Path) -> None:
+    assert program.run(*DIGITS, "model.hidden=16", "trainer.max_epochs=1", "hydra.run.dir=other").code == 0
+    _unfinished(run)
+    for name in ("last", "last.previous"):
+        shutil.copy(tmp_path / "other" / "checkpoints" / "last.ckpt", run / "checkpoints" / f"{name}.ckpt")
+    finished = program.run("resume=run")
+    assert finished.code == 4
+    assert "last.ckpt: of another run: hidden (16,) instead of (64, 64)" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: None, "does not exist"),
+        (lambda folder: folder.mkdir(), "holds no run"),
+        (lambda folder: folder.write_text(""), "does not exist"),
+        (lambda folder: _with_config(folder, "{"), "config.yaml: missing or damaged"),
+        (lambda folder: _with_config(folder, ""), "config.yaml: damaged"),
+        (lambda folder: _with_config(folder, "seed: x"), "config.yaml: damaged, or of another version"),
+        (lambda folder: _with_config(folder, "seed: !!python/object/apply:os.mkdir [trace]"), "missing or damaged"),
+        (lambda folder: _with_config(folder, "a: ${b}"), "config.yaml: damaged"),
+    ],
+)
+def test_what_is_no_run_is_named(program: Program, tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+    make(tmp_path / "run")
+    finished = program.run("resume=run")
+    assert finished.code == 4
+    assert says in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert "Traceback" not in finished.err
+    assert not (tmp_path / "trace").exists()
+
+
+def _with_config(folder: Path, text: str) -> None:
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(text)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_path: Path) -> None:
+    """Files of at most 100 kB: the first checkpoint has 130."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+    finished = program.run(*DIGITS, "hydra.run.dir=run", before=limit)
+    assert finished.code == 4, finished.err
+    assert "checkpoints/best.ckpt: cannot be written: File too large." in finished.err.replace(str(tmp_path) + "/", "")
+    assert len(finished.err.splitlines()) <= 5
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    assert _status(tmp_path / "run") == "failed"
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "train.log").symlink_to("/dev/full")
+    finished = program.run("data=digits", "trainer.max_epochs=2", "hydra.run.dir=run")
+    assert finished.code == 0
+    (line,) = finished.err.splitlines()
+    assert "train.log: cannot be written: No space left on device. Training goes on without logs." in line
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_runs_that_start_together_do_not_share_a_folder(program: Program, tmp_path: Path) -> None:
+    processes = [program.start("data=digits", "trainer.max_epochs=1", f"seed={seed}") for seed in range(2)]
+    for process in processes:
+        with process:
+            process.communicate(timeout=100)
+        assert process.returncode == 0
+    results = list(tmp_path.glob("outputs/digits/*/result.json"))
+    assert sorted(json.loads(path.read_text())["seed"] for path in results) == [0, 1]

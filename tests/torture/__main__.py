@@ -1,0 +1,50 @@
+"""Stop runs in every way, go on with them, and compare: `make torture`.
+
+Runs are small and many, seeded by --seed, and train scikit-learn's digits: no data has to be there. Prints a table, and
+ends with 1 if anything was lost.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import damage
+import kills
+from report import Report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    report = Report()
+    for name in arguments.only:
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+            PARTS[name](Path(folder), random.Random(f"{arguments.seed} {name}"), report)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    report.show()
+    sys.exit(not report.all_good)
+
+
+PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {
+    "kills": kills.at_random_times,
+    "points": kills.at_named_points,
+    "signals": kills.by_signals,
+    "writes": kills.while_writing,
+    "starts": kills.started_together,
+    "disk": damage.full_and_read_only_disks,
+    "bits": damage.flipped_bits,
+    "hostile": damage.hostile_files_everywhere,
+    "data": damage.damaged_data_sets,
+}
+
+if __name__ == "__main__":
+    main()

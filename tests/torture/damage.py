@@ -1,0 +1,150 @@
+"""Disks without room, flipped bits, hostile files, damaged data sets."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import damaged_data
+import hostile_files
+import idx
+import runs
+from report import Report
+
+from mlplab import checkpoint_io, checkpoints, datasets
+from mlplab.errors import CheckpointError, DataError
+
+
+def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) -> None:
+    """On a small file system of our own; where it cannot be mounted, with files that cannot grow."""
+    small = folder / "small"
+    mounted = _mounted(small, "4M")
+    for number in range(6):
+        run = small / f"run-{number}"
+        arguments = ["data=digits", "model.hidden=[64,64]", "trainer.max_epochs=100000", f"hydra.run.dir={run}"]
+        if not mounted:
+            code, printed = _run(folder, arguments, largest_file=dice.randrange(30_000, 120_000))
+        elif number % 2:  # no room from the start
+            _fill(small, dice.randrange(10_000, 200_000))
+            code, printed = _run(folder, arguments)
+        else:  # none after a while
+            with runs.start(folder, *arguments) as process:
+                runs.wait_for_training(process)
+                time.sleep(dice.uniform(0, 0.5))
+                _fill(small, 0)
+                code, printed = runs.finish(process)
+        (small / "filler").unlink(missing_ok=True)
+        found = [] if code == 4 and f"small/run-{number}" in printed else [f"ended with {code}: {printed[-500:]}"]
+        found += ["a traceback"] * ("Traceback" in printed) + ["has a result"] * (run / "result.json").exists()
+        report.add("a full disk, " + ("before training" if number % 2 else "in training"), found)
+        last = run / "checkpoints" / "last.ckpt"
+        if last.exists():
+            report.add("the last checkpoint on a full disk", _read(last))
+        shutil.rmtree(run, ignore_errors=True)
+    if mounted:
+        subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+        code, printed = _run(folder, ["data=digits", f"hydra.run.dir={small / 'run'}"])
+        found = [] if code == 4 and "small/run" in printed else [f"ended with {code}: {printed[-500:]}"]
+        report.add("a folder that is read-only", found + ["a traceback"] * ("Traceback" in printed))
+        subprocess.run(["umount", small], check=True)
+    run = folder / "logs"
+    run.mkdir()
+    (run / "train.log").symlink_to("/dev/full")
+    code, printed = _run(folder, ["data=digits", "trainer.max_epochs=2", f"hydra.run.dir={run}"])
+    warnings = printed.count("cannot be written")
+    found = [] if (code, warnings) == (0, 1) else [f"ended with {code}, {warnings} warnings: {printed[-500:]}"]
+    report.add("a log without room", found)
+
+
+def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int = 100) -> None:
+    run = _trained(folder)
+    path = run / "checkpoints" / "best.ckpt"
+    good = path.read_bytes()
+    for _ in range(flips):
+        damaged = bytearray(good)
+        bit = dice.randrange(8 * len(good))
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        report.add("a flipped bit", _not_refused(path, f"bit {bit}"))
+
+
+def hostile_files_everywhere(folder: Path, dice: random.Random, report: Report) -> None:
+    run = _trained(folder)
+    good = run / "checkpoints" / "best.ckpt"
+    for name, file in hostile_files.FILES.items():
+        path, trace = folder / "hostile.ckpt", folder / "trace"
+        file.make(path, good, trace)
+        found = _not_refused(path, name) + [f"{name}: ran"] * trace.exists()
+        report.add("a hostile file", found)
+        if path.is_symlink() or path.exists():
+            path.unlink()
+
+
+def damaged_data_sets(folder: Path, dice: random.Random, report: Report) -> None:
+    os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"  # no download may mend it
+    idx.write(folder / "good")
+    for number, (name, damage) in enumerate(damaged_data.DAMAGES.items()):
+        root = Path(shutil.copytree(folder / "good", folder / str(number)))
+        damage(root)
+        try:
+            datasets.load("mnist", root)
+            report.add("a damaged data set", [f"{name}: read"])
+        except DataError as error:
+            lines = str(error).splitlines()
+            report.add("a damaged data set", [] if len(lines) <= 5 else [f"{name}: {len(lines)} lines"])
+        except Exception as error:
+            report.add("a damaged data set", [f"{name}: {type(error).__name__}: {error}"])
+
+
+def _not_refused(path: Path, name: str) -> list[str]:
+    try:
+        checkpoints.load(path)
+    except CheckpointError as error:
+        lines = str(error).splitlines()
+        return [] if len(lines) <= 5 and str(path) in lines[0] else [f"{name}: {error}"]
+    except Exception as error:
+        return [f"{name}: {type(error).__name__}: {error}"]
+    return [f"{name}: read"]
+
+
+def _trained(folder: Path) -> Path:
+    code, printed = _run(folder, ["data=digits", "trainer.max_epochs=1", "hydra.run.dir=run"])
+    assert code == 0, printed
+    return folder / "run"
+
+
+def _run(folder: Path, arguments: list[str], largest_file: int | None = None) -> tuple[int, str]:
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    with subprocess.Popen(
+        [*runs.TRAIN, *arguments], cwd=folder, preexec_fn=limit, stdout=-1, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        printed, _ = process.communicate(timeout=100)
+    return process.returncode, printed
+
+
+def _mounted(folder: Path, size: str) -> bool:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    return shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _fill(folder: Path, room: int) -> None:
+    """Leave `room` bytes."""
+    found = os.statvfs(folder)
+    with contextlib.suppress(OSError):
+        (folder / "filler").write_bytes(b"0" * max(0, found.f_bavail * found.f_frsize - room))
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        checkpoint_io.read(path)
+    except CheckpointError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,31 @@
+"""train.py, killed by itself at a hook of Lightning: TORTURE_HOOK, after it was called TORTURE_CALLS times."""
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+from mlplab import process
+
+process.import_lightning()
+from lightning.pytorch import Trainer  # noqa: E402
+from lightning.pytorch.trainer import call  # noqa: E402
+
+left = int(os.environ["TORTURE_CALLS"])
+ordinary = call._call_callback_hooks
+
+
+def _call_callback_hooks(trainer: Trainer, hook: str, *arguments: object, **named: object) -> None:
+    global left
+    ordinary(trainer, hook, *arguments, **named)
+    if hook == os.environ["TORTURE_HOOK"]:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+call._call_callback_hooks = _call_callback_hooks
+train = Path(__file__).resolve().parents[2] / "train.py"
+sys.argv[0] = str(train)
+runpy.run_path(str(train), run_name="__main__")

@@ -1,0 +1,155 @@
+"""Runs that are killed, signalled, and started together."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import runs
+import torch
+from report import Report
+
+from mlplab import checkpoint_io
+from mlplab.checkpoint_io import DurableCheckpointIO
+from mlplab.errors import CheckpointError
+
+# Hooks of Lightning at which a run is killed, and how often it has passed there before.
+POINTS = {
+    "at the start of an epoch": ("on_train_epoch_start", 40),
+    "at the end of an epoch": ("on_train_epoch_end", 41),
+    "before a batch": ("on_train_batch_start", 42),
+    "after a batch": ("on_train_batch_end", 43),
+    "in validation": ("on_validation_batch_end", 44),
+    "after validation": ("on_validation_end", 45),
+    "at the end": ("on_train_end", 0),
+    "in the test": ("on_test_start", 0),
+}
+
+
+def at_random_times(folder: Path, dice: random.Random, report: Report, kills: int = 24) -> None:
+    """SIGKILL at any time, from the start of the process to its end, again and again until the run is complete."""
+    for kind in runs.KINDS:
+        whole, seconds = runs.whole(folder, kind)
+        done, number = 0, 0
+        while done < kills // len(runs.KINDS):
+            run = folder / f"{kind}-{number}"
+            number += 1
+            arguments = [*runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}"]
+            for _ in range(3):
+                with runs.start(folder, *arguments) as process:
+                    if dice.random() < 0.9:
+                        runs.wait_for_training(process)
+                    time.sleep(dice.uniform(0, seconds / 2))
+                    code, _ = runs.stop(process, signal.SIGKILL)
+                done += code == -signal.SIGKILL
+                if (run / ".hydra" / "config.yaml").exists():
+                    arguments = [f"resume={run}"]
+            with runs.start(folder, *arguments) as process:
+                code, printed = runs.finish(process)
+            found = runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+            report.add(f"three kills at random times, {kind}", found)
+            shutil.rmtree(run)
+
+
+def at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
+    for kind in runs.KINDS:
+        whole, _ = runs.whole(folder, kind)
+        for name, (hook, calls) in POINTS.items():
+            run = folder / name.replace(" ", "-")
+            with runs.start(
+                folder, *runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}",
+                program="tests/torture/killed.py", TORTURE_HOOK=hook, TORTURE_CALLS=str(calls),
+            ) as process:  # fmt: skip
+                code, printed = runs.finish(process)
+            if code != -signal.SIGKILL:
+                report.add(f"a kill {name}, {kind}", [f"was not killed: {code}: {printed[-500:]}"])
+                continue
+            with runs.start(folder, f"resume={run}") as process:
+                code, printed = runs.finish(process)
+            found = runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+            report.add(f"a kill {name}, {kind}", found)
+            shutil.rmtree(run)
+
+
+def by_signals(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
+    """SIGINT and SIGTERM at any time after training began: the exit code, how long it takes, and the end."""
+    wholes = {kind: runs.whole(folder, kind) for kind in runs.KINDS}
+    sent_in_time, number = 0, 0
+    while sent_in_time < count:
+        number += 1
+        kind = list(runs.KINDS)[number % 2]
+        whole, seconds = wholes[kind]
+        sent = signal.SIGINT if dice.random() < 0.5 else signal.SIGTERM
+        run = folder / f"signal-{number}"
+        with runs.start(folder, *runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}") as process:
+            runs.wait_for_training(process)
+            time.sleep(dice.uniform(0, 0.6 * seconds))
+            started = time.monotonic()
+            code, printed = runs.stop(process, sent)
+            took = time.monotonic() - started
+        if (run / "result.json").exists() and code == 0:
+            continue  # it was complete before the signal came
+        sent_in_time += 1
+        status = json.loads((run / "status.json").read_text())["status"]
+        found = [] if code == 128 + sent else [f"ended with {code}: {printed[-500:]}"]
+        found += [f"took {took:.1f} s"] * (took > 2) + [f"status {status}"] * (status != "interrupted")
+        found += ["has a result"] * (run / "result.json").exists()
+        with runs.start(folder, f"resume={run}") as process:
+            code, printed = runs.finish(process)
+        found += runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+        report.add(f"a {signal.Signals(sent).name}, {kind}", found)
+        shutil.rmtree(run)
+
+
+def while_writing(folder: Path, dice: random.Random, report: Report, kills: int = 200) -> None:
+    """SIGKILL while one checkpoint after another is written, with TMPDIR on another file system if there is one."""
+    if Path("/dev/shm").is_dir():
+        os.environ["TMPDIR"] = "/dev/shm"
+    safe = 0  # the number of the newest checkpoint that was seen
+    for kill in range(kills):
+        child = os.fork()
+        if child == 0:
+            _write_for_ever(folder, safe)
+        time.sleep(dice.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = []
+        numbers = [0] if safe == 0 else []
+        for path in (folder / "last.ckpt", folder / "last.previous.ckpt"):
+            try:
+                numbers += [checkpoint_io.read(path)["number"]] if path.exists() else []
+            except CheckpointError as error:
+                found.append(f"kill {kill}: {error}")
+        if not numbers or max(numbers) < safe:
+            found.append(f"kill {kill}: number {safe} was there, and now there are {numbers}")
+        safe = max([safe, *numbers])
+        report.add("a kill while checkpoints are written", found)
+    report.add("checkpoints were written between the kills", [] if safe >= kills else [f"only {safe}"])
+
+
+def _write_for_ever(folder: Path, number: int) -> None:
+    """One checkpoint of 1 MB after another, each with the next number in it."""
+    io, weights = DurableCheckpointIO(), torch.rand(250_000)
+    while True:
+        number += 1
+        io.save_checkpoint({"number": number, "weights": weights}, folder / "last.ckpt")
+        io.wait()
+
+
+def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
+    """In the same second; none is to share a folder with another, and none is to fail."""
+    processes = [
+        runs.start(folder, "data=digits", "trainer.max_epochs=1", f"seed={seed}", "hydra.job.name=train")
+        for seed in range(count)
+    ]
+    outcomes = []
+    for process in processes:
+        with process:
+            outcomes.append(runs.finish(process))
+    seeds = sorted(json.loads(path.read_text())["seed"] for path in folder.glob("outputs/digits/*/result.json"))
+    for code, printed in outcomes:
+        report.add("starts in one second", [] if code == 0 else [f"ended with {code}: {printed[-300:]}"])
+    report.add("a folder for each", [] if seeds == list(range(count)) else [f"seeds {seeds}"])

@@ -1,0 +1,30 @@
+"""What was tried, and what came of it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Report:
+    counts: dict[str, list[int]] = field(default_factory=dict)  # by what was tried: tries, and those that went well
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, what: str, problems: list[str]) -> None:
+        """One try; no problems if it went well."""
+        tries = self.counts.setdefault(what, [0, 0])
+        tries[0] += 1
+        tries[1] += not problems
+        self.failures += [f"{what}: {problem}" for problem in problems]
+        if problems:
+            print(f"FAILED {what}: {problems}", flush=True)
+
+    @property
+    def all_good(self) -> bool:
+        return not self.failures
+
+    def show(self) -> None:
+        width = max(map(len, self.counts))
+        print(f"\n{'':{width}}  tries   good")
+        for what, (tries, good) in self.counts.items():
+            print(f"{what:{width}}  {tries:5}  {good:5}{'' if tries == good else '  <--'}")
+        for failure in self.failures[:20]:
+            print(failure)

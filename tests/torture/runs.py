@@ -1,0 +1,83 @@
+"""Runs as processes, and what of them must be the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import states
+
+PROJECT = Path(__file__).resolve().parents[2]
+TRAIN = [sys.executable, str(PROJECT / "train.py")]
+
+# One run after another of these must end the same, wherever it was stopped. Epochs of 40 steps.
+KINDS = {
+    "eager": ["compile=false", "scheduler=onecycle", "optimizer=sgd", "optimizer.lr=0.05"],
+    "compiled": ["compile=true", "early_stopping.patience=30"],
+}
+RUN = [
+    "data=digits",
+    "model.hidden=[64,64]",
+    "model.dropout=0.3",
+    "trainer.max_epochs=150",
+    "trainer.val_check_interval=0.5",
+    "checkpoints.every_n_steps=7",
+]
+
+
+def start(folder: Path, *arguments: str, program: str = "train.py", **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / program), *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code, and all that was printed."""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out + err
+
+
+def whole(folder: Path, kind: str) -> tuple[Path, float]:
+    """A run that nobody stops, and the seconds from its first epoch to its last."""
+    run = folder / f"whole-{kind}"
+    with start(folder, *RUN, *KINDS[kind], f"hydra.run.dir={run}") as process:
+        assert process.stdout is not None
+        first = None
+        for line in process.stdout:
+            if line.startswith("epoch ") and first is None:
+                first = time.monotonic()
+        assert process.wait() == 0, "the run that nobody stops failed"
+    assert first is not None
+    return run, time.monotonic() - first
+
+
+def wait_for_training(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch "):
+            return
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+    process.send_signal(number)
+    return finish(process)
+
+
+def problems(run: Path, expected: Path) -> list[str]:
+    """Where a run differs from the one that nobody stopped."""
+    found = []
+    for name in ("last", "best"):
+        one, other = states.of(run, name), states.of(expected, name)
+        if states.digest(one) != states.digest(other):
+            found += states.differences(one, other)[:3]
+    if states.curves(run) != states.curves(expected):
+        found.append("other curves")
+    left = [path.name for path in (run / "checkpoints").iterdir() if path.name not in ("best.ckpt", "last.ckpt")]
+    return found + [f"left: {name}" for name in left]
