@@ -15,7 +15,7 @@ def main(composed: DictConfig) -> float:
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
-    return train(job.config, job.folder, job.resume).score
+    return train(job.config, job.folder, job.resume, job.began).score
 
 
 if __name__ == "__main__":

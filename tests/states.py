@@ -11,9 +11,10 @@ from mlplab import checkpoint_io
 
 
 def of(folder: Path, name: str = "last") -> dict[str, Any]:
-    """All that the last checkpoint of a run holds, but for times."""
+    """All that a checkpoint of a run holds, but for times, and for what Lightning counted before and after training."""
     content = checkpoint_io.read(folder / "checkpoints" / f"{name}.ckpt")
     del content["callbacks"]["Progress"], content["position"]["seconds"]
+    content["loops"] = content["loops"]["fit_loop"]
     for epoch in (*content["history"], content["figures"]):
         epoch.pop("seconds", None)
     return content

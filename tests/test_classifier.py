@@ -8,9 +8,10 @@ from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.classifier import Classifier, Totals
+from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
+from mlplab.totals import Totals
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -142,11 +143,11 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "result.json").exists()
 
     def fail(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "replace", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(CheckpointError, match=r"result\.json: cannot be written: disk full"):
             run_folder.write_result(tmp_path, {"score": 1})
     assert not (tmp_path / "result.json").exists()
     run_folder.write_result(tmp_path, {"score": 1})

@@ -21,6 +21,7 @@ from torch import Tensor, nn, optim
 from mlplab import updates
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule, to_device
+from mlplab.saving import LastCheckpoint
 from mlplab.step import CompilationError, Recipe, compiled, step
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,11 @@ class CompiledSteps(Callback):
         self.used = False
         self.preparing_s = 0.0  # seconds that it took to compile or load the step
         self._replaced: _AutomaticOptimization | None = None
-        self._before: bool | None = None  # `used`, before the run was resumed
+        self.before: bool | None = None  # what `used` was before the run was resumed
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.when == "auto":  # a run that is resumed goes on the way it began, even if it is made longer
-            worth = _is_worth_it(trainer, pl_module) if self._before is None else self._before
+            worth = _is_worth_it(trainer, pl_module) if self.before is None else self.before
         else:
             worth = self.when
         if not worth:
@@ -80,7 +81,7 @@ class CompiledSteps(Callback):
         return {"used": self.used}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._before = state_dict["used"]
+        self.before = state_dict["used"]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._replaced is not None:
@@ -167,6 +168,9 @@ class _Blocks(_AutomaticOptimization):
             every = getattr(callback, "_every_n_train_steps", 0)
             if every:
                 limits.append(every - trainer.global_step % every)
+            left = callback.steps_left(trainer) if isinstance(callback, LastCheckpoint) else None
+            if left is not None:
+                limits.append(left)
         between = trainer.val_check_batch  # validations; infinite, or None, if they go by something else
         if between is not None and math.isfinite(between):
             counts = progress.total if trainer.check_val_every_n_epoch is None else progress.current

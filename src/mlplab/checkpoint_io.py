@@ -89,9 +89,10 @@ class DurableCheckpointIO(CheckpointIO):
             try:
                 previous = run_folder.previous(path) if path.name == run_folder.LAST else None
                 durable.write(path, durable.sealed(content), previous)
-            except OSError as error:
+            except Exception as error:  # the thread must go on, or who waits for it waits for ever
+                reason = error.strerror if isinstance(error, OSError) else repr(error)
                 self._error = CheckpointError(
-                    f"{path}: cannot be written: {error.strerror}.\n"
+                    f"{path}: cannot be written: {reason}.\n"
                     "Make room, or let the folder be written to; what was saved before is still there."
                 )
             finally:

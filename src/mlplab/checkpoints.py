@@ -2,18 +2,19 @@
 
 import logging
 import math
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mlplab import checkpoint_io, durable, run_folder
+from mlplab import checkpoint_io, run_folder
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
 from mlplab.datasets import DatasetInfo
 from mlplab.errors import CheckpointError
-from mlplab.saving import POSITION
+from mlplab.saving import POSITION, PROGRESS
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,10 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
     return classifier.eval(), datamodule
 
 
-def to_go_on(folder: Path, classifier: Classifier, datamodule: ImageDataModule) -> Path | None:
-    """The last good checkpoint of a run; None if the run had not come so far as to have one.
+def to_go_on(
+    folder: Path, classifier: Classifier, datamodule: ImageDataModule, states: Mapping[str, Set[str]]
+) -> Path | None:
+    """The last good checkpoint of a run, None if it had not come so far; `states`: keys of each callback's.
 
     Raises:
         CheckpointError: if there are some, and none is good, or they are of another run.
@@ -83,24 +86,49 @@ def to_go_on(folder: Path, classifier: Classifier, datamodule: ImageDataModule) 
         if not path.exists():
             continue
         try:
-            _refuse_another_run(path, checkpoint_io.read(path), classifier, datamodule)
+            content = checkpoint_io.read(path)
+            _refuse_another_run(path, content, classifier, datamodule)
+            _require_position(path, content, states)
         except CheckpointError as error:
             refusals.append(str(error).splitlines()[0])
             continue
         if path != last:
             for refusal in refusals or [f"{last}: is missing."]:
                 log.warning(f"{refusal}\nGoing on from the one before it, {run_folder.short(path)}.")
-            durable.write(last, path.read_bytes())
+            run_folder.write(last, path.read_bytes())
         return last
     if refusals:
         raise CheckpointError("\n".join([*refusals, "The run cannot go on from there: train it again."]))
     return None
 
 
+def require_best(folder: Path, classifier: Classifier, datamodule: ImageDataModule, figure: float | None) -> None:
+    """Refuse to go on where the best weights so far, of a monitored `figure`, are gone.
+
+    Those of a later epoch may be there already: the run will come to them again.
+
+    Raises:
+        CheckpointError: if they are.
+    """
+    path = run_folder.checkpoint(folder, "best")
+    if figure is None:
+        return
+    try:
+        content = checkpoint_io.read(path)
+        _refuse_another_run(path, content, classifier, datamodule)
+    except CheckpointError as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"{first}\nThe best weights of the run are lost: train it again.") from error
+
+
 def _refuse_another_run(
     path: Path, content: dict[str, Any], classifier: Classifier, datamodule: ImageDataModule
 ) -> None:
-    expected = {"hyper_parameters": dict(classifier.hparams), "datamodule_hyper_parameters": dict(datamodule.hparams)}
+    expected = {
+        "hyper_parameters": dict(classifier.hparams),
+        "datamodule_hyper_parameters": dict(datamodule.hparams),
+        type(datamodule).__name__: datamodule.state_dict(),  # of the images: size, classes, mean, standard deviation
+    }
     for key, own in expected.items():
         found = content.get(key)
         if not isinstance(found, dict):
@@ -111,14 +139,39 @@ def _refuse_another_run(
             raise CheckpointError(f"{path}: of another run: {differences}."[:300])
     try:
         _require_weights(content["hyper_parameters"], content["state_dict"], datamodule.info, path.stat().st_size)
-        parts = {key: content[key] for key in (POSITION, "loops", "callbacks", "history", "lr_schedulers")}
-        _require_plain_values(parts, most=10**7, tensors=True)
-        optimizer = content["optimizer_states"]
-        buffers = [buffer for state in optimizer for kept in state["state"].values() for buffer in kept.values()]
-        shapes = {tuple(weight.shape) for weight in content["state_dict"].values()} | {()}
-        if len(optimizer) != 1 or any(isinstance(b, Tensor) and tuple(b.shape) not in shapes for b in buffers):
-            raise ValueError("its optimizer is of another network")
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path}: not of this network: {error}"[:300]) from error
+
+
+def _require_position(path: Path, content: dict[str, Any], states: Mapping[str, Set[str]]) -> None:
+    """Refuse what a run cannot go on from."""
+    try:
+        parts = {key: content[key] for key in (POSITION, "loops", "callbacks", "history", "figures", "lr_schedulers")}
+        _require_plain_values(parts, most=10**7, tensors=True)
+        kinds = {
+            "batch": int | None, "stopped": bool, "seconds": float, "images_seen": int, "untrained": dict,
+            "running": dict, "metrics": dict,
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            if not isinstance(content[POSITION][name], kind):
+                raise TypeError(f"{name} is {content[POSITION][name]!r}")
+        for name, keys in states.items():
+            if not keys <= set(content["callbacks"][name]):
+                raise KeyError(f"the state of {name}")
+        for name in PROGRESS:
+            content["loops"]["fit_loop"][name]
+        if not all(isinstance(epoch, dict) for epoch in content["history"]) or not isinstance(content["figures"], dict):
+            raise TypeError("its history is none")
+        (optimizer,) = content["optimizer_states"]
+        buffers = [buffer for kept in optimizer["state"].values() for buffer in kept.values()]
+        declared = sum(b.numel() * b.itemsize for b in buffers if isinstance(b, Tensor))
+        if declared > path.stat().st_size:
+            raise ValueError(f"its optimizer would take {declared:,} bytes")
+        if not all(isinstance(group["lr"], float | int | Tensor) for group in optimizer["param_groups"]):
+            raise TypeError("its learning rate is none")
+        for key in ("epoch", "global_step", "pytorch-lightning_version"):
+            content[key]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: lacks what it takes to go on: {error}"[:300]) from error
 
 

@@ -1,22 +1,20 @@
 """The network in Lightning: loss, metrics, optimizer, schedule, predictions."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab.config import FROM_THE_RUN
 from mlplab.datamodule import Batch
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.mlp import MLP
+from mlplab.optimizers import make_optimizer, require_class, schedule_interval
 from mlplab.randomness import Purpose, derive_many, seed_generator
+from mlplab.totals import Totals
 
 
 class Classifier(LightningModule):
@@ -54,9 +52,9 @@ class Classifier(LightningModule):
         self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes))
         self.optimizer = dict(optimizer)
         self.scheduler = dict(scheduler or {})
-        _require_class("optimizer", self.optimizer.get("name"), optim, optim.Optimizer)
+        require_class("optimizer", self.optimizer.get("name"), optim, optim.Optimizer)
         if self.scheduler.get("name"):
-            _require_class("scheduler", self.scheduler["name"], optim.lr_scheduler, optim.lr_scheduler.LRScheduler)
+            require_class("scheduler", self.scheduler["name"], optim.lr_scheduler, optim.lr_scheduler.LRScheduler)
         self.monitor = monitor
         self.seed = seed
         self.draws = any(isinstance(module, nn.Dropout | nn.RReLU) for module in self.mlp)  # random numbers, that is
@@ -194,100 +192,3 @@ class Classifier(LightningModule):
         if not math.isfinite(loss):
             raise self.diverged(f"{stage}/loss after step {self.global_step:,}", loss)
         self.log_dict(figures, sync_dist=True)
-
-
-class Totals:
-    """Means over the images of an epoch, the same to the last bit however often they are looked at on the way.
-
-    A batch is only kept when it is added: to add it up at once would cost a small network a tenth of its step.
-    """
-
-    def __init__(self) -> None:
-        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._sums = torch.zeros(3, dtype=torch.float64)  # of loss, correct answers and images
-
-    def reset(self) -> None:
-        """Start again, in the same memory: a CUDA graph writes to where it wrote when it was recorded."""
-        self._pending = []
-        self._sums.zero_()
-
-    def restore(self, sums: Sequence[float]) -> None:
-        """Go on from what `sums` were."""
-        self._pending = []
-        self._sums.copy_(torch.tensor(sums, dtype=torch.float64))
-
-    def sums(self, device: torch.device | None = None) -> Tensor:
-        """Sums (3,) of loss, correct answers and images, float64 on `device`: to be added to in place."""
-        self._add_up()
-        self._sums = self._sums.to(device)
-        return self._sums
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add the mean loss () of a batch, with logits (B, K) and labels (B,)."""
-        self._pending.append((loss.detach(), logits.detach(), labels))
-        if len(self._pending) == 2000:  # 2.5 MB at 32 images in 10 classes
-            self._add_up()
-
-    def means(self, reduce: Callable[..., Tensor] = lambda sums, **_: sums) -> tuple[float, float]:
-        """Loss and accuracy per image; `reduce` adds up over the processes of a distributed run."""
-        self._add_up()
-        loss, correct, images = reduce(self._sums.clone(), reduce_op="sum").tolist()
-        return loss / images, correct / images
-
-    def _add_up(self) -> None:
-        if not self._pending:
-            return
-        losses, logits, labels = zip(*self._pending, strict=True)
-        self._pending = []
-        if losses[0].device.type == "mps":  # has no float64
-            losses = tuple(loss.cpu() for loss in losses)
-        self._sums = self._sums.to(losses[0].device)
-        sizes = torch.tensor([len(batch) for batch in labels], device=self._sums.device)
-        correct = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
-        # One after the other, as cumsum does on a CPU: a sum of sums would be another number.
-        loss = torch.cat([self._sums[:1], torch.stack(losses).double() * sizes]).cumsum(0)[-1]
-        self._sums[0] = loss
-        self._sums[1:] += torch.stack([correct.to(self._sums.device), sizes.sum()])
-
-
-def _require_class(argument: str, name: object, module: ModuleType, base: type) -> None:
-    found = getattr(module, str(name), None)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"`{argument}` must name a class of {module.__name__}, got {name!r}")
-
-
-def make_optimizer(
-    parameters: Iterable[nn.Parameter], optimizer: Mapping[str, Any], scheduler: Mapping[str, Any], length: int
-) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler | None]:
-    """An optimizer, and its schedule over `length` steps or epochs; None for a constant rate.
-
-    Raises:
-        ConfigError: if torch refuses an argument.
-    """
-    kind: type[optim.Optimizer] = getattr(optim, optimizer["name"])
-    chosen = {key: value for key, value in optimizer.items() if key != "name"}
-    arguments = {key: value for key, value in scheduler.items() if key not in ("name", "interval")}
-    try:
-        made = kind(parameters, **_fused(kind, chosen))
-        name = scheduler.get("name")
-        if not name:
-            return made, None
-        from_the_run = {"T_max": length, "total_steps": length, "max_lr": made.param_groups[0]["lr"]}
-        for argument in FROM_THE_RUN.get(name, ()):
-            arguments.setdefault(argument, from_the_run[argument])
-        return made, getattr(optim.lr_scheduler, name)(made, **arguments)
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
-
-
-def schedule_interval(scheduler: Mapping[str, Any]) -> str:
-    """What is chosen, "step" or "epoch", or what the class is made for."""
-    by_class = "step" if scheduler.get("name") in ("OneCycleLR", "CyclicLR") else "epoch"
-    return str(scheduler.get("interval") or by_class)
-
-
-def _fused(kind: type[optim.Optimizer], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask for the fused kernel where the class has one and nobody chose otherwise."""
-    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(arguments)
-    has_one = "fused" in inspect.signature(kind).parameters
-    return {**arguments, "fused": True} if has_one and not chosen else dict(arguments)

@@ -241,6 +241,6 @@ class Config(Section):
 
     @property
     def hash(self) -> str:
-        """The same for runs that do the same, wherever their data lie."""
-        plain = self.model_dump(mode="json", exclude_unset=True, exclude={"data": {"root"}})
+        """The same for runs that do the same, wherever their data lie and however often they are saved."""
+        plain = self.model_dump(mode="json", exclude_unset=True, exclude={"data": {"root"}, "checkpoints": True})
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from torchvision.datasets.utils import check_integrity
 from mlplab.errors import DataError
 
 # A mirror that is silent for so long is given up; MNIST has two of them.
-TIMEOUT_S = 14.0
+TIMEOUT_S = 7.0
 
 
 def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ def write(path: Path, content: bytes, previous: Path | None = None, sync: bool =
                 file.flush()
                 os.fsync(file.fileno())
         if previous is not None and path.exists():
-            path.replace(previous)
+            _keep(path, previous)
         partial.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -66,6 +66,22 @@ def is_whole(content: bytes) -> bool | None:
     if content[-_END_SIZE:].startswith(_END_OF_ZIP):
         return None
     raise ValueError("the end is missing or damaged")
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file that somebody else has written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, so that it is never without its first."""
+    spare = previous.with_name(f".{previous.name}.{os.getpid()}.tmp")
+    try:
+        os.link(path, spare)
+        spare.replace(previous)
+    except OSError:  # a file system without links
+        path.replace(previous)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,11 +7,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from mlplab import run_folder
 from mlplab.checkpoint_io import DurableCheckpointIO
 from mlplab.errors import Interrupted
 from mlplab.saving import LastCheckpoint
@@ -25,11 +27,13 @@ class Interruption(Checkpoint):
     Under SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
     """
 
-    def __init__(self, last: LastCheckpoint | None, way_on: str) -> None:
+    def __init__(self, last: LastCheckpoint, folder: Path) -> None:
         self.last = last
-        self.way_on = way_on
+        self.folder = folder
         self.signal: int | None = None
+        self.is_ignored = False  # when the work is done
         self._training = False
+        self._numbers: list[signal.Signals] = []
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
@@ -37,11 +41,8 @@ class Interruption(Checkpoint):
         if threading.current_thread() is not threading.main_thread():
             yield  # nobody else may choose what a signal does
             return
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if "SLURM_JOB_ID" in os.environ:
-            numbers.append(signal.SIGUSR1)
-        before = {number: signal.signal(number, self._notice) for number in numbers}
-        self._numbers = numbers
+        self._numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
+        before = {number: signal.signal(number, self._notice) for number in self._numbers}
         try:
             yield
         finally:
@@ -49,7 +50,7 @@ class Interruption(Checkpoint):
                 signal.signal(number, handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in getattr(self, "_numbers", []):
+        for number in self._numbers:
             signal.signal(number, self._notice)  # Lightning has put its own in place of them
         self._training = True
 
@@ -59,10 +60,9 @@ class Interruption(Checkpoint):
             number = trainer.strategy.broadcast(number)
         if number is None or trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches:
             return
-        if self.last is not None:
-            self.last.save(trainer)
-            if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
-                trainer.strategy.checkpoint_io.wait()
+        self.last.save(trainer)
+        if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+            trainer.strategy.checkpoint_io.wait()
         raise self._interrupted(number, f" after {trainer.global_step:,} steps")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,22 +74,31 @@ class Interruption(Checkpoint):
         self._training = False
 
     def _notice(self, number: int, frame: object) -> None:
+        if self.is_ignored:
+            return
         if not self._training:
             raise self._interrupted(number, "")
         if self.signal is not None and number == signal.SIGINT:
             _say("Interrupted at once.")
+            run_folder.write_status(self.folder, "interrupted", reason="a second Ctrl-C")
             os._exit(130)
         self.signal = number
         _say("Stopping after this batch ...")
 
     def _interrupted(self, number: int, when: str) -> Interrupted:
-        if number == signal.SIGUSR1:
-            job = os.environ["SLURM_JOB_ID"]
-            if subprocess.run(["scontrol", "requeue", job], check=False).returncode:
-                log.warning(f"scontrol requeue {job} failed: the job has to be submitted again")
         word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
-        way_on = f" Go on with: {self.way_on}" if self.last is not None else ""
-        return Interrupted(number, f"{word}{when}.{way_on}")
+        if word == "Signalled" and run_folder.is_first_process():
+            _requeue(os.environ["SLURM_JOB_ID"])
+        return Interrupted(number, f"{word}{when}. Go on with: python train.py resume={run_folder.short(self.folder)}")
+
+
+def _requeue(job: str) -> None:
+    try:
+        failed = subprocess.run(["scontrol", "requeue", job], check=False).returncode != 0
+    except OSError:
+        failed = True
+    if failed:
+        log.warning(f"scontrol requeue {job} failed: submit the job again")
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,6 @@
 """TensorBoard curves in the run folder itself: one event file, and nothing beside it."""
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 
+from mlplab import durable
 from mlplab.log_file import warn_once
+
+log = logging.getLogger(__name__)
 
 
 class RunLogger(TensorBoardLogger):
@@ -34,21 +38,27 @@ class RunLogger(TensorBoardLogger):
 
         All events move into one new file: a reader that had seen the old one starts anew.
         """
-        from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # not for every run
-
-        old = sorted(self._folder.glob("events.out.tfevents.*"))
+        old = [path for path in sorted(self._folder.glob("events.out.tfevents.*")) if path.is_file()]
         self._kwargs["purge_step"] = 0
         earlier: set[tuple[int, str]] = set()  # what a file repeats if this was killed before it deleted the old ones
+        damaged = []
         for path in old:
-            own = set()
-            for event in LegacyEventFileLoader(str(path)).Load():
-                point = event.step, ",".join(value.tag for value in event.summary.value)
+            events, is_whole = _read(path)
+            damaged += [path] * (not is_whole)
+            points = [(event.step, ",".join(value.tag for value in event.summary.value)) for event in events]
+            for event, point in zip(events, points, strict=True):
                 if event.HasField("summary") and event.step < step and point not in earlier:
-                    own.add(point)
                     self.experiment.add_event(event)
-            earlier |= own
-        if self.experiment.flush():
-            for path in old:
+            earlier |= set(points)
+        if not self.experiment.flush():
+            return
+        for path in set(self._folder.glob("events.out.tfevents.*")) - set(old):
+            durable.sync(path)
+        for path in old:
+            if path in damaged:
+                log.warning(f"{path}: damaged; what could be read of it is kept.")
+                path.replace(path.with_name(path.name.replace("events.out.tfevents", "damaged-curves")))
+            else:
                 path.unlink()
 
     @rank_zero_only
@@ -60,6 +70,23 @@ class RunLogger(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         """Flush. Lightning closes the file after training and opens another one for the test."""
         self.experiment.flush()
+
+
+def _read(path: Path) -> tuple[list[Any], bool]:
+    """The events of a file as far as they can be read, and whether that was to its end, but for one that is cut off."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # not for every run
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    events, size = [], 0
+    try:
+        for record in RawEventFileLoader(str(path)).Load():
+            events.append(Event.FromString(record))
+            size += len(record) + 16  # its length and two checksums
+    except Exception:  # whatever a damaged record leads to
+        return events, False
+    rest = path.read_bytes()[size:]
+    cut = len(rest) < 2**12 and int.from_bytes(rest[:8], "little") + 16 > len(rest)  # as a kill leaves it
+    return events, not rest or cut
 
 
 class _Tolerant:

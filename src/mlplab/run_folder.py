@@ -29,15 +29,17 @@ def lock(folder: Path) -> None:
         ConfigError: if another process is at work in it.
         CheckpointError: if it cannot be made or written to.
     """
-    if _is_helper() or folder.resolve() in _held:
+    if not is_first_process() or folder.resolve() in _held:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / ".lock")
         held.acquire(timeout=0)
+        durable.write(folder / ".room", bytes(2**16))  # for what Hydra writes next
+        (folder / ".room").unlink()
     except Timeout:
-        at_work = read_status(folder)
-        who = f" (process {at_work['pid']} on {at_work['host']})" if at_work else ""
+        at_work = read_status(folder) or {}
+        who = f" (process {at_work['pid']} on {at_work.get('host')})" if "pid" in at_work else ""
         raise ConfigError(f"{short(folder)}: another process{who} is at work in it. Wait for it, or stop it.") from None
     except OSError as error:
         reason = f"{short(folder)}: cannot be made or written to: {error.strerror}."
@@ -53,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not before and not _is_helper():
+        if not before and is_first_process():
             _held.pop(folder.resolve()).release()
 
 
@@ -70,15 +72,13 @@ def claim(folder: Path, again: bool = False) -> None:
         ConfigError: if another run has it.
         CheckpointError: if it cannot be written to.
     """
-    if _is_helper():
+    if not is_first_process():
         return
     checkpoints = _checkpoints(folder)
     try:
         checkpoints.mkdir(parents=True, exist_ok=again)
-        durable.clean(checkpoints)
-        durable.clean(folder)
-        durable.write(checkpoints / ".writable", b"")  # a disk that takes nothing is found before training
-        (checkpoints / ".writable").unlink()
+        for place in (checkpoints, folder, folder / ".hydra"):
+            durable.clean(place)
     except FileExistsError:
         if again:
             raise CheckpointError(f"{checkpoints}: is a file, and should be a folder. Move it away.") from None
@@ -113,7 +113,7 @@ def choose_best(folder: Path) -> None:
     """Where nothing was validated, the last weights are the best."""
     best, last = checkpoint(folder, "best"), checkpoint(folder, "last")
     if not best.exists() and last.exists():
-        durable.write(best, last.read_bytes())
+        write(best, last.read_bytes())
 
 
 def best_weights(folder: Path) -> Path | None:
@@ -122,15 +122,28 @@ def best_weights(folder: Path) -> Path | None:
     return best if best.is_file() else None
 
 
+def write(path: Path, content: bytes) -> None:
+    """Raises CheckpointError if the disk does not take it."""
+    try:
+        durable.write(path, content)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written: {error.strerror}. Make room, and go on with resume."
+        ) from error
+
+
 def write_result(folder: Path, result: Mapping[str, object]) -> None:
     """Write result.json, whole or not at all, and put away what only a run that is not complete needs."""
-    durable.write(folder / "result.json", _json(result))
+    write(folder / "result.json", _json(result))
     previous(checkpoint(folder, "last")).unlink(missing_ok=True)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """None if the run is not complete."""
-    return _read(folder / "result.json")
+    """None if the run is not complete, or the file is damaged."""
+    result = _read(folder / "result.json") or {}
+    metrics = result.get("metrics")
+    acc = metrics.get("test/acc") if isinstance(metrics, dict) else None
+    return result if isinstance(result.get("epochs"), int) and isinstance(acc, float) else None
 
 
 def set_result_aside(folder: Path) -> None:
@@ -138,11 +151,12 @@ def set_result_aside(folder: Path) -> None:
     result = read_result(folder)
     if result is not None:
         (folder / "result.json").replace(folder / f"result.{result['epochs']}-epochs.json")
+    (folder / "result.json").unlink(missing_ok=True)
 
 
 def write_status(folder: Path, state: State, **details: object) -> None:
     """How the run stands, with the time of this sign of life. A disk that is full is no reason to stop for it."""
-    if _is_helper():
+    if not is_first_process():
         return
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **details}
@@ -152,6 +166,11 @@ def write_status(folder: Path, state: State, **details: object) -> None:
 
 def read_status(folder: Path) -> dict[str, Any] | None:
     return _read(folder / "status.json")
+
+
+def is_first_process() -> bool:
+    """Of a distributed run; the others share its folder."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def short(folder: Path) -> str:
@@ -173,11 +192,6 @@ def _json(content: Mapping[str, object]) -> bytes:
 
 def _checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
-
-
-def _is_helper() -> bool:
-    """Is this one of the further processes of a distributed run, which share the folder of the first?"""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _used(folder: Path) -> ConfigError:

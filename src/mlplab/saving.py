@@ -4,7 +4,9 @@ The last one is saved where a batch is about to be trained, and restored at that
 has nothing half done. What is not in the checkpoint (order, dropout) is a function of seed, epoch and batch.
 """
 
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +16,17 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mlplab.checkpoint_io import DurableCheckpointIO
 from mlplab.classifier import Classifier
-from mlplab.errors import DivergedError
+from mlplab.errors import CheckpointError, DivergedError
 
 POSITION = "position"  # key of a checkpoint
+
+# What Lightning counts within an epoch, by its keys in a checkpoint.
+PROGRESS: dict[str, Callable[[Any], Any]] = {
+    "epoch_loop.batch_progress": lambda loop: loop.batch_progress,
+    "epoch_loop.scheduler_progress": lambda loop: loop.scheduler_progress,
+    "epoch_loop.automatic_optimization.optim_progress": lambda loop: loop.automatic_optimization.optim_progress,
+    "epoch_loop.val_loop.batch_progress": lambda loop: loop.val_loop.batch_progress,
+}
 
 
 class BestCheckpoint(Checkpoint):
@@ -58,6 +68,9 @@ class LastCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self.seconds = 0.0  # of training, in the processes before this one
         self.untrained: dict[str, float] = {}  # figures from before training
+        self.is_restored = False  # all that a checkpoint brought
+        self._started = self._saved_at = time.monotonic()
+        self._saved_step = 0
         self._position: dict[str, Any] | None = None  # where to go on
         self._loops: dict[str, Any] = {}
 
@@ -78,9 +91,9 @@ class LastCheckpoint(Checkpoint):
             return
         # Lightning would try to guess from its counters what was half done.
         loop = trainer.fit_loop
-        loop.restarting = False
-        loop.reset_restart_stage()
-        loop.epoch_loop.reset_restart_stage()
+        for part in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
+            part._restarting = False
+            part.reset_restart_stage()
         _forget_what_began(loop.epoch_progress)
         metrics = {name: torch.tensor(value) for name, value in self._position["metrics"].items()}
         trainer._logger_connector._callback_metrics.update(metrics)
@@ -91,12 +104,16 @@ class LastCheckpoint(Checkpoint):
         fetcher = trainer.fit_loop._data_fetcher
         assert fetcher is not None
         iter(fetcher)  # Lightning began to take batches before it knew which epoch it is
-        for _ in range(self._position["batch"] or 0):
+        first = self._position["batch"] or 0
+        if not 0 <= first < trainer.num_training_batches:
+            raise CheckpointError(f"{self.path}: of another run: batch {first + 1} of {trainer.num_training_batches}.")
+        for _ in range(first):
             next(fetcher)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._position is not None:
             self._continue(trainer, pl_module)
+        self.is_restored = True
         io = trainer.strategy.checkpoint_io
         if isinstance(io, DurableCheckpointIO):
             io.check()
@@ -111,10 +128,10 @@ class LastCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep the weights before the step that diverged, if they are finite; else those of the last file are."""
-        if not isinstance(exception, DivergedError) or self._position is not None:
-            return
-        if all(weight.isfinite().all() for weight in pl_module.parameters()):
-            _forget_what_began(trainer.fit_loop.epoch_loop.batch_progress, but_for=1)
+        batches: Any = trainer.fit_loop.epoch_loop.batch_progress
+        in_step = batches.current.ready > batches.current.processed and self._may_save(trainer)
+        if isinstance(exception, DivergedError) and self.is_restored and in_step and _is_finite(pl_module):
+            _forget_what_began(batches, but_for=1)
             self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -132,17 +149,36 @@ class LastCheckpoint(Checkpoint):
         }
 
     def save(self, trainer: Trainer) -> None:
-        """Raises CheckpointError if an earlier checkpoint could not be written."""
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Nothing before the first step, which begins anew.
+
+        Raises:
+            CheckpointError: if an earlier checkpoint could not be written.
+            DivergedError: if a weight is not finite, so that the file of those that were stays.
+        """
+        if trainer.fast_dev_run or trainer.global_step == 0:  # type: ignore[attr-defined]
             return
+        module = trainer.lightning_module
+        assert isinstance(module, Classifier)
+        if not _is_finite(module):
+            raise module.diverged(f"a weight after step {trainer.global_step:,}", math.nan)
         trainer.save_checkpoint(self.path)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
-    def _is_due(self, trainer: Trainer) -> bool:
+    def steps_left(self, trainer: Trainer) -> int | None:
+        """Steps until the next save by steps; None if there is none."""
+        if self.every_n_steps is None:
+            return None
+        return max(1, self.every_n_steps - (trainer.global_step - self._saved_step))
+
+    def _may_save(self, trainer: Trainer) -> bool:
+        """Not while gradients are kept from one batch to the next, which are not in a checkpoint."""
         batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
-        if batch % trainer.accumulate_grad_batches:
-            return False  # gradients are kept from one batch to the next, and are not in a checkpoint
-        if batch == 0:
+        return batch % trainer.accumulate_grad_batches == 0
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        if not self._may_save(trainer):
+            return False
+        if trainer.fit_loop.epoch_loop.batch_progress.current.ready == 1:
             return trainer.global_step > self._saved_step
         steps, minutes = trainer.global_step - self._saved_step, (time.monotonic() - self._saved_at) / 60
         return (self.every_n_steps is not None and steps >= self.every_n_steps) or (
@@ -156,15 +192,13 @@ class LastCheckpoint(Checkpoint):
         position, self._position = self._position, None
         if position["batch"] is None:
             return  # it was saved between two epochs, and the next has begun as any other
-        loop = trainer.fit_loop.epoch_loop
-        for progress, name in (
-            (loop.batch_progress, "batch_progress"),
-            (loop.scheduler_progress, "scheduler_progress"),
-            (loop.automatic_optimization.optim_progress, "automatic_optimization.optim_progress"),
-            (loop.val_loop.batch_progress, "val_loop.batch_progress"),
-        ):
-            progress.load_state_dict(self._loops[f"epoch_loop.{name}"])
+        for key, progress in PROGRESS.items():
+            progress(trainer.fit_loop.epoch_loop).load_state_dict(self._loops[key])
         module.go_on(position["running"])
+
+
+def _is_finite(module: LightningModule) -> bool:
+    return all(bool(weight.isfinite().all()) for weight in module.parameters())
 
 
 def _forget_what_began(progress: Any, but_for: int = 0) -> None:

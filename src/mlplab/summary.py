@@ -17,7 +17,7 @@ def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> Table:
     training = network.training
     network.eval()
     with torch.no_grad():
-        outputs = torch.zeros(1, *image_shape)  # (1, C, H, W)
+        outputs = torch.zeros(1, *image_shape, dtype=next(network.parameters()).dtype)  # (1, C, H, W)
         table.add_row("images", _shape(outputs), "")
         for name, layer in network.named_children():
             outputs = layer(outputs)

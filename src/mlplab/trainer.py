@@ -33,11 +33,12 @@ class Parts:
     trainer: Trainer
     steps: CompiledSteps
     last: LastCheckpoint  # not among the callbacks if no checkpoints are wanted
+    best: BestCheckpoint | None
     interruption: Interruption
     logger: RunLogger | None
 
 
-def make(config: Config, folder: Path) -> Parts:
+def make_trainer(config: Config, folder: Path) -> Parts:
     """Nothing is written yet.
 
     Raises:
@@ -59,23 +60,25 @@ def make(config: Config, folder: Path) -> Parts:
     saves = bool(flags.get("enable_checkpointing", True))
     steps = CompiledSteps(config.compile)
     last = LastCheckpoint(run_folder.checkpoint(folder, "last"), **config.checkpoints.model_dump())
-    interruption = Interruption(last if saves else None, f"python train.py resume={run_folder.short(folder)}")
+    best = None
+    if config.validates and saves:
+        best = BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode)
+    interruption = Interruption(last, folder)
     callbacks: list[Callback] = [
         steps,  # says what it does before there is a bar
         Progress(sys.stderr.isatty() if bar is None else bar, folder),
         *_stopping(config),
     ]
+    if best is not None:
+        callbacks.append(best)
     if saves:
-        if config.validates:
-            callbacks.append(BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode))
-        callbacks.append(last)
-        callbacks.append(interruption)
+        callbacks += [last, interruption]
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
     try:
         trainer = Trainer(**flags, callbacks=callbacks, plugins=[DurableCheckpointIO()], default_root_dir=folder)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
-    return Parts(trainer, steps, last, interruption, logger)
+    return Parts(trainer, steps, last, best, interruption, logger)
 
 
 @contextmanager

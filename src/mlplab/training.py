@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 
-from mlplab import checkpoint_io, checkpoints, process, run_folder, trainer
-from mlplab.classifier import Classifier, make_optimizer
+from mlplab import checkpoint_io, checkpoints, process, run_folder
+from mlplab.classifier import Classifier
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
-from mlplab.errors import ConfigError, DivergedError, Interrupted
+from mlplab.errors import CheckpointError, ConfigError, DivergedError, Interrupted
+from mlplab.optimizers import make_optimizer
 from mlplab.randomness import Purpose, derive
 from mlplab.summary import layer_table
-from mlplab.trainer import Parts
+from mlplab.trainer import Parts, make_trainer, refusals
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,14 @@ class Result:
     folder: Path
 
 
-def train(config: Config, folder: Path, resume: bool = False) -> Result:
+def train(config: Config, folder: Path, resume: bool = False, began: Callable[[], None] = lambda: None) -> Result:
     """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
 
     Args:
         config: the run.
         folder: its own folder.
         resume: go on where an earlier process stopped in that folder; from the start if nothing was saved.
+        began: called when nothing stands in the way any more.
 
     Raises:
         ConfigError: if the folder holds a run already, or torch or Lightning refuse a value.
@@ -54,9 +56,9 @@ def train(config: Config, folder: Path, resume: bool = False) -> Result:
         if not resume:
             run_folder.refuse_used(folder)
         with _noted(folder):
-            parts = trainer.make(config, folder)
-            with parts.interruption.noticed():
-                return _train(config, folder, resume, parts)
+            parts = make_trainer(config, folder)
+        with parts.interruption.noticed(), _noted(folder):
+            return _train(config, folder, resume, began, parts)
 
 
 def rehearse(config: Config) -> None:
@@ -65,7 +67,7 @@ def rehearse(config: Config) -> None:
     Raises:
         ConfigError: if they do.
     """
-    trainer.make(config, Path())
+    make_trainer(config, Path())
     weights = [torch.nn.Parameter(torch.zeros(1))]
     optimizer, scheduler = (part.model_dump(exclude_unset=True) for part in (config.optimizer, config.scheduler))
     make_optimizer(weights, optimizer, scheduler, length=1000)
@@ -85,22 +87,27 @@ def build(config: Config) -> tuple[ImageDataModule, Classifier]:
         monitor=config.monitor,
         seed=config.seed,
     )
+    if config.trainer.precision in (64, "64", "64-true"):
+        classifier.double()  # Lightning would do so only after it has put a checkpoint into floats of 32 bits
     return datamodule, classifier
 
 
-def _train(config: Config, folder: Path, resume: bool, parts: Parts) -> Result:
+def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None], parts: Parts) -> Result:
     started = time.perf_counter()
     datamodule, classifier = build(config)
     run_folder.claim(folder, again=resume)
     # Weights and two buffers each, of the best, the last and the one before it; and one more while it is written.
-    run_folder.make_sure_of_room(folder, 4 * 3 * 4 * sum(weight.numel() for weight in classifier.parameters()))
+    if parts.last in parts.trainer.callbacks:  # type: ignore[attr-defined]
+        run_folder.make_sure_of_room(folder, 4 * 3 * 4 * sum(weight.numel() for weight in classifier.parameters()))
     last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
+    if parts.trainer.is_global_zero:
+        began()
     _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
-    with trainer.refusals():
+    with refusals():
         if config.evaluate_untrained and last is None:
             parts.last.untrained = _score_untrained(parts.trainer, classifier, datamodule)
         fit_s = _fit(parts, classifier, datamodule, last)
-        best, test = _score_best(parts.trainer, classifier, datamodule, folder)
+        best, test = _score_best(parts, classifier, datamodule, folder)
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
@@ -113,6 +120,7 @@ def _train(config: Config, folder: Path, resume: bool, parts: Parts) -> Result:
             "total_s": round(time.perf_counter() - started, 3),
             "images_per_s": round(classifier.images_seen / fit_s, 1),
         }
+        parts.interruption.is_ignored = True  # from here on the work is done
         run_folder.write_result(folder, record)
         log.info(
             f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
@@ -141,16 +149,19 @@ def _noted(folder: Path) -> Iterator[None]:
 
 def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDataModule, parts: Parts) -> Path | None:
     """The checkpoint to go on from; curves and result are taken back to it."""
-    last = checkpoints.to_go_on(folder, classifier, datamodule)
+    callbacks: list[Callback] = parts.trainer.callbacks  # type: ignore[attr-defined]
+    states = {callback.state_key: set(state) for callback in callbacks if (state := callback.state_dict())}
+    last = checkpoints.to_go_on(folder, classifier, datamodule, states)
+    content = {} if last is None else checkpoint_io.read(last)
+    if parts.best is not None and content:
+        checkpoints.require_best(folder, classifier, datamodule, content["callbacks"][parts.best.state_key]["best"])
     if not parts.trainer.is_global_zero:
         return last
     run_folder.set_result_aside(folder)
-    content = {} if last is None else checkpoint_io.read(last)
     steps = content["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] if content else 0
     if parts.logger is not None:
         parts.logger.go_back(steps)
-    epoch = f", epoch {content['epoch'] + 1}" if content else ""
-    log.info(f"going on with {run_folder.short(folder)} after {steps:,} steps{epoch}")
+    log.info(f"going on with {run_folder.short(folder)} after {steps:,} steps")
     return last
 
 
@@ -184,19 +195,24 @@ def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last
         if trainer.received_sigterm:
             sys.exit(143)
         raise KeyboardInterrupt from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        if last is None or parts.last.is_restored:
+            raise
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{last}: the run cannot go on from it: {reason}") from error
     if len(classifier.history) < (trainer.max_epochs or 0) and trainer.is_global_zero:
         log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
     return parts.last.seconds + time.perf_counter() - started - parts.steps.preparing_s
 
 
 def _score_best(
-    trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule, folder: Path
+    parts: Parts, classifier: Classifier, datamodule: ImageDataModule, folder: Path
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Load the best weights and score the test set: figures of their epoch, and of the test."""
-    history = classifier.history
+    trainer, history = parts.trainer, classifier.history
     if not history:
         raise ConfigError("Not one epoch was trained: trainer.max_time is too short.")
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and (parts.best is None or parts.best.best is None):
         run_folder.choose_best(folder)
     trainer.strategy.barrier()
     weights = run_folder.best_weights(folder)
@@ -222,7 +238,7 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,
-        "compiled": parts.steps.used,
+        "compiled": parts.steps.used or bool(parts.steps.before),
         "compile_s": round(parts.steps.preparing_s, 3),
         "config_hash": config.hash,
         "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},

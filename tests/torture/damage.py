@@ -61,25 +61,40 @@ def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) 
 
 
 def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int = 100) -> None:
+    """In checkpoints that are evaluated, and, some of them, in the last one of a run that is to go on."""
     run = _trained(folder)
-    path = run / "checkpoints" / "best.ckpt"
-    good = path.read_bytes()
-    for _ in range(flips):
-        damaged = bytearray(good)
-        bit = dice.randrange(8 * len(good))
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
-        report.add("a flipped bit", _not_refused(path, f"bit {bit}"))
+    for name, tries in (("best", flips), ("last", flips // 20)):
+        path = run / "checkpoints" / f"{name}.ckpt"
+        good = path.read_bytes()
+        (run / "result.json").unlink(missing_ok=True)
+        for _ in range(tries):
+            damaged = bytearray(good)
+            bit = dice.randrange(8 * len(good))
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            if name == "best":
+                report.add("a flipped bit", _not_refused(path, f"bit {bit}"))
+            else:
+                report.add("a flipped bit, and resume", _not_gone_on(folder, path))
+        path.write_bytes(good)
 
 
 def hostile_files_everywhere(folder: Path, dice: random.Random, report: Report) -> None:
     run = _trained(folder)
     good = run / "checkpoints" / "best.ckpt"
-    for name, file in hostile_files.FILES.items():
+    for number, (name, file) in enumerate(hostile_files.FILES.items()):
         path, trace = folder / "hostile.ckpt", folder / "trace"
         file.make(path, good, trace)
         found = _not_refused(path, name) + [f"{name}: ran"] * trace.exists()
         report.add("a hostile file", found)
+        if number % 10 == 0:
+            last = run / "checkpoints" / "last.ckpt"
+            (run / "result.json").unlink(missing_ok=True)
+            last.unlink(missing_ok=True)
+            file.make(last, good, trace)
+            problems = _not_gone_on(folder, last) + [f"{name}: ran"] * trace.exists()
+            report.add("a hostile file, and resume", problems)
+            last.unlink(missing_ok=True)
         if path.is_symlink() or path.exists():
             path.unlink()
 
@@ -109,6 +124,12 @@ def _not_refused(path: Path, name: str) -> list[str]:
     except Exception as error:
         return [f"{name}: {type(error).__name__}: {error}"]
     return [f"{name}: read"]
+
+
+def _not_gone_on(folder: Path, last: Path) -> list[str]:
+    code, printed = _run(folder, ["resume=run"])
+    good = code == 4 and "last.ckpt" in printed and len(printed.splitlines()) <= 5 and "Traceback" not in printed
+    return [] if good else [f"ended with {code}: {printed[-500:]}"]
 
 
 def _trained(folder: Path) -> Path:

@@ -12,6 +12,8 @@ process.import_lightning()
 from lightning.pytorch import Trainer  # noqa: E402
 from lightning.pytorch.trainer import call  # noqa: E402
 
+from mlplab import durable  # noqa: E402
+
 left = int(os.environ["TORTURE_CALLS"])
 ordinary = call._call_callback_hooks
 
@@ -25,7 +27,20 @@ def _call_callback_hooks(trainer: Trainer, hook: str, *arguments: object, **name
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _fsync(handle: int) -> None:
+    """In the middle of writing a checkpoint: its bytes are there, and it has no name yet."""
+    global left
+    path = str(Path(f"/proc/self/fd/{handle}").readlink())
+    if path.endswith(".tmp") and "last.ckpt" in path:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sync(handle)
+
+
 call._call_callback_hooks = _call_callback_hooks
+if os.environ["TORTURE_HOOK"] == "fsync":
+    sync, durable.os.fsync = os.fsync, _fsync  # type: ignore[attr-defined]
 train = Path(__file__).resolve().parents[2] / "train.py"
 sys.argv[0] = str(train)
 runpy.run_path(str(train), run_name="__main__")

@@ -24,6 +24,7 @@ POINTS = {
     "after a batch": ("on_train_batch_end", 43),
     "in validation": ("on_validation_batch_end", 44),
     "after validation": ("on_validation_end", 45),
+    "in the write of a checkpoint": ("fsync", 46),
     "at the end": ("on_train_end", 0),
     "in the test": ("on_test_start", 0),
 }
@@ -153,3 +154,12 @@ def started_together(folder: Path, dice: random.Random, report: Report, count: i
     for code, printed in outcomes:
         report.add("starts in one second", [] if code == 0 else [f"ended with {code}: {printed[-300:]}"])
     report.add("a folder for each", [] if seeds == list(range(count)) else [f"seeds {seeds}"])
+    processes = [
+        runs.start(folder, "data=digits", "trainer.max_epochs=30", f"seed={seed}", "hydra.run.dir=one")
+        for seed in range(5)
+    ]
+    codes = []
+    for process in processes:
+        with process:
+            codes.append(runs.finish(process)[0])
+    report.add("five starts in one folder", [] if sorted(codes) == [0, 2, 2, 2, 2] else [f"exit codes {codes}"])

@@ -6,6 +6,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mlplab.command import run_name  # noqa: F401  # conf/config.yaml asks for it
 from mlplab.config import Config
 from mlplab.errors import ConfigError
 from mlplab.mistakes import parse

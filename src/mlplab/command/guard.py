@@ -2,6 +2,9 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +29,43 @@ from mlplab.errors import ConfigError, JobsFailedError, MlplabError, reported
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _fatal() -> Iterator[None]:
+    """Ends the process at whatever is wrong: of an exception Hydra would make a warning, and go on."""
+    with reported():
+        try:
+            yield
+        except HydraException as error:
+            raise ConfigError("\n".join(said_by_hydra(error, [], Path()))) from error
+        except MlplabError:
+            raise
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+
+
 class Guard(Callback):
     """Hydra calls it before anything is written, and after each job."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with reported():
-            if config.resume is None:
+        with _fatal():
+            folder = resume.folder_of(config)
+            if folder is None:
                 config_of(config)
-                earlier = resume.same(config)
-            else:
-                earlier = resume.named(config)
-            if earlier is None:
                 run_folder.lock(Path(config.hydra.run.dir))
                 return
-            if earlier.is_done:
-                print(f"{earlier}. There is nothing to do.")
+            run_folder.lock(folder)
+            Job.earlier = resume.earlier(folder, config)
+            if Job.earlier.is_done:
+                print(f"{Job.earlier}. There is nothing to do.")
                 sys.exit(0)
-            run_folder.lock(earlier.folder)
-            earlier.keep_changes()
-            Job.earlier = earlier
             with read_write(config):
-                config.hydra.run.dir = str(earlier.folder)
+                config.hydra.run.dir = str(folder)
                 config.hydra.output_subdir = None  # the configuration is there, and stays
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep for what is wrong in any of its jobs."""
-        with reported():
+        with _fatal():
             if config.resume is not None:
                 raise ConfigError("resume: goes on with one run, without -m.")
             if any(Path(config.hydra.sweep.dir).glob("*/checkpoints")):
@@ -70,6 +84,7 @@ class Guard(Callback):
                 mistakes = _rehearsed(jobs)
             if mistakes:
                 raise ConfigError("\n".join(mistakes))
+            run_folder.lock(Path(config.hydra.sweep.dir))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if job_return.status is not JobStatus.FAILED:

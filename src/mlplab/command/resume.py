@@ -1,38 +1,44 @@
 """Which run a command goes on with: the folder that `resume` names, or an unfinished run of the same configuration."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlplab import durable, run_folder
-from mlplab.command.composed import config_of, plain
+from mlplab import run_folder
+from mlplab.command.composed import plain
 from mlplab.config import FROM_THE_RUN, Config
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.mistakes import parse
 
-# What a run may be given anew when it goes on: nothing that its figures depend on.
+# What a run may be given anew when it goes on: nothing that its figures depend on, but for the device's rounding.
 SAFE = (
     "trainer.max_epochs",  # upwards
     "trainer.enable_progress_bar",
     "trainer.accelerator",
-    "trainer.devices",
     "checkpoints.every_n_steps",
     "checkpoints.every_n_minutes",
     "data.root",
 )
 
+LARGEST_CONFIG = 2**18  # bytes; those of this project have some 1,000
+
+Flat = dict[str, Any]  # {"model.hidden": 128, ...}
+
 
 @dataclass(frozen=True)
 class Earlier:
-    """A run that was begun."""
+    """A run that was begun, and what a command changes of it."""
 
     folder: Path
     config: Config
-    changed: dict[str, Any]
+    changes: Flat
     result: dict[str, Any] | None  # of a run that was completed
 
     @property
@@ -44,13 +50,17 @@ class Earlier:
         return bool(epochs < asked or self.config.trainer.max_epochs <= epochs)
 
     def keep_changes(self) -> None:
-        """Into the run's own configuration, so that it goes on with them next time."""
-        path = self.folder / ".hydra" / "config.yaml"
-        if self.changed:
+        """Into the run's own configuration, so that it goes on with them next time.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        path = _config_file(self.folder)
+        if self.changes:
             tree = _load(path)
-            for key, value in self.changed.items():
+            for key, value in self.changes.items():
                 OmegaConf.update(tree, key, value, force_add=True)
-            durable.write(path, OmegaConf.to_yaml(tree).encode())
+            run_folder.write(path, OmegaConf.to_yaml(tree).encode())
 
     def __str__(self) -> str:
         assert self.result is not None
@@ -58,69 +68,62 @@ class Earlier:
         return f"{run_folder.short(self.folder)}: completed after {epochs} epochs, test accuracy {acc:.2%}"
 
 
-def named(composed: DictConfig) -> Earlier:
-    """The run in the folder that `resume` names, with what the command changes of it.
+def folder_of(composed: DictConfig) -> Path | None:
+    """Where the run is that the command goes on with; None for one that is to begin.
 
     Raises:
-        CheckpointError: if there is no run in it.
+        CheckpointError: if `resume` names something else than a run.
+    """
+    if composed.resume is not None:
+        return _run_of(Path(str(composed.resume)))
+    folder = Path(composed.hydra.run.dir)
+    begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
+    if begun and not _config_file(folder).exists():
+        run_folder.refuse_used(folder)
+    return folder if begun else None
+
+
+def earlier(folder: Path, composed: DictConfig) -> Earlier:
+    """The run in a folder, with what the command changes of it.
+
+    Raises:
+        CheckpointError: if the configuration that is kept there is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    folder = _run_of(Path(str(composed.resume)))
-    stored = _stored(folder)
-    loader = GlobalHydra.instance().config_loader()
-    given = [override for override in composed.hydra.overrides.task if not override.startswith("resume=")]
-    before = [str(override) for override in _load(folder / ".hydra" / "overrides.yaml")]
-    trees = [
-        _flat(plain(loader.load_configuration("config", overrides, RunMode.RUN)))
-        for overrides in ([*before], [*before, *given])
-    ]
-    changed = {key: trees[1].get(key) for key in {**trees[0], **trees[1]} if trees[0].get(key) != trees[1].get(key)}
-    return _with(folder, stored, changed)
-
-
-def same(composed: DictConfig) -> Earlier | None:
-    """The run in the folder that the command would use, if it is of the same configuration; None if none is there.
-
-    Raises:
-        ConfigError: if it is of another one.
-    """
-    folder = Path(composed.hydra.run.dir)
-    if not (folder / "checkpoints").exists() and not (folder / "result.json").exists():
-        return None
+    path = _config_file(folder)
     try:
-        stored = _stored(folder)
-    except CheckpointError:
-        run_folder.refuse_used(folder)
-        raise
-    tree = _flat(plain(composed))
-    try:
-        return _with(folder, stored, {key: tree.get(key) for key in {**stored, **tree}})
+        stored = _flat(plain(_load(path)))
+        parse(_tree(stored))
     except ConfigError as error:
-        raise ConfigError(f"{error}\nChoose another hydra.run.dir, or leave it out.") from error
+        line = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
+    own = _flat(plain(composed))
+    named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
+    changes = {key: own.get(key) for key in {**own, **stored} if key in named and own.get(key) != stored.get(key)}
+    refused = [
+        f"{key}: the run has {stored.get(key)}, the command {value}"
+        for key, value in changes.items()
+        if not _is_safe(key, stored, value)
+    ]
+    if refused:
+        way_out = [] if composed.resume is not None else ["Choose another hydra.run.dir, or leave it out."]
+        what = f"{run_folder.short(folder)}: holds another run, which cannot go on so:"
+        raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
+    return Earlier(folder, parse(_tree({**stored, **changes})), changes, run_folder.read_result(folder))
 
 
-def _with(folder: Path, stored: dict[str, Any], changed: dict[str, Any]) -> Earlier:
-    """A stored run with changes, if they are safe."""
-    differences = {
-        key: f"{key}: the run has {stored.get(key)}, the command {value}"
-        for key, value in changed.items()
-        if value != stored.get(key) and not _is_safe(key, stored, value)
-    }
-    if differences:
-        lines = "\n".join(list(differences.values())[:3] + ["..."] * (len(differences) > 3))
-        raise ConfigError(f"{run_folder.short(folder)}: holds another run, which cannot go on so:\n{lines}")
-    tree: dict[str, Any] = {}
-    for key, value in {**stored, **changed}.items():
-        *sections, name = key.split(".")
-        place = tree
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
-    different = {key: value for key, value in changed.items() if value != stored.get(key)}
-    return Earlier(folder, parse(tree), different, run_folder.read_result(folder))
+def _named(composed: DictConfig, own: Flat, stored: Flat) -> set[str]:
+    """The keys that the command gives, by themselves or through a group."""
+    loader: ConfigLoader = GlobalHydra.instance().config_loader()
+    default = _flat(plain(loader.load_configuration("config", [], RunMode.RUN)))
+    named = {key for key in {**default, **own} if default.get(key) != own.get(key)}
+    given = OverridesParser.create(config_loader=loader).parse_overrides(list(composed.hydra.overrides.task))
+    for word in (override.key_or_group for override in given):
+        named |= {key for key in {**own, **stored} if key == word or key.startswith(f"{word}.")}
+    return named
 
 
-def _is_safe(key: str, stored: dict[str, Any], value: object) -> bool:
+def _is_safe(key: str, stored: Flat, value: object) -> bool:
     if key != "trainer.max_epochs":
         return key in SAFE
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
@@ -131,7 +134,7 @@ def _is_safe(key: str, stored: dict[str, Any], value: object) -> bool:
 def _run_of(path: Path) -> Path:
     """The folder of a run, which may be given by one of its checkpoints."""
     folder = path.parent.parent if path.suffix == ".ckpt" else path
-    if (folder / ".hydra" / "config.yaml").exists():
+    if _config_file(folder).exists():
         return folder
     runs = sorted(run_folder.short(found.parents[1]) for found in folder.glob("*/.hydra/config.yaml"))
     hint = f" Runs below it: {', '.join(runs[:5])}" if runs else ""
@@ -139,30 +142,38 @@ def _run_of(path: Path) -> Path:
     raise CheckpointError(f"resume={path}: {reason} Give a folder that train.py made below outputs/.{hint}")
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    tree = _load(folder / ".hydra" / "config.yaml")
-    if not isinstance(tree, DictConfig):
-        raise CheckpointError(f"{folder / '.hydra' / 'config.yaml'}: damaged, the run cannot go on.")
-    try:
-        config_of(tree)
-        return _flat(plain(tree))
-    except ConfigError as error:
-        line = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{folder / '.hydra' / 'config.yaml'}: damaged, or of another version of mlplab: {line}"
-        ) from error
+def _config_file(folder: Path) -> Path:
+    return folder / ".hydra" / "config.yaml"
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> DictConfig:
     try:
-        return OmegaConf.load(path)
-    except Exception as error:  # whatever the YAML parser makes of a damaged file
+        text = path.read_text(encoding="utf-8")
+        if len(text) > LARGEST_CONFIG or "*" in text:  # an alias: a small file could grow without end
+            raise ValueError("not what train.py writes")
+        tree = OmegaConf.create(text)
+    except Exception as error:  # whatever a parser makes of a damaged file
         raise CheckpointError(f"{path}: missing or damaged, the run cannot go on.") from error
+    if not isinstance(tree, DictConfig):
+        raise CheckpointError(f"{path}: damaged, the run cannot go on.")
+    return tree
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Flat:
     """{"model": {"hidden": 128}} -> {"model.hidden": 128}."""
-    flat: dict[str, Any] = {}
+    flat: Flat = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def _tree(flat: Flat) -> dict[str, Any]:
+    """{"model.hidden": 128} -> {"model": {"hidden": 128}}."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return tree
