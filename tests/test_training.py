@@ -8,7 +8,7 @@ import torch
 from conftest import Compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlplab import checkpoints, evaluation, progress
+from mlplab import checkpoints, evaluation, progress, run_folder
 from mlplab.config import Config
 from mlplab.errors import ConfigError, DataError, DivergedError
 from mlplab.training import Result, train
@@ -262,3 +262,16 @@ def test_a_run_that_never_started_does_not_use_up_its_folder(tiny: Compose, tmp_
 def test_more_processes_than_the_machine_has_are_refused(tiny: Compose, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trainer\.devices: must be at most \d+ on this machine, got 5000"):
         train(tiny("trainer.devices=5000"), tmp_path)
+
+
+def test_the_status_is_that_of_the_run(tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    write = run_folder.write_status
+
+    def noted(folder: Path, state: run_folder.State, **details: object) -> None:
+        written.append(state)
+        write(folder, state, **details)
+
+    monkeypatch.setattr(run_folder, "write_status", noted)
+    train(tiny(), tmp_path)
+    assert (written[0], set(written[1:-1]), written[-1]) == ("running", {"running"}, "completed")

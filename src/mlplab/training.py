@@ -57,8 +57,8 @@ def train(config: Config, folder: Path, resume: bool = False, began: Callable[[]
             run_folder.refuse_used(folder)
         with _noted(folder):
             parts = make_trainer(config, folder)
-        with parts.interruption.noticed(), _noted(folder):
-            return _train(config, folder, resume, began, parts)
+            with parts.interruption.noticed():
+                return _train(config, folder, resume, began, parts)
 
 
 def rehearse(config: Config) -> None:
@@ -138,7 +138,9 @@ def _noted(folder: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         state: run_folder.State = "failed"
-        if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+        if run_folder.read_result(folder) is not None:  # of this run, which was complete when a signal came
+            state = "completed"
+        elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
             state = "interrupted"
         elif isinstance(error, DivergedError):
             state = "diverged"
