@@ -80,6 +80,7 @@ def _keep(path: Path, previous: Path) -> None:
     try:
         os.link(path, spare)
         spare.replace(previous)
+        spare.unlink(missing_ok=True)  # it stays if both were one file already, as after a kill between these lines
     except OSError:  # a file system without links
         path.replace(previous)
 
