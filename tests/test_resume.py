@@ -146,7 +146,7 @@ def test_a_completed_run_says_so(run: Path, program: Program) -> None:
             ["optimizer.name: the run has Adam, the command SGD", "optimizer.lr: ", "...", "optimizer.lr"],
         ),
         (["seed=3", "data.batch_size=7"], ["seed: the run has 0, the command 3", "data.batch_size: "]),
-        (["trainer.max_epochs=11"], ["trainer.max_epochs: the run has 12, the command 11"]),
+        (["trainer.max_epochs=11"], ["trainer.max_epochs: the run has 12, the command 11 (only upwards)"]),
         (["trainer.gradient_clip_val=1"], ["trainer.gradient_clip_val: the run has None, the command 1"]),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_pa
     assert program.run(*arguments).code == 0
     finished = program.run("resume=run", "trainer.max_epochs=2")
     assert finished.code == 2
-    assert "trainer.max_epochs: the run has 1, the command 2" in finished.err
+    assert "trainer.max_epochs: the run has 1, the command 2 (its schedule spans the run)" in finished.err
 
 
 def test_a_longer_run_keeps_its_length(run: Path, program: Program) -> None:
@@ -213,6 +213,7 @@ def test_the_checkpoint_of_another_run_is_refused(run: Path, program: Program, t
         ("result.json", "{}"),
         ("result.json", '{"epochs": 1}'),
         ("result.json", "[1, 2]"),
+        ("result.json", '{"epochs": 1, "max_epochs": "x", "metrics": {"test/acc": 0.5}}'),
         ("status.json", "{}"),
         (".hydra/overrides.yaml", "- hydra.searchpath=[pkg://this]"),
         (".hydra/overrides.yaml", "- ${foo}"),
@@ -255,10 +256,16 @@ def test_of_two_that_want_one_folder_one_gets_it(program: Program, tmp_path: Pat
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (
+            lambda folder: _with_config(
+                folder, "\n".join(f"a{k}: ['${{a{k - 1}}}', '${{a{k - 1}}}']" for k in range(1, 30))
+            ),
+            "config.yaml: missing or damaged",
+        ),
         (lambda folder: _with_config(folder, "a: &a [1]\nb: [*a, *a]"), "config.yaml: missing or damaged"),
         (lambda folder: None, "does not exist"),
         (lambda folder: folder.mkdir(), "holds no run"),
-        (lambda folder: folder.write_text(""), "does not exist"),
+        (lambda folder: folder.write_text(""), "is no folder of a run"),
         (lambda folder: _with_config(folder, "{"), "config.yaml: missing or damaged"),
         (lambda folder: _with_config(folder, ""), "config.yaml: damaged"),
         (lambda folder: _with_config(folder, "seed: x"), "config.yaml: damaged, or of another version"),
@@ -310,3 +317,31 @@ def test_runs_that_start_together_do_not_share_a_folder(program: Program, tmp_pa
         assert process.returncode == 0
     results = list(tmp_path.glob("outputs/digits/*/result.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in results) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["resume=" + "x" * 300], 4, "File name too long"),
+        (["hydra.run.dir=" + "x" * 300], 4, "File name too long"),
+        (["hydra.run.dir='${nope}'"], 2, "hydra.run.dir: Interpolation key 'nope' not found"),
+        (["resume=run", "hydra.run.dir=other"], 2, "without hydra.run.dir"),
+        (["--cfg", "job", "resume=run"], 2, "resume: the configuration of a run is in its folder"),
+        (["-m", "resume=run"], 2, "without -m"),
+        (["resume=run", "model.dropout=7"], 2, "model.dropout: must be less than 1, got 7"),
+        (["resume=run", "seeed=7"], 2, "seeed: unknown key; did you mean seed?"),
+    ],
+)
+def test_a_command_that_leads_nowhere(run: Path, program: Program, arguments: list[str], code: int, says: str) -> None:
+    finished = program.run(*arguments)
+    assert (finished.code, finished.out) == (code, "")
+    assert says in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert "Traceback" not in finished.err
+
+
+def test_the_folder_that_a_run_works_in_does_not_matter(run: Path, whole: Path, program: Program) -> None:
+    _unfinished(run)
+    finished = program.run("resume=run", "hydra.job.chdir=true")
+    assert finished.code == 0, finished.err
+    _is_the_whole(run, whole)

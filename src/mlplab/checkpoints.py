@@ -133,6 +133,10 @@ def _refuse_another_run(
         found = content.get(key)
         if not isinstance(found, dict):
             raise CheckpointError(f"{path}: not a checkpoint of this project: lacks {key}.")
+        try:
+            _require_plain_values(found)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: not a checkpoint of this project: {error}.") from error
         names = sorted(name for name in {*own, *found} - {"root"} if own.get(name) != found.get(name))
         if names:
             differences = ", ".join(f"{name} {found.get(name)} instead of {own.get(name)}" for name in names)
@@ -149,8 +153,8 @@ def _require_position(path: Path, content: dict[str, Any], states: Mapping[str, 
         parts = {key: content[key] for key in (POSITION, "loops", "callbacks", "history", "figures", "lr_schedulers")}
         _require_plain_values(parts, most=10**7, tensors=True)
         kinds = {
-            "batch": int | None, "stopped": bool, "seconds": float, "images_seen": int, "untrained": dict,
-            "running": dict, "metrics": dict,
+            "world_size": int, "batch": int | None, "stopped": bool, "seconds": float, "images_seen": int,
+            "untrained": dict, "running": dict, "metrics": dict,
         }  # fmt: skip
         for name, kind in kinds.items():
             if not isinstance(content[POSITION][name], kind):

@@ -41,8 +41,9 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
-# Read before Hydra is told to raise, see command.launch.
-_TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
+# Read before Hydra is told to raise, see command.launch, which notes it for the processes that this one starts.
+TRACEBACK_WANTED = os.environ.get("MLPLAB_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR")) == "1"
+_is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # of a distributed run, which speaks with one voice
 
 
 @contextmanager
@@ -54,13 +55,14 @@ def reported() -> Iterator[None]:
     try:
         yield
     except MlplabError as error:
-        if _TRACEBACK_WANTED:
+        if TRACEBACK_WANTED:
             sys.excepthook(type(error), error, error.__traceback__)
-        else:
+        elif _is_first:
             print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+        if _is_first:
+            print(interrupted, file=sys.stderr)
         sys.exit(interrupted.exit_code)
     except BrokenPipeError:  # the reader of our output has gone; Python would complain about it once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -89,7 +90,10 @@ class Interruption(Checkpoint):
         word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
         if word == "Signalled" and run_folder.is_first_process():
             _requeue(os.environ["SLURM_JOB_ID"])
-        return Interrupted(number, f"{word}{when}. Go on with: python train.py resume={run_folder.short(self.folder)}")
+        way_on = "Nothing was saved yet."
+        if self.last.path.exists():
+            way_on = f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
+        return Interrupted(number, f"{word}{when}. {way_on}")
 
 
 def _requeue(job: str) -> None:

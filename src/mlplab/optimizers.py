@@ -12,6 +12,7 @@ from mlplab.errors import ConfigError
 
 
 def require_class(argument: str, name: object, module: ModuleType, base: type) -> None:
+    """Raises ValueError unless `module` has a class of that `name` below `base`."""
     found = getattr(module, str(name), None)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"`{argument}` must name a class of {module.__name__}, got {name!r}")

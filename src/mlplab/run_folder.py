@@ -143,7 +143,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     result = _read(folder / "result.json") or {}
     metrics = result.get("metrics")
     acc = metrics.get("test/acc") if isinstance(metrics, dict) else None
-    return result if isinstance(result.get("epochs"), int) and isinstance(acc, float) else None
+    epochs = [result.get("epochs"), result.get("max_epochs", 0)]
+    return result if all(isinstance(number, int) for number in epochs) and isinstance(acc, float) else None
 
 
 def set_result_aside(folder: Path) -> None:
@@ -170,7 +171,7 @@ def read_status(folder: Path) -> dict[str, Any] | None:
 
 def is_first_process() -> bool:
     """Of a distributed run; the others share its folder."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def short(folder: Path) -> str:

@@ -89,6 +89,9 @@ class LastCheckpoint(Checkpoint):
         self._saved_step = trainer.global_step
         if self._position is None:
             return
+        if self._position["world_size"] != trainer.world_size:  # an epoch has other batches
+            processes = f"{self._position['world_size']} processes, not by {trainer.world_size}"
+            raise CheckpointError(f"{self.path}: of a run that is trained by {processes}.")
         # Lightning would try to guess from its counters what was half done.
         loop = trainer.fit_loop
         for part in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
@@ -130,7 +133,8 @@ class LastCheckpoint(Checkpoint):
         """Keep the weights before the step that diverged, if they are finite; else those of the last file are."""
         batches: Any = trainer.fit_loop.epoch_loop.batch_progress
         in_step = batches.current.ready > batches.current.processed and self._may_save(trainer)
-        if isinstance(exception, DivergedError) and self.is_restored and in_step and _is_finite(pl_module):
+        alone = trainer.world_size == 1  # another process may not have noticed
+        if isinstance(exception, DivergedError) and self.is_restored and in_step and alone and _is_finite(pl_module):
             _forget_what_began(batches, but_for=1)
             self.save(trainer)
 
@@ -139,6 +143,7 @@ class LastCheckpoint(Checkpoint):
         epochs: Any = trainer.fit_loop.epoch_progress.current
         batches = trainer.fit_loop.epoch_loop.batch_progress.current
         checkpoint[POSITION] = {
+            "world_size": trainer.world_size,
             "batch": batches.ready - 1 if epochs.started > epochs.processed else None,  # the next; None between epochs
             "stopped": trainer.should_stop,
             "seconds": self.seconds + time.monotonic() - self._started,

@@ -98,7 +98,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     run_folder.claim(folder, again=resume)
     # Weights and two buffers each, of the best, the last and the one before it; and one more while it is written.
     if parts.last in parts.trainer.callbacks:  # type: ignore[attr-defined]
-        run_folder.make_sure_of_room(folder, 4 * 3 * 4 * sum(weight.numel() for weight in classifier.parameters()))
+        run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
     if parts.trainer.is_global_zero:
         began()
@@ -108,6 +108,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
             parts.last.untrained = _score_untrained(parts.trainer, classifier, datamodule)
         fit_s = _fit(parts, classifier, datamodule, last)
         best, test = _score_best(parts, classifier, datamodule, folder)
+    earlier_s = parts.last.seconds  # in processes before this one
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
@@ -117,7 +118,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
             "score": score,
             "best_epoch": best["epoch"],
             "fit_s": round(fit_s, 3),
-            "total_s": round(time.perf_counter() - started, 3),
+            "total_s": round(earlier_s + time.perf_counter() - started, 3),
             "images_per_s": round(classifier.images_seen / fit_s, 1),
         }
         parts.interruption.is_ignored = True  # from here on the work is done
@@ -138,7 +139,7 @@ def _noted(folder: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         state: run_folder.State = "failed"
-        if run_folder.read_result(folder) is not None:  # of this run, which was complete when a signal came
+        if run_folder.read_result(folder) is not None:  # of this run, or of the shorter one that it was to make longer
             state = "completed"
         elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
             state = "interrupted"
@@ -198,7 +199,7 @@ def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last
             sys.exit(143)
         raise KeyboardInterrupt from None
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        if last is None or parts.last.is_restored:
+        if last is None or parts.last.is_restored or isinstance(error, torch.OutOfMemoryError):
             raise
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise CheckpointError(f"{last}: the run cannot go on from it: {reason}") from error

@@ -9,15 +9,17 @@ from pathlib import Path
 from hydra.errors import HydraException
 
 from mlplab.command import wrong_overrides
-from mlplab.errors import ConfigError, reported
+from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported
 
 
 def launch(main: Callable[[], object], conf: Path) -> None:
     """Run a function that `hydra.main` made of `conf`, and end the process with the exit code of what happened."""
+    os.environ["MLPLAB_TRACEBACK"] = str(int(TRACEBACK_WANTED))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
     signal.signal(signal.SIGTERM, _terminated)
     sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
     with reported():
+        _refuse_what_leads_nowhere()
         try:
             main()
             for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
@@ -33,6 +35,16 @@ def launch(main: Callable[[], object], conf: Path) -> None:
 def _terminated(*_: object) -> None:
     print("Terminated.", file=sys.stderr)
     sys.exit(143)
+
+
+def _refuse_what_leads_nowhere() -> None:
+    run = next((argument for argument in sys.argv if argument.startswith("resume=")), None)
+    if run and {"--cfg", "-c"} & set(sys.argv):
+        raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("The current folder has been deleted: change to another one.") from error
 
 
 def _quoted(argument: str) -> str:

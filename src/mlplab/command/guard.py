@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from mlplab import process, run_folder
 from mlplab.command import resume
@@ -37,6 +38,8 @@ def _fatal() -> Iterator[None]:
             yield
         except HydraException as error:
             raise ConfigError("\n".join(said_by_hydra(error, [], Path()))) from error
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
         except MlplabError:
             raise
         except Exception:
@@ -54,11 +57,15 @@ class Guard(Callback):
                 config_of(config)
                 run_folder.lock(Path(config.hydra.run.dir))
                 return
-            run_folder.lock(folder)
-            Job.earlier = resume.earlier(folder, config)
-            if Job.earlier.is_done:
-                print(f"{Job.earlier}. There is nothing to do.")
+            named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
+            if config.resume is not None and named and run_folder.is_first_process():  # Lightning names it to others
+                raise ConfigError("resume: goes on in the run's own folder, without hydra.run.dir.")
+            earlier = resume.earlier(folder, config)
+            if earlier.is_done:
+                print(f"{earlier}. There is nothing to do.")
                 sys.exit(0)
+            run_folder.lock(folder)
+            Job.earlier = resume.earlier(folder, config)  # as it is now that nobody else can change it
             with read_write(config):
                 config.hydra.run.dir = str(folder)
                 config.hydra.output_subdir = None  # the configuration is there, and stays

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,7 +28,8 @@ SAFE = (
     "data.root",
 )
 
-LARGEST_CONFIG = 2**18  # bytes; those of this project have some 1,000
+LARGEST_CONFIG = 2**18  # characters; those of this project have some 1,000
+MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
 
 Flat = dict[str, Any]  # {"model.hidden": 128, ...}
 
@@ -74,12 +76,16 @@ def folder_of(composed: DictConfig) -> Path | None:
     Raises:
         CheckpointError: if `resume` names something else than a run.
     """
-    if composed.resume is not None:
-        return _run_of(Path(str(composed.resume)))
-    folder = Path(composed.hydra.run.dir)
-    begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
-    if begun and not _config_file(folder).exists():
-        run_folder.refuse_used(folder)
+    given = composed.resume
+    folder = Path(composed.hydra.run.dir).absolute() if given is None else Path(str(given)).absolute()
+    try:
+        if given is not None:
+            return _run_of(folder, str(given))
+        begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
+        if begun and not _config_file(folder).exists():
+            run_folder.refuse_used(folder)
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror}. Give another folder.") from error
     return folder if begun else None
 
 
@@ -100,16 +106,17 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
     own = _flat(plain(composed))
     named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
     changes = {key: own.get(key) for key in {**own, **stored} if key in named and own.get(key) != stored.get(key)}
+    config = parse(_tree({**stored, **changes}))
     refused = [
-        f"{key}: the run has {stored.get(key)}, the command {value}"
+        f"{key}: the run has {stored.get(key)}, the command {value}{reason}"
         for key, value in changes.items()
-        if not _is_safe(key, stored, value)
+        if (reason := _obstacle(key, stored, value)) is not None
     ]
     if refused:
         way_out = [] if composed.resume is not None else ["Choose another hydra.run.dir, or leave it out."]
         what = f"{run_folder.short(folder)}: holds another run, which cannot go on so:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
-    return Earlier(folder, parse(_tree({**stored, **changes})), changes, run_folder.read_result(folder))
+    return Earlier(folder, config, changes, run_folder.read_result(folder))
 
 
 def _named(composed: DictConfig, own: Flat, stored: Flat) -> set[str]:
@@ -123,23 +130,28 @@ def _named(composed: DictConfig, own: Flat, stored: Flat) -> set[str]:
     return named
 
 
-def _is_safe(key: str, stored: Flat, value: object) -> bool:
+def _obstacle(key: str, stored: Flat, value: object) -> str | None:
+    """Why a key may not have another value, where that is not plain; None if it may."""
     if key != "trainer.max_epochs":
-        return key in SAFE
+        return None if key in SAFE else ""
+    if not isinstance(value, int) or value <= stored[key]:
+        return " (only upwards)"
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
     by_length = any(f"scheduler.{argument}" not in stored for argument in spans)  # a longer one has other rates
-    return not by_length and isinstance(value, int) and value > stored[key]
+    return " (its schedule spans the run)" if by_length else None
 
 
-def _run_of(path: Path) -> Path:
+def _run_of(path: Path, given: str) -> Path:
     """The folder of a run, which may be given by one of its checkpoints."""
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     if _config_file(folder).exists():
         return folder
     runs = sorted(run_folder.short(found.parents[1]) for found in folder.glob("*/.hydra/config.yaml"))
     hint = f" Runs below it: {', '.join(runs[:5])}" if runs else ""
-    reason = "holds no run to go on with." if folder.is_dir() else "does not exist."
-    raise CheckpointError(f"resume={path}: {reason} Give a folder that train.py made below outputs/.{hint}")
+    reason = "does not exist."
+    if path.exists():
+        reason = "holds no run to go on with." if folder.is_dir() else "is no folder of a run."
+    raise CheckpointError(f"resume={given}: {reason} Give a folder that train.py made below outputs/.{hint}")
 
 
 def _config_file(folder: Path) -> Path:
@@ -149,8 +161,9 @@ def _config_file(folder: Path) -> Path:
 def _load(path: Path) -> DictConfig:
     try:
         text = path.read_text(encoding="utf-8")
-        if len(text) > LARGEST_CONFIG or "*" in text:  # an alias: a small file could grow without end
-            raise ValueError("not what train.py writes")
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        if len(text) > LARGEST_CONFIG or aliases or text.count("${") > MOST_INTERPOLATIONS:
+            raise ValueError("a small file that grows without end when it is read")
         tree = OmegaConf.create(text)
     except Exception as error:  # whatever a parser makes of a damaged file
         raise CheckpointError(f"{path}: missing or damaged, the run cannot go on.") from error

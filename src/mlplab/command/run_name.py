@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 def run_name() -> str:
     """Unlike any other's; the same for a job of SLURM that was put back into the queue."""
     job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID"))
-    if job is None:
+    if job is None or sys.stdin.isatty():  # a person in an interactive job starts run after run
         return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     command = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:8]  # one script may hold several
