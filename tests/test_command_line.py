@@ -211,7 +211,7 @@ def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path:
     assert finished.code == 2
     first, *differences, last = finished.err.splitlines()
     assert first == "run: holds another run, which cannot go on so:"
-    assert differences == ["trainer.max_epochs: the run has 20, the command 5"]
+    assert differences == ["trainer.max_epochs: the run has 20, the command 5 (only upwards)"]
     assert last == "Choose another hydra.run.dir, or leave it out."
     assert _files(tmp_path) == before
 
