@@ -157,8 +157,9 @@ Damage = Callable[[Path], object]
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-1] + b"0"),
         lambda path: hostile_files.FILES["a pickle that runs code"].make(path, path, path.parent / "trace"),
+        lambda path: (path.unlink(), path.symlink_to("nowhere")),
     ],
-    ids=["cut", "empty", "text", "missing", "seal", "pickle"],
+    ids=["cut", "empty", "text", "missing", "seal", "pickle", "link"],
 )
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     tiny: Compose, tmp_path: Path, damage: Damage, caplog: pytest.LogCaptureFixture

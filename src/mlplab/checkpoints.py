@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def to_go_on(
     last = run_folder.checkpoint(folder, "last")
     refusals = []
     for path in (last, run_folder.previous(last)):
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         try:
             content = checkpoint_io.read(path)
@@ -135,6 +136,8 @@ def _refuse_another_run(
             raise CheckpointError(f"{path}: not a checkpoint of this project: lacks {key}.")
         try:
             _require_plain_values(found)
+            if not isinstance(found.get("root", ""), str):  # the one that may differ
+                raise ValueError(f"root is {found['root']!r}")
         except ValueError as error:
             raise CheckpointError(f"{path}: not a checkpoint of this project: {error}.") from error
         names = sorted(name for name in {*own, *found} - {"root"} if own.get(name) != found.get(name))
