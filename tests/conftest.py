@@ -64,6 +64,7 @@ class Program:
             [sys.executable, PROJECT / script, *arguments],
             cwd=self.folder,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
