@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationSched
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from mlplab import blocks
+from mlplab import blocks, obstacles
 from mlplab.blocks import CompiledSteps
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
@@ -314,7 +314,7 @@ def test_divergence_stops_at_its_step_with_the_weights_before_it(
     classifier, steps = Classifier([16], **arguments), CompiledSteps(when)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ImageDataModule, "normalized", poisoned)
-        patch.setitem(blocks.OWN_WAY, ImageDataModule, ())
+        patch.setitem(obstacles.OWN_WAY, ImageDataModule, ())
         with pytest.raises(DivergedError, match=r"train/loss of step 13 is nan: .* optimizer\.lr="):
             trainer(max_epochs=1, callbacks=[steps]).fit(classifier, datamodule=datamodule)
     assert steps.used == when
