@@ -62,13 +62,13 @@ class Interruption(Checkpoint):
         if number is None or trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches:
             return
         self.last.save(trainer)
-        if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
-            trainer.strategy.checkpoint_io.wait()
+        _wait_for_files(trainer)
         raise self._interrupted(number, f" after {trainer.global_step:,} steps")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
         if self.signal is not None:
+            _wait_for_files(trainer)
             raise self._interrupted(self.signal, " at the end of training")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -94,6 +94,11 @@ class Interruption(Checkpoint):
         if self.last.path.exists():
             way_on = f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
         return Interrupted(number, f"{word}{when}. {way_on}")
+
+
+def _wait_for_files(trainer: Trainer) -> None:
+    if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+        trainer.strategy.checkpoint_io.wait()
 
 
 def _requeue(job: str) -> None:

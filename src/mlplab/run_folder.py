@@ -35,8 +35,9 @@ def lock(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / ".lock")
         held.acquire(timeout=0)
-        durable.write(folder / ".room", bytes(2**16))  # for what Hydra writes next
-        (folder / ".room").unlink()
+        room = folder / ".room.tmp"
+        durable.write(room, bytes(2**16))  # for what Hydra writes next
+        room.unlink()
     except Timeout:
         at_work = read_status(folder) or {}
         who = f" (process {at_work['pid']} on {at_work.get('host')})" if "pid" in at_work else ""
