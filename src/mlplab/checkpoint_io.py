@@ -91,10 +91,11 @@ class DurableCheckpointIO(CheckpointIO):
                 durable.write(path, durable.sealed(content), previous)
             except Exception as error:  # the thread must go on, or who waits for it waits for ever
                 reason = error.strerror if isinstance(error, OSError) else repr(error)
-                self._error = CheckpointError(
+                failure = CheckpointError(
                     f"{path}: cannot be written: {reason}.\n"
                     "Make room, or let the folder be written to; what was saved before is still there."
                 )
+                self._error = self._error or failure  # the first one tells where it began
             finally:
                 with self._changed:
                     self._writing = False
