@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,14 @@ test: $(VENV)/installed-dev  ## lint, types, import rules and tests; real data t
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -n 2
 
+test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one node, started here (Debian; 3 minutes)
+	@PATH="$$PATH:/usr/sbin"; type slurmctld slurmd munged > /dev/null || { \
+		command -v apt-get > /dev/null || { echo "SLURM is needed: slurmctld, slurmd, munged; see your system"; exit 2; }; \
+		echo "Installing Debian's slurm-wlm and munge"; \
+		$(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install --yes --no-install-recommends -qq slurm-wlm munge; }
+	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest tests/slurm
+
 format:  ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -29,6 +38,9 @@ scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch a
 
 threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
 	$(BIN)/python scripts/benchmark --threads --rounds 3
+
+sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the other, and without this project (25 minutes)
+	$(BIN)/python scripts/benchmark --sweep
 
 torture: $(VENV)/installed-dev  ## kill and damage runs in every way, and compare them with runs that nobody stopped (15 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/torture
@@ -53,9 +65,13 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	@touch $@
 
+$(VENV)/installed-cluster: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[cluster]'
+	@touch $@
+
 $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test format benchmark scaling threads torture lock clean
+.PHONY: help quickstart test test-slurm format benchmark scaling threads sweep-time torture lock clean
 .DEFAULT_GOAL := help

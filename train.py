@@ -5,17 +5,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from mlplab import command, process
-from mlplab.command.job import Job
+from mlplab import command
+from mlplab.command import job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(composed: DictConfig) -> float:
-    job = Job.of(composed)
-    process.import_lightning()  # once the configuration is good, because it takes seconds
-    from mlplab.training import train
-
-    return train(job.config, job.folder, job.resume, job.began).score
+    return job.run(composed)
 
 
 if __name__ == "__main__":

@@ -117,26 +117,6 @@ def test_a_signal_ends_a_run_without_a_result(
     assert checkpoint_io.read(run / "checkpoints" / "last.ckpt")["global_step"] > 0
 
 
-def test_a_sweep_gives_each_job_a_folder(program: Program, tmp_path: Path) -> None:
-    finished = program.run("-m", "data=digits", "trainer.max_epochs=1", "model.hidden=16,[32,8]", "hydra.sweep.dir=s")
-    assert finished.code == 0, finished.err
-    parameters = {
-        path.parent.name: json.loads(path.read_text())["parameters"] for path in tmp_path.glob("s/*/result.json")
-    }
-    assert parameters == {"0": 64 * 16 + 16 + 16 * 10 + 10, "1": 64 * 32 + 32 + 32 * 8 + 8 + 8 * 10 + 10}
-
-
-def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Path) -> None:
-    finished = program.run(
-        "-m", "data=digits", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.lr=1e30,0.1", "hydra.sweep.dir=s",
-    )  # fmt: skip
-    assert finished.code == 6
-    assert not (tmp_path / "s" / "0" / "result.json").exists()
-    assert (tmp_path / "s" / "1" / "result.json").exists()
-    assert "training diverged" in finished.out + finished.err
-    assert "Traceback" not in finished.out + finished.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
@@ -177,7 +157,7 @@ def test_a_job_that_fails_lets_the_others_finish(program: Program, tmp_path: Pat
         ("-m model.hidden=8,0", ["model.hidden: must be greater than or equal to 1, got 0"]),
         ("-m seed=1,x optimizer.lr=1,nan", ["optimizer.lr: ", "seed: "]),
         ("-m data=digits data.val_size=1,1437", ["data.val_size: must be at most 1436"]),
-        ("-m data=digits trainer.strategy=auto,foo", ["trainer: Lightning refuses"]),
+        ("-m data=digits trainer.gradient_clip_algorithm=norm,foo", ["trainer: Lightning refuses"]),
         ("-m data=digits scheduler=onecycle scheduler.pct_start=0.3,7.0", ["optimizer, scheduler: torch refuses"]),
         ("data=digits experiment=null", ["experiment=null: unknown, must be one of"]),
         (
@@ -214,14 +194,6 @@ def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path:
     assert differences == ["trainer.max_epochs: the run has 20, the command 5 (only upwards)"]
     assert last == "Choose another hydra.run.dir, or leave it out."
     assert _files(tmp_path) == before
-
-
-def test_a_folder_of_a_sweep_is_not_used_twice(program: Program, tmp_path: Path) -> None:
-    (tmp_path / "s" / "0" / "checkpoints").mkdir(parents=True)
-    finished = program.run("-m", "data=digits", "seed=1,2", "hydra.sweep.dir=s")
-    assert finished.code == 2
-    assert finished.err == "s: holds a sweep already. Choose another hydra.sweep.dir.\n"
-    assert _files(tmp_path) == {}
 
 
 def test_a_folder_that_cannot_be_made_is_named(program: Program, tmp_path: Path) -> None:

@@ -74,3 +74,14 @@ def test_only_what_is_missing_is_fetched(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(download, "fetch", fetch)
     assert len(datasets.load("mnist", root).test_labels) == 50
     assert asked == [("MNIST", root, list(idx.FILES))]
+
+
+def test_what_is_kept_is_not_read_again(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "_kept", {})
+    root = tmp_path / "data"
+    shutil.copytree(tiny_root, root)
+    datasets.keep("mnist", root)
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(root / "MNIST")
+    assert datasets.load("mnist", Path("data")) is datasets.load("mnist", root)
+    assert len(datasets.load("fashion", root).train_images) == 200

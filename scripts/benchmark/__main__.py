@@ -1,4 +1,4 @@
-"""Time this project beside others: `python scripts/benchmark`; --scaling and --threads measure something else.
+"""Time this project beside others: `python scripts/benchmark`; --scaling, --threads, --sweep measure more.
 
 Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
 and ratios are taken within a round, so that what slows the machine down for a while slows all of them. Written are a
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=(*OURS, *OTHERS), default=(*OURS, *OTHERS), metavar="CONTESTANT")
     parser.add_argument("--scaling", action="store_true", help="how the cost grows with width, batch and data set")
     parser.add_argument("--threads", action="store_true", help="what a second thread gains, alone and in company")
+    parser.add_argument("--sweep", action="store_true", help="what twelve jobs take, at once and one after the other")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -50,6 +51,11 @@ def main() -> None:
         import threads
 
         write(arguments.out / "threads.json", {"machine": machine(), **threads.measure(arguments.rounds)})
+        return
+    if arguments.sweep:
+        import sweep
+
+        write(arguments.out / "sweep.json", {"machine": machine(), **sweep.measure(arguments.rounds)})
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process

@@ -1,4 +1,4 @@
-"""Ways to train a recipe without this project, each a process of its own: `python contestants.py NAME RECIPE EPOCHS`.
+"""Ways to train recipes without this project, each a process of its own: `contestants.py NAME RECIPE[,...] EPOCHS`.
 
 Prints seconds by epoch, with its validation, and the test accuracy as JSON. All take pixels from 0 to 1 and a new order
 in each epoch; where there is validation, its images are drawn at random, and the weights of the best epoch are tested.
@@ -228,5 +228,6 @@ CONTESTANTS: dict[str, Callable[[Recipe], Outcome]] = {
 }
 
 if __name__ == "__main__":
-    contestant, name, epochs = sys.argv[1:]
-    print("\n" + json.dumps(CONTESTANTS[contestant](replace(RECIPES[name], epochs=int(epochs)))))
+    contestant, names, epochs = sys.argv[1:]
+    for name in names.split(","):
+        print("\n" + json.dumps(CONTESTANTS[contestant](replace(RECIPES[name], epochs=int(epochs)))))

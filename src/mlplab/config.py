@@ -15,6 +15,7 @@ from mlplab import library
 from mlplab.spelling import did_you_mean
 
 TRAINING_IMAGES = {"mnist": 60_000, "fashion": 60_000, "digits": 1_437}
+PIXELS = {"mnist": 28 * 28, "fashion": 28 * 28, "digits": 8 * 8}
 
 # Arguments of a schedule that need not be given: the classifier fills them in from the run.
 FROM_THE_RUN = {"CosineAnnealingLR": {"T_max"}, "OneCycleLR": {"total_steps", "max_lr"}}
@@ -241,6 +242,10 @@ class Config(Section):
 
     @property
     def hash(self) -> str:
-        """The same for runs that do the same, wherever their data lie and however often they are saved."""
-        plain = self.model_dump(mode="json", exclude_unset=True, exclude={"data": {"root"}, "checkpoints": True})
+        """The same for runs that do the same, wherever their data lie and however often they are saved or shown."""
+        plain = self.model_dump(
+            mode="json",
+            exclude_unset=True,
+            exclude={"data": {"root"}, "checkpoints": True, "trainer": {"enable_progress_bar"}},
+        )
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

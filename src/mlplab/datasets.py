@@ -90,12 +90,26 @@ OFFICIAL_SIZE = {
 NAMES = (*IDX_SOURCES, "digits")
 
 
+_kept: dict[tuple[str, Path], ImageDataset] = {}
+
+
+def keep(name: str, root: Path) -> None:
+    """`load` it once for this process and all that are forked from it, which share its memory.
+
+    Raises:
+        DataError: as `load` does.
+    """
+    _kept[name, root.absolute()] = load(name, root)
+
+
 def load(name: str, root: Path) -> ImageDataset:
     """Read "mnist", "fashion" or "digits"; the first two from `root`, downloaded to it if they are not there.
 
     Raises:
         DataError: if a file is missing and cannot be fetched, or is damaged.
     """
+    if (name, root.absolute()) in _kept:
+        return _kept[name, root.absolute()]
     return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
 
 

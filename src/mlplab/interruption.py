@@ -89,7 +89,7 @@ class Interruption(Checkpoint):
     def _interrupted(self, number: int, when: str) -> Interrupted:
         word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
         if word == "Signalled" and run_folder.is_first_process():
-            _requeue(os.environ["SLURM_JOB_ID"])
+            _requeue()
         way_on = "Nothing was saved yet."
         if self.last.path.exists():
             way_on = f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
@@ -101,7 +101,10 @@ def _wait_for_files(trainer: Trainer) -> None:
         trainer.strategy.checkpoint_io.wait()
 
 
-def _requeue(job: str) -> None:
+def _requeue() -> None:
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_TASK_ID" in os.environ:  # the last task of an array has the number of the whole array, too
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
         failed = subprocess.run(["scontrol", "requeue", job], check=False).returncode != 0
     except OSError:

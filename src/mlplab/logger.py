@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
+from torch.utils.tensorboard.summary import hparams
 
 from mlplab import durable
 from mlplab.log_file import warn_once
@@ -32,6 +34,14 @@ class RunLogger(TensorBoardLogger):
         if self._tolerant is None:
             self._tolerant = _Tolerant(self._folder, lambda: super(RunLogger, self).experiment)
         return self._tolerant
+
+    def log_result(self, hyperparameters: Mapping[str, str | float], metrics: Mapping[str, float], step: int) -> None:
+        """A row of the HParams tab: what was chosen, and what came of it; TensorBoard takes a figure from its curve."""
+        for tag in metrics.keys() - {"test/acc"}:  # which has one
+            self.experiment.add_scalar(tag, metrics[tag], step)
+        for summary in hparams(dict(hyperparameters), dict(metrics)):
+            self.experiment.add_summary(summary, step)
+        self.experiment.flush()
 
     def go_back(self, step: int) -> None:
         """Drop what was logged at `step` or later, by a process that was killed after it had last been saved.
@@ -105,6 +115,9 @@ class _Tolerant:
             return self._try(lambda writer: getattr(writer, name)(*arguments, **named))
 
         return call
+
+    def add_summary(self, summary: Any, step: int) -> None:
+        self._try(lambda writer: writer.file_writer.add_summary(summary, step))
 
     def add_event(self, event: Any) -> None:
         """As it was read from another file, with its time."""

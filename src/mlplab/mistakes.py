@@ -33,7 +33,7 @@ def parse(composed: Mapping[str, Any]) -> Config:
 
 def nearest(key: str) -> str:
     """'; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing where no key is near."""
-    known = [*_known_keys(), *Config.model_fields, "experiment"]
+    known = [*_known_keys(), *Config.model_fields, "experiment", "sweep", "sweep_name", "resume"]
     by_last_word = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
     close = closest(key, known) or by_last_word.get(closest(key, by_last_word) or "")
     return f"; did you mean {close}?" if close else ""

@@ -15,7 +15,7 @@ from mlplab.classifier import Classifier
 log = logging.getLogger(__name__)
 
 REFRESH_S = 0.25
-SIGN_OF_LIFE_S = 10.0
+SIGN_OF_LIFE_S = 1.0
 
 
 class Progress(Callback):
@@ -27,14 +27,18 @@ class Progress(Callback):
         self._noted = -math.inf
         self._bar: tqdm[Any] | None = None
         self._shown = 0  # epochs
+        self._total = 0  # batches
         self._started: float | None = None  # of the epoch
         self._before = 0.0  # seconds of the epoch in an earlier process
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = trainer.current_epoch
+        self._total = int(trainer.num_training_batches * (trainer.max_epochs or 1))
+        if trainer.max_steps > 0:
+            self._total = min(self._total, trainer.max_steps * trainer.accumulate_grad_batches)
         if self._with_bar:
             self._bar = tqdm(
-                total=int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches,
+                total=self._total,
                 initial=self._batches(trainer),
                 bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining} left, {rate_fmt}{postfix}",
                 desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
@@ -58,7 +62,11 @@ class Progress(Callback):
             self._noted = time.monotonic()
             if trainer.is_global_zero:
                 run_folder.write_status(
-                    self._folder, "running", epoch=trainer.current_epoch + 1, step=trainer.global_step
+                    self._folder,
+                    "running",
+                    epoch=trainer.current_epoch + 1,
+                    step=trainer.global_step,
+                    done=round(self._batches(trainer) / self._total, 4),
                 )
         # The means are read, which waits for the device, only when the bar has just been drawn.
         if self._bar is not None and self._bar.update(self._batches(trainer) - self._bar.n):

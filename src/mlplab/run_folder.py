@@ -145,7 +145,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     metrics = result.get("metrics")
     acc = metrics.get("test/acc") if isinstance(metrics, dict) else None
     epochs = [result.get("epochs"), result.get("max_epochs", 0)]
-    return result if all(isinstance(number, int) for number in epochs) and isinstance(acc, float) else None
+    figures = [acc, result.get("score", 0.0), result.get("total_s", 0.0)]
+    is_whole = all(isinstance(number, int) for number in epochs) and all(isinstance(n, float | int) for n in figures)
+    return result if is_whole and isinstance(result.get("config_hash", ""), str) else None
 
 
 def set_result_aside(folder: Path) -> None:
@@ -157,17 +159,32 @@ def set_result_aside(folder: Path) -> None:
 
 
 def write_status(folder: Path, state: State, **details: object) -> None:
-    """How the run stands, with the time of this sign of life. A disk that is full is no reason to stop for it."""
+    """How the run stands, with the time of this sign of life; the versions that trained it are kept.
+
+    A disk that is full is no reason to stop for it.
+    """
     if not is_first_process():
         return
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **details}
+    kept = {"versions": (read_status(folder) or {}).get("versions", [])}
+    status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **kept, **details}
     with suppress(OSError):
         durable.write(folder / "status.json", _json(status), sync=False)
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    return _read(folder / "status.json")
+    """None if it is missing or damaged."""
+    status = _read(folder / "status.json") or {}
+    kinds: dict[str, Any] = {
+        "status": str,
+        "pid": int,
+        "versions": list,
+        "epoch": int,
+        "done": (int, float),
+        "reason": str,
+    }
+    is_whole = "status" in status and all(isinstance(status[key], kinds[key]) for key in kinds.keys() & status.keys())
+    return status if is_whole else None
 
 
 def is_first_process() -> bool:
@@ -183,7 +200,7 @@ def short(folder: Path) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

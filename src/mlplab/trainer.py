@@ -105,6 +105,8 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # networks this small need no cluster
+    warnings.filterwarnings("ignore", ".*Using `DistributedSampler` with the dataloaders.*")  # the README says it
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
     warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mlplab.optimizers import make_optimizer
 from mlplab.randomness import Purpose, derive
 from mlplab.summary import layer_table
 from mlplab.trainer import Parts, make_trainer, refusals
+from mlplab.versions import changed, versions
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def train(config: Config, folder: Path, resume: bool = False, began: Callable[[]
             run_folder.refuse_used(folder)
         with _noted(folder):
             parts = make_trainer(config, folder)
-            with parts.interruption.noticed():
+            with parts.interruption.noticed(), _group_left():
                 return _train(config, folder, resume, began, parts)
 
 
@@ -100,9 +100,10 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     if parts.last in parts.trainer.callbacks:  # type: ignore[attr-defined]
         run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
+    earlier_versions = _note_versions(folder, goes_on=last is not None)
     if parts.trainer.is_global_zero:
         began()
-    _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
+        _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
     with refusals():
         if config.evaluate_untrained and last is None:
             parts.last.untrained = _score_untrained(parts.trainer, classifier, datamodule)
@@ -114,6 +115,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
     if parts.trainer.is_global_zero:
         record = _record(config, parts, classifier, datamodule) | {
+            "earlier_versions": earlier_versions,
             "metrics": metrics,
             "score": score,
             "best_epoch": best["epoch"],
@@ -121,6 +123,10 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
             "total_s": round(earlier_s + time.perf_counter() - started, 3),
             "images_per_s": round(classifier.images_seen / fit_s, 1),
         }
+        if parts.logger is not None:
+            best_val = {"val/acc_best": metrics["val/acc"]} if "val/acc" in metrics else {}
+            final = {**best_val, "test/acc": metrics["test/acc"]}
+            parts.logger.log_result(_hyperparameters(config), final, parts.trainer.global_step)
         parts.interruption.is_ignored = True  # from here on the work is done
         run_folder.write_result(folder, record)
         log.info(
@@ -129,6 +135,14 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
             f"run folder {run_folder.short(folder)}"
         )
     return Result(metrics, score, folder)
+
+
+@contextmanager
+def _group_left() -> Iterator[None]:
+    """Lightning leaves the processes of a distributed run connected, and some would complain as they end."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
@@ -148,6 +162,16 @@ def _noted(folder: Path) -> Iterator[None]:
         run_folder.write_status(folder, state, reason=(str(error) or type(error).__name__).splitlines()[0])
         raise
     run_folder.write_status(folder, "completed")
+
+
+def _note_versions(folder: Path, goes_on: bool) -> list[dict[str, str]]:
+    """Those of earlier processes that trained this run, if they are others; this one's are added to status.json."""
+    noted = (run_folder.read_status(folder) or {}).get("versions", [])
+    before = [made_with for made_with in noted if made_with != versions()] if goes_on else []
+    if before:
+        log.warning(f"begun with other versions: {changed(before[-1])}; the result says so")
+    run_folder.write_status(folder, "running", versions=[*before, versions()])
+    return before
 
 
 def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDataModule, parts: Parts) -> Path | None:
@@ -229,6 +253,23 @@ def _score_best(
     return {**of_epoch, **classifier.loaded_figures}, test
 
 
+def _hyperparameters(config: Config) -> dict[str, str | float]:
+    """What most experiments vary, for TensorBoard."""
+    return {
+        "data": config.data.name,
+        "hidden": "x".join(map(str, config.model.hidden)) or "none",
+        "dropout": max(config.model.dropout, default=0.0),
+        "activation": config.model.activation,
+        "optimizer": config.optimizer.name,
+        "lr": config.optimizer.lr,
+        "weight_decay": config.optimizer.weight_decay,
+        "scheduler": config.scheduler.name or "constant",
+        "batch_size": config.data.batch_size,
+        "max_epochs": config.trainer.max_epochs,
+        "seed": config.seed,
+    }
+
+
 def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, Any]:
     """What result.json says beside the figures of the run."""
     return {
@@ -244,6 +285,7 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "compiled": parts.steps.used or bool(parts.steps.before),
         "compile_s": round(parts.steps.preparing_s, 3),
         "config_hash": config.hash,
-        "versions": {package: version(package) for package in ("mlplab", "torch", "lightning")},
+        "versions": versions(),
         "history": classifier.history,
+        "config": config.model_dump(mode="json", exclude_unset=True),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import damage
 import kills
+import sweeps
 from report import Report
 
 
@@ -40,6 +41,8 @@ PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {
     "signals": kills.by_signals,
     "writes": kills.while_writing,
     "starts": kills.started_together,
+    "sweeps": sweeps.killed_at_random_times,
+    "sweep-starts": sweeps.started_together,
     "disk": damage.full_and_read_only_disks,
     "bits": damage.flipped_bits,
     "hostile": damage.hostile_files_everywhere,

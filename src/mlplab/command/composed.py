@@ -16,7 +16,7 @@ from mlplab.mistakes import parse
 _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
-NOT_OF_THE_RUN = ("hydra", "resume")
+NOT_OF_THE_RUN = ("hydra", "resume", "sweep_name")
 
 
 def config_of(composed: DictConfig) -> Config:

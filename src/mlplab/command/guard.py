@@ -1,6 +1,7 @@
 """What happens around a job of Hydra: mistakes are refused before anything is written, failures are reported."""
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -8,10 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -19,13 +16,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab import process, run_folder
+from mlplab import run_folder
 from mlplab.command import resume
 from mlplab.command.composed import config_of
 from mlplab.command.job import Job
 from mlplab.command.wrong_overrides import mistakes as said_by_hydra
-from mlplab.config import Config
-from mlplab.errors import ConfigError, JobsFailedError, MlplabError, reported
+from mlplab.errors import ConfigError, MlplabError, reported
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +48,8 @@ class Guard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _fatal():
+            if config.sweep_name is not None:
+                raise ConfigError("sweep_name: names a sweep, and this is one run. Add -m, or leave it out.")
             folder = resume.folder_of(config)
             if folder is None:
                 config_of(config)
@@ -71,62 +69,24 @@ class Guard(Callback):
                 config.hydra.output_subdir = None  # the configuration is there, and stays
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a sweep for what is wrong in any of its jobs."""
         with _fatal():
             if config.resume is not None:
                 raise ConfigError("resume: goes on with one run, without -m.")
-            if any(Path(config.hydra.sweep.dir).glob("*/checkpoints")):
-                raise ConfigError(f"{config.hydra.sweep.dir}: holds a sweep already. Choose another hydra.sweep.dir.")
-            mistakes: dict[str, None] = {}  # a set that keeps the order
-            jobs = []
-            loader = GlobalHydra.instance().config_loader()
-            for overrides in _jobs(config, loader):
-                try:
-                    jobs.append(config_of(loader.load_sweep_config(config, overrides)))
-                except HydraException as error:
-                    mistakes |= dict.fromkeys(said_by_hydra(error, [], Path()))
-                except ConfigError as error:
-                    mistakes |= dict.fromkeys(str(error).splitlines())
-            if not mistakes:
-                mistakes = _rehearsed(jobs)
-            if mistakes:
-                raise ConfigError("\n".join(mistakes))
-            run_folder.lock(Path(config.hydra.sweep.dir))
+            name = config.sweep_name
+            if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
+                raise ConfigError(
+                    f"sweep_name: must be of letters, digits and . _ + = , - after a letter or digit, got {name!r}"
+                )
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if job_return.status is not JobStatus.FAILED:
             return
         error = job_return._return_value  # the public property prints a line and raises
         expected = isinstance(error, MlplabError)
-        if config.hydra.mode is RunMode.MULTIRUN:
-            log.error("job %s failed: %s", config.hydra.job.num, error, exc_info=None if expected else error)
-            job_return.return_value = JobsFailedError("Some jobs of the sweep failed: what they said stands above.")
-        elif expected:
+        if config.hydra.mode is not RunMode.MULTIRUN and expected:
             _note(str(error))
             with reported():
                 raise error
-
-
-def _jobs(config: DictConfig, loader: ConfigLoader) -> list[list[str]]:
-    """The overrides of each job, as Hydra's sweeper will combine them."""
-    given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*given, *config.hydra.overrides.task])
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return jobs
-
-
-def _rehearsed(jobs: list[Config]) -> dict[str, None]:
-    """What torch and Lightning say of each job of a sweep: that they are imported is worth it before many runs."""
-    process.import_lightning()
-    from mlplab.training import rehearse
-
-    mistakes: dict[str, None] = {}
-    for job in jobs:
-        try:
-            rehearse(job)
-        except ConfigError as error:
-            mistakes |= dict.fromkeys(str(error).splitlines())
-    return mistakes
 
 
 def _note(text: str) -> None:

@@ -1,16 +1,33 @@
-"""What train.py is to do."""
+"""What train.py is to do: one run, in this process, or as a job of a sweep in a process of its own."""
 
+import logging
+import os
+import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import ClassVar, Self
 
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
+from mlplab import isolation, process, run_folder
 from mlplab.command.composed import config_of
 from mlplab.command.resume import Earlier
+from mlplab.command.stopping import patience
 from mlplab.config import Config
+from mlplab.errors import JobsFailedError
+from mlplab.log_file import LogFile
+
+# In the environment of the processes that run the jobs of a sweep:
+FOLDER = "MLPLAB_JOB"  # of the job, in that of the sweep
+SWEEP = "MLPLAB_SWEEP"  # the process that began it
+DATA = "MLPLAB_SWEEP_DATA"  # the data sets that its jobs share, as JSON: [["mnist", "/folder"], ...]
 
 
 @dataclass(frozen=True)
@@ -31,4 +48,101 @@ class Job:
         if earlier is not None:
             return cls(earlier.config, earlier.folder, True, earlier.keep_changes)
         assert composed.resume is None, "the run to go on with was not looked at"
-        return cls(config_of(composed), Path(HydraConfig.get().runtime.output_dir), False, lambda: None)
+        folder = Path(HydraConfig.get().runtime.output_dir, os.environ.get(FOLDER, ""))
+        return cls(config_of(composed), folder, False, lambda: None)
+
+
+def run(composed: DictConfig) -> float:
+    """The monitored figure of a run, or of a job of a sweep.
+
+    Raises:
+        MlplabError: as `training.train` does; JobsFailedError if the process of a job came to no result.
+    """
+    job = Job.of(composed)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return _run_apart(job, composed)
+    process.import_lightning()  # once the configuration is good, because it takes seconds
+    from mlplab.training import train
+
+    return train(job.config, job.folder, job.resume, job.began).score
+
+
+def _run_apart(job: Job, composed: DictConfig) -> float:
+    """In a process of its own, so that nothing that happens to it happens to others."""
+    isolation.become_worker(int(os.environ.get(SWEEP, 0)))
+    sweep_folder = job.folder.parent
+    if patience(sweep_folder) is not None:
+        raise JobsFailedError("The sweep was stopped before this job began.")
+    try:
+        with run_folder.locked(job.folder):
+            run_folder.write_status(job.folder, "running")
+            _write_configuration(job.folder / ".hydra", composed)
+        isolation.preload(["mlplab.preload"])
+        score: float = isolation.run(_train, (job.config, job.folder), lambda: patience(sweep_folder))
+    except isolation.Ended as ended:
+        _note(job.folder, ended)
+        raise JobsFailedError(f"{run_folder.short(job.folder)}: {ended}") from None
+    except OSError as error:
+        _note(job.folder, isolation.Ended(1, f"{job.folder}: cannot be written to: {error.strerror}"))
+        raise JobsFailedError(f"{run_folder.short(job.folder)}: {error}") from None
+    return score
+
+
+def _write_configuration(folder: Path, composed: DictConfig) -> None:
+    """As Hydra does for a single run."""
+    hydra = HydraConfig.get()
+    folder.mkdir(exist_ok=True)
+    files = {"config": composed, "hydra": OmegaConf.create({"hydra": hydra}), "overrides": hydra.overrides.task}
+    for name, content in files.items():
+        run_folder.write(folder / f"{name}.yaml", OmegaConf.to_yaml(content).encode())
+
+
+def _train(config: Config, folder: Path) -> float:
+    """What the process of a job does; whatever it prints goes into its log."""
+    path = folder / "train.log"
+    with suppress(OSError), path.open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    handler = LogFile(path)
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+    logging.root.handlers = [handler]
+    logging.root.setLevel(logging.INFO)
+    _choose_gpu(folder.parent)
+    from mlplab.training import train
+
+    return train(config, folder, resume=(folder / "checkpoints").exists()).score
+
+
+_gpus: list[FileLock] = []  # a lock that nobody refers to is given back
+
+
+def _choose_gpu(sweep_folder: Path) -> None:
+    """Take the one that the fewest jobs of the sweep have, for as long as this process lives.
+
+    What CUDA_VISIBLE_DEVICES hides stays hidden.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if gpus < 2:
+        return
+    visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))).split(",")
+    for place in count():
+        for gpu in visible:
+            lock = FileLock(sweep_folder / f".gpu-{socket.gethostname()}-{gpu}-{place}")
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                _gpus.append(lock)
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+                return
+
+
+def _note(folder: Path, ended: isolation.Ended) -> None:
+    """Into status.json and the log, unless the job has done so itself."""
+    status = run_folder.read_status(folder) or {}
+    state: run_folder.State = "interrupted" if ended.code in (130, 143) else "failed"
+    if status.get("status") in (None, "running"):
+        run_folder.write_status(folder, state, reason=ended.reason.splitlines()[0])
+    with suppress(OSError), (folder / "train.log").open("a") as log:
+        log.write(f"{ended}\n")

@@ -1,0 +1,37 @@
+"""Show what the runs below a folder say together, and write it there: report.md, report.csv, runs.csv and pictures.
+
+python scripts/report.py outputs/sweeps/NAME
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from mlplab.errors import CheckpointError, reported
+from mlplab.report import Report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of a sweep, or any other with runs below it")
+    parser.add_argument("--no-pictures", action="store_true", help="write the texts only")
+    arguments = parser.parse_args()
+    with reported():
+        show(arguments.folder, not arguments.no_pictures)
+
+
+def show(folder: Path, pictures: bool) -> None:
+    report = Report.of(folder)
+    written: Sequence[Path] = ()
+    try:
+        written = report.write(pictures)
+    except CheckpointError as error:  # of a folder that is only to be read, too, one wants the answer
+        print(f"warning: {error}", file=sys.stderr)
+    report.show(Console(), written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Ctrl-C, SIGTERM and a closed terminal in a sweep: its jobs save and end, wherever they run, and no other begins."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE_S = 8.0  # for a job, to save what it has
+LOOK_S = 0.3
+MARK = ".stopped"  # in the folder of the sweep: the processes that run jobs look for it, on other machines too
+
+
+class Stopped(BaseException):
+    """Raised out of the launcher when the last job that ran has ended: it would go through all that have not begun."""
+
+
+class Stopping:
+    """What has been asked of a sweep while it runs.
+
+    Args:
+        folder: of the sweep.
+        are_running: tells whether any of its jobs still runs.
+    """
+
+    def __init__(self, folder: Path, are_running: Callable[[], bool]) -> None:
+        self.mark = folder / MARK
+        self.are_running = are_running
+        self.signal: int | None = None
+        self._since = 0.0
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Signals are noticed within, and do not interrupt the launcher while a job that it waits for runs."""
+        self.mark.unlink(missing_ok=True)
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._stop)
+        handlers[signal.SIGALRM] = self._look
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        except Stopped:
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.mark.unlink(missing_ok=True)
+
+    def _stop(self, number: int, frame: object) -> None:
+        again = self.signal is not None and number == signal.SIGINT  # an impatient system is not a person
+        os.write(2, b"\nStopping at once.\n" if again else b"\nStopping: the jobs save what they have ...\n")
+        if self.signal is None:
+            self._since = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+        self.signal = number
+        self.mark.write_text("at once" if again else "")
+
+    def _look(self, number: int, frame: object) -> None:
+        if not self.are_running() or time.monotonic() - self._since > PATIENCE_S + 1:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Stopped
+
+
+def patience(sweep_folder: Path) -> float | None:
+    """The seconds that a job has to end; None where nobody asked it to."""
+    try:
+        return 0.0 if (sweep_folder / MARK).read_text() else PATIENCE_S
+    except OSError:
+        return None

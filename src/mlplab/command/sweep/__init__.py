@@ -1,0 +1,119 @@
+"""A sweep from its grid to its answer: what is complete is skipped, the rest is launched, and all of it is compared."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from mlplab import isolation, run_folder
+from mlplab.command.stopping import Stopping
+from mlplab.command.sweep import grid
+from mlplab.command.sweep.display import shown
+from mlplab.command.sweep.launching import are_running, launch
+from mlplab.command.sweep.rehearsal import rehearse
+from mlplab.command.sweep.standing import Place, places
+from mlplab.errors import CheckpointError, ConfigError, Interrupted, JobsFailedError
+from mlplab.report import Report
+from mlplab.versions import changed
+
+
+def run(
+    composed: DictConfig, loader: ConfigLoader, arguments: list[str], make_launcher: Callable[[], Launcher]
+) -> None:
+    """Raises what is wrong with the grid, Interrupted after a signal, JobsFailedError after failures."""
+    folder = Path(composed.hydra.sweep.dir).absolute()
+    jobs = grid.jobs(composed, loader, arguments)
+    _refuse(composed, jobs)
+    everything = places(folder, jobs)
+    remaining = [place for place in everything if place.result() is None]
+    if remaining:
+        rehearse(remaining)
+        if not str(composed.hydra.launcher._target_).endswith(".BasicLauncher"):
+            isolation.end_server()  # its jobs have servers of their own
+    with run_folder.locked(folder):
+        everything = places(folder, jobs)  # as they are now that nobody else is at work
+        remaining = [place for place in everything if place.result() is None]
+        run_folder.write(folder / "multirun.yaml", OmegaConf.to_yaml(composed).encode())
+        print(_plan(folder, everything, remaining))
+        stopping = Stopping(folder, lambda: are_running(remaining))
+        if remaining:
+            with shown(remaining), stopping.noticed():
+                launch(remaining, make_launcher(), stopping)
+        _conclude(folder, everything, stopping)
+
+
+def _refuse(composed: DictConfig, jobs: Sequence[grid.Job]) -> None:
+    given = [override.partition("=")[0] for override in composed.hydra.overrides.hydra]
+    if "hydra.sweep.subdir" in given:
+        raise ConfigError("hydra.sweep.subdir: the folder of a job is named by its configuration; leave it out.")
+    for job in jobs:
+        trainer = job.config.trainer
+        if (
+            trainer.devices not in (1, "1")
+            or trainer.flags.get("num_nodes", 1) != 1
+            or trainer.flags.get("strategy", "auto") != "auto"
+        ):
+            raise ConfigError(
+                "trainer.devices, num_nodes, strategy: a job of a sweep trains on one device, and the jobs are spread\n"
+                "over all that there are. For a run on several devices leave -m out."
+            )
+
+
+def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place]) -> str:
+    complete = [place for place in everything if place not in remaining]
+    begun = [place for place in remaining if (place.folder / "checkpoints").exists()]
+    counts = {"complete": len(complete), "to go on": len(begun), "to begin": len(remaining) - len(begun)}
+    lines = [
+        f"{run_folder.short(folder)}: {len(everything)} jobs, "
+        + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    ]
+    for what, some, made_with in (
+        ("complete", complete, [(place.result() or {}).get("versions") for place in complete]),
+        ("begun", begun, [(place.status().get("versions") or [None])[-1] for place in begun]),
+    ):
+        differences = Counter(filter(None, map(changed, made_with)))
+        lines += [
+            f"{count} of {len(some)} {what} jobs were made with {difference}"
+            for difference, count in differences.items()
+        ]
+    return "\n".join(lines)
+
+
+def _conclude(folder: Path, everything: Sequence[Place], stopping: Stopping) -> None:
+    """The answer, and how it ends."""
+    if any(place.status() for place in everything):
+        _report(folder)
+    missing = len([place for place in everything if place.result() is None])
+    way_on = f"python train.py {shlex.join(_arguments(folder))}"
+    if missing and stopping.signal is not None:
+        complete = f"{len(everything) - missing} of {len(everything)} jobs are complete."
+        raise Interrupted(stopping.signal, f"{complete} Go on with: {way_on}")
+    if missing:
+        raise JobsFailedError(f"{missing} of {len(everything)} jobs failed. Try them again with: {way_on}")
+
+
+def _report(folder: Path) -> None:
+    """What goes wrong here takes nothing away from the runs."""
+    try:
+        report = Report.of(folder)
+        try:
+            written = report.write()
+        except CheckpointError as error:
+            print(error, file=sys.stderr)
+            written = []
+        report.show(Console(), written)
+    except Exception as error:
+        print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"Try it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
+
+
+def _arguments(folder: Path) -> list[str]:
+    given = sys.argv[1:]
+    named = any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given)
+    return given if named else [*given, f"sweep_name={folder.name}"]

@@ -1,0 +1,201 @@
+"""A function in a process of its own: however it ends, the process that waits for it lives on and knows why."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mlplab.errors import Interrupted, MlplabError
+
+POLL_S = 0.2
+LINGER_S = 5.0  # for what a function leaves behind, once it has returned
+
+# Where a process that has imported torch can be forked: Apple's libraries do not survive it.
+_server: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_running: Any = None  # the process that is waited for
+
+# SLURM sends them to all processes of a job, and they are meant for the one that waits.
+NOT_FOR_ALL = {signal.SIGTERM, signal.SIGUSR2}
+
+
+class Ended(Exception):  # noqa: N818  # a signal is no error of the process
+    """It came to no result: `code` is 128 and the signal's number, or what it exited with."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def preload(modules: Sequence[str]) -> None:
+    """What each process has imported when it starts, because all are copies of one that did."""
+    _server.set_forkserver_preload(list(modules))
+
+
+def end_server() -> None:
+    """Give back the memory of what is preloaded, until the next `run`."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
+
+
+def run(function: Callable[..., Any], arguments: tuple[Any, ...], patience: Callable[[], float | None]) -> Any:
+    """What `function` returns, in a process of its own, which gets SIGTERM when this one dies.
+
+    Args:
+        function: what to call.
+        arguments: for it.
+        patience: asked all the time: once it gives seconds, the process gets SIGTERM, and SIGKILL after these.
+
+    Raises:
+        Ended: if it raised, exited, or was killed.
+    """
+    global _running
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("forkserver", force=True)  # a worker of joblib has one that only joblib knows
+    reader, writer = _server.Pipe(duplex=False)
+    process = _server.Process(target=_serve, args=(writer, function, arguments))
+    try:
+        with _spared():
+            process.start()
+    except (OSError, EOFError) as error:
+        raise Ended(1, f"its process could not be started: {error}") from error
+    finally:
+        writer.close()
+    _running = process
+    try:
+        was_killed = _wait(reader, process, patience)
+        answer = _received(reader)
+    finally:
+        _running = None
+        _end(process)
+    if answer is None:
+        code = process.exitcode or 0
+        reason = "it was stopped before it could save" if was_killed else _cause(code)
+        answer = (False, 143 if was_killed else 128 - code if code < 0 else code, reason)
+    good, *content = answer
+    if not good:
+        raise Ended(*content)
+    return content[0]
+
+
+def stop(seconds: float) -> None:
+    """Ask the process that is running, if there is one, to save and to end, and wait that long for it."""
+    process = _running
+    if process is not None:
+        process.terminate()
+        process.join(seconds)
+
+
+def become_worker(parent: int) -> None:
+    """End this process when the one that started it is gone, and not by Ctrl-C; nothing if that is not `parent`."""
+    if os.getppid() == parent and not any(thread.name == "end with parent" for thread in threading.enumerate()):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all, and the parent says what to do
+        threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """The process that is started within, and the server if this is the first, are spared `NOT_FOR_ALL`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(reader: Connection, process: Any, patience: Callable[[], float | None]) -> bool:
+    """Until there is an answer or the process is dead; whether it had to be killed."""
+    asked = None
+    killed = False
+    while not wait([reader, process.sentinel], POLL_S):
+        seconds = patience()
+        if seconds is None:
+            continue
+        if asked is None:
+            asked = time.monotonic()
+            process.terminate()
+        if time.monotonic() - asked > seconds:
+            killed = True
+            process.kill()
+    return killed
+
+
+def _received(reader: Connection) -> Any:
+    """What the process sent; None if it died before that, even if a process of its own lives on."""
+    try:
+        return reader.recv() if reader.poll() else None
+    except (OSError, EOFError):
+        return None
+
+
+def _end(process: Any) -> None:
+    """It has answered, is dead, or nobody wants to know any more."""
+    if sys.exc_info()[0] is not None:
+        process.terminate()
+    process.join(LINGER_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _serve(writer: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """In the new process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    faulthandler.enable()
+    threading.Thread(target=_end_with_waiting, daemon=True).start()
+    code = 1
+    try:
+        answer: tuple[Any, ...] = (True, function(*arguments))
+        code = 0
+    except (MlplabError, Interrupted) as error:
+        code = error.exit_code
+        answer = (False, code, str(error))
+    except KeyboardInterrupt:
+        code = 130
+        answer = (False, code, "Interrupted.")
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        answer = (False, code, "Terminated." if code == 143 else f"sys.exit({error.code!r})")
+        if code != 143:
+            traceback.print_exc()
+    except BaseException as error:
+        traceback.print_exc()
+        answer = (False, code, "".join(traceback.format_exception_only(error)).strip())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the work is done, and the answer says so
+    with suppress(OSError):  # nobody waits any more
+        writer.send(answer)
+    sys.exit(code)
+
+
+def _end_with_waiting() -> None:
+    """The process that waits for the answer may be killed: nobody else would then stop this one."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with(pid: int) -> None:
+    while os.getppid() == pid:
+        time.sleep(POLL_S)
+    os._exit(1)
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"the process ended with exit code {code} and said nothing"
+    memory = ", as the system does when memory is short" if -code == signal.SIGKILL else ""
+    return f"the process was killed by {signal.Signals(-code).name}{memory}"

@@ -1,0 +1,108 @@
+"""The report as files: CSV in full precision, and Markdown."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from mlplab.report.runs import Run, Unfinished
+from mlplab.report.settings import Setting, shown
+from mlplab.report.table import Column, Spread, Table
+from mlplab.report.wording import NO_RUN, about, cells, headings
+
+
+def configurations_csv(table: Table) -> str:
+    """A row a configuration; accuracies are fractions of 1."""
+    figures = ("val_acc_mean", "val_acc_sd", "test_acc_mean", "test_acc_sd", "seeds", "fit_s", "images_per_s")
+    rows = [
+        [
+            place if configuration.val_acc else "",
+            *_values(table, configuration.values),
+            *_mean_and_sd(configuration.val_acc),
+            *_mean_and_sd(configuration.test_acc),
+            len(configuration.runs),
+            configuration.fit_s,
+            configuration.images_per_s,
+        ]
+        for place, configuration in enumerate(table.configurations, 1)
+    ]
+    return _csv([["rank", *(column.name for column in table.columns), *figures], *rows])
+
+
+def runs_csv(table: Table, complete: Sequence[Run], unfinished: Sequence[Unfinished]) -> str:
+    """A row a run, whether it counts or not."""
+    counted = {run.name for configuration in table.configurations for run in configuration.runs}
+    metrics = sorted({metric for run in complete for metric in run.metrics})
+    keys = [column.key for column in table.columns]
+    heading = ["folder", "status", *(column.name for column in table.columns), "seed", *metrics]
+    times = ("best_epoch", "fit_s", "total_s", "images_per_s", "reason")
+    rows: list[list[object]] = [
+        [
+            run.name,
+            "completed" if run.name in counted else "repeated",
+            *_values(table, [run.settings.get(key) for key in keys]),
+            run.seed,
+            *(run.metrics.get(metric, "") for metric in metrics),
+            *(run.best_epoch, run.fit_s, run.total_s, run.images_per_s, ""),
+        ]
+        for run in complete
+    ]
+    rows += [
+        [
+            other.name,
+            other.status,
+            *(_value(col, other.settings[col.key]) if col.key in other.settings else "" for col in table.columns),
+            *[""] * (len(["seed", *metrics, *times]) - 1),
+            other.reason,
+        ]
+        for other in unfinished
+    ]
+    return _csv([[*heading, *times], *rows])
+
+
+def markdown(
+    title: str, table: Table, sentences: Sequence[str], unfinished: Sequence[Unfinished], pictures: Sequence[str]
+) -> str:
+    parts = [f"# {_escaped(title)}", "\n".join(_markdown_table(table)) if table.configurations else NO_RUN]
+    parts += map(_escaped, table.notes)
+    for heading, items in (("Differences", sentences), ("Not complete", [about(run) for run in unfinished])):
+        if items:
+            parts += [f"## {heading}", "\n".join(f"- {_escaped(item)}" for item in items)]
+    parts += [f"![{name}]({name})" for name in pictures]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> Iterable[str]:
+    columns = headings(table)
+    words = len(table.columns) + 1  # to the left, figures to the right
+    yield _row(columns)
+    yield _row(["---"] * words + ["---:"] * (len(columns) - words))
+    for place, configuration in enumerate(table.configurations):
+        yield _row(cells(table, place, configuration))
+
+
+def _row(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_escaped, texts))} |"
+
+
+def _escaped(text: str) -> str:
+    """Of what Markdown would take for a sign of its own."""
+    return "".join(f"\\{sign}" if sign in r"\|*_`<[" else sign for sign in text)
+
+
+def _values(table: Table, values: Sequence[Setting]) -> list[object]:
+    return [_value(column, value) for column, value in zip(table.columns, values, strict=True)]
+
+
+def _value(column: Column, value: Setting) -> object:
+    """A float as it is, the rest as in the table."""
+    return value if isinstance(value, float) else shown(column.key, value, digits=17)
+
+
+def _mean_and_sd(spread: Spread | None) -> list[object]:
+    return ["", ""] if spread is None else [spread.mean, "" if spread.sd is None else spread.sd]
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

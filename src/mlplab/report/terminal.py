@@ -1,0 +1,65 @@
+"""The report on a terminal."""
+
+import textwrap
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mlplab.report.settings import printable
+from mlplab.report.table import Table
+from mlplab.report.wording import cells, headings
+
+MOST_ROWS, MOST_LINES = 40, 25
+WIDEST = 20  # characters of a setting; longer ones go on in the next line
+
+
+def show_table(console: Console, table: Table) -> None:
+    """As wide as its figures need: where the terminal is narrower, it breaks the lines, and no figure is cut."""
+    for gap in (2, 1):
+        grid = _grid(table, gap)
+        needed = Measurement.get(console, console.options.update(width=1000), grid).minimum
+        if needed <= console.width:
+            break
+    else:
+        grid.width = needed
+    console.print(grid, crop=False)
+    if len(table.configurations) > MOST_ROWS:
+        console.print(f"{len(table.configurations) - MOST_ROWS:,} more configurations: report.csv", highlight=False)
+
+
+def show_lines(console: Console, heading: str, lines: Sequence[str], wrap: bool = True) -> None:
+    """A list below a heading, or nothing. `wrap=False` keeps what one wants to copy in one piece."""
+    if not lines:
+        return
+    console.print(f"\n{heading}", highlight=False, style="bold")
+    for line in map(printable, lines[:MOST_LINES]):
+        text = f"  {line}"
+        if wrap:
+            text = textwrap.fill(text, console.width, subsequent_indent="    ")
+        console.print(Text(text), soft_wrap=True)
+    if len(lines) > MOST_LINES:
+        console.print(f"  {len(lines) - MOST_LINES:,} more: runs.csv", highlight=False)
+
+
+def _grid(table: Table, gap: int) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
+    rows = [cells(table, place, configuration) for place, configuration in enumerate(table.configurations[:MOST_ROWS])]
+    for position, heading in enumerate(headings(table)):
+        is_setting = 1 <= position <= len(table.columns)
+        lines = [heading] if is_setting else heading.split(" ", 1)
+        width = max(len(text) for text in (*lines, *(row[position] for row in rows)))
+        grid.add_column(
+            Text("\n".join(lines)),
+            justify="left" if is_setting else "right",
+            vertical="top",
+            overflow="fold",
+            min_width=min(width, WIDEST) if is_setting else width,
+            max_width=max(WIDEST, len(heading)) if is_setting else None,
+        )
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    return grid

@@ -1,0 +1,25 @@
+"""SLURM's own commands, as tests need them."""
+
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            pytest.fail(f"waited {seconds} s for {what}\n{slurm('squeue', '--states=all')}")
+        time.sleep(0.2)
+
+
+def start_again_now(job: str) -> None:
+    """SLURM would let a requeued job wait for two minutes."""
+    wait_until(lambda: slurm("squeue", "--noheader", "--format=%T", f"--jobs={job}") == "PENDING", f"requeue of {job}")
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")

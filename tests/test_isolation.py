@@ -1,0 +1,145 @@
+"""A process of its own: what becomes of it is told, and what becomes of the one that waits is noticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlplab import isolation
+from mlplab.errors import DivergedError, Interrupted
+
+
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+def raises(error: BaseException) -> None:
+    raise error
+
+
+def interrupted() -> None:
+    raise Interrupted(15, "Terminated.")
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps(ready: Path, saved: Path) -> None:
+    """As a run does: what it has is saved when it is asked to end."""
+    ready.write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    finally:
+        saved.touch()
+
+
+def stubborn(ready: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.touch()
+    time.sleep(60)
+
+
+def never() -> None:
+    return None
+
+
+def test_the_value_comes_back() -> None:
+    assert isolation.run(doubled, (21,), never) == 42
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "code", "reason"),
+    [
+        (raises, (ZeroDivisionError("by zero"),), 1, "ZeroDivisionError: by zero"),
+        (raises, (DivergedError("loss is nan"),), 5, "loss is nan"),
+        (interrupted, (), 143, "Terminated."),
+        (raises, (KeyboardInterrupt(),), 130, "Interrupted."),
+        (raises, (MemoryError(),), 1, "MemoryError"),
+        (sys.exit, (3,), 3, "sys.exit(3)"),
+        (sys.exit, (), 0, "sys.exit(None)"),
+        (os._exit, (7,), 7, "the process ended with exit code 7 and said nothing"),
+        (os._exit, (0,), 0, "the process ended with exit code 0 and said nothing"),
+        (killed, (), 137, "the process was killed by SIGKILL, as the system does when memory is short"),
+        (os.abort, (), 134, "the process was killed by SIGABRT"),
+    ],
+)
+def test_why_there_is_none_is_told(function: Callable[..., Any], arguments: Any, code: int, reason: str) -> None:
+    with pytest.raises(isolation.Ended) as caught:
+        isolation.run(function, arguments, never)
+    assert (caught.value.code, str(caught.value)) == (code, reason)
+
+
+def test_who_is_asked_to_end_may_save(tmp_path: Path) -> None:
+    ready, saved = tmp_path / "ready", tmp_path / "saved"
+    with pytest.raises(isolation.Ended) as caught:
+        isolation.run(sleeps, (ready, saved), lambda: 30.0 if ready.exists() else None)
+    assert (caught.value.code, str(caught.value)) == (143, "Terminated.")
+    assert saved.exists()
+
+
+def test_who_does_not_end_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(isolation.Ended, match="it was stopped before it could save") as caught:
+        isolation.run(stubborn, (tmp_path / "ready",), lambda: 0.3 if (tmp_path / "ready").exists() else None)
+    assert caught.value.code == 143
+
+
+def leaves_a_process() -> None:
+    if os.fork() == 0:
+        time.sleep(60)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaves_a_thread() -> int:
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return 42
+
+
+def test_what_it_leaves_behind_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "LINGER_S", 0.5)
+    started = time.monotonic()
+    with pytest.raises(isolation.Ended, match="SIGKILL"):
+        isolation.run(leaves_a_process, (), never)
+    assert isolation.run(leaves_a_thread, (), never) == 42
+    assert time.monotonic() - started < 30  # they would last for 60
+
+
+def test_it_can_be_stopped_from_a_handler(tmp_path: Path) -> None:
+    ready, saved = tmp_path / "ready", tmp_path / "saved"
+
+    def stop_when_ready() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        isolation.stop(30)
+
+    isolation.stop(1)  # nothing runs
+    thread = threading.Thread(target=stop_when_ready)
+    thread.start()
+    with pytest.raises(isolation.Ended, match="Terminated"):
+        isolation.run(sleeps, (ready, saved), never)
+    thread.join()
+    assert saved.exists()
+
+
+def test_it_saves_and_ends_when_nobody_waits_any_more(tmp_path: Path) -> None:
+    ready, saved = tmp_path / "ready", tmp_path / "saved"
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path; import test_isolation as t\n"
+        "t.isolation.run(t.sleeps, (Path(sys.argv[1]), Path(sys.argv[2])), t.never)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, ready, saved]) as waiting:
+        while not (ready.exists() and ready.read_text()):
+            time.sleep(0.05)
+        waiting.kill()
+    deadline = time.monotonic() + 10
+    while not saved.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert saved.exists()

@@ -1,0 +1,108 @@
+"""Sweeps that are killed and given again, and many that start together."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import runs
+from report import Report
+
+GRID = ["-m", *runs.RUN, "trainer.max_epochs=40", "model.hidden=16,[32,16]", "seed=0,1", "compile=false"]
+JOBS = 4
+LAUNCHERS = ("basic", "joblib")
+
+
+def killed_at_random_times(folder: Path, dice: random.Random, report: Report, kills: int = 5) -> None:
+    """Any of its processes, again and again, until the sweep is complete."""
+    for launcher in LAUNCHERS:
+        whole = folder / f"whole-{launcher}"
+        started = time.monotonic()
+        with runs.start(folder, *_grid(whole, launcher)) as process:
+            assert runs.finish(process)[0] == 0, "the sweep that nobody stops failed"
+        seconds = time.monotonic() - started
+        for number in range(2):
+            sweep = folder / f"{launcher}-{number}"
+            found: list[str] = []
+            for _ in range(kills):
+                complete = _results(sweep)
+                with runs.start(folder, *_grid(sweep, launcher)) as process:
+                    time.sleep(dice.uniform(0.3, 0.9) * seconds)
+                    victim = dice.choice([process.pid, *_descendants(process.pid)])
+                    was_there = _kill(victim)
+                    code, printed = runs.finish(process)
+                _wait_until_over(sweep)
+                after = _results(sweep)
+                if was_there and victim != process.pid and (code not in (0, 6) or len(after) < JOBS - 1):
+                    found.append(f"one process was killed, ended with {code}, {len(after)} complete: {printed[-300:]}")
+                found += [f"{name} was trained again" for name in complete if after.get(name) != complete[name]]
+            with runs.start(folder, *_grid(sweep, launcher)) as process:
+                code, printed = runs.finish(process)
+            found += [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+            found += [] if _table(sweep) == _table(whole) else ["another table"]
+            for job in whole.glob("*/result.json"):
+                found += runs.problems(sweep / job.parent.name, job.parent)
+            report.add(f"five kills of a sweep's processes, {launcher}", found)
+
+
+def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
+    """In the same second, without names; one job at a time each, because 20 times two take more than 24 GB."""
+    grid = ["-m", "data=digits", "trainer.max_epochs=1", "seed=0,1", "hydra/launcher=basic"]
+    outcomes = []
+    processes = [runs.start(folder, *grid) for _ in range(count)]
+    for process in processes:
+        with process:
+            outcomes.append(runs.finish(process))
+    sweeps = list((folder / "outputs" / "sweeps").iterdir())
+    for code, printed in outcomes:
+        report.add("sweeps started in one second", [] if code == 0 else [f"ended with {code}: {printed[-300:]}"])
+    complete = [sweep for sweep in sweeps if len(list(sweep.glob("*/result.json"))) == 2]
+    report.add(
+        "a folder for each sweep", [] if len(complete) == len(sweeps) == count else [f"{len(complete)} of {count}"]
+    )
+
+
+def _grid(sweep: Path, launcher: str) -> list[str]:
+    return [*GRID, f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
+
+
+def _results(sweep: Path) -> dict[str, int]:
+    """When the result of each complete job was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in sweep.glob("*/result.json")}
+
+
+def _table(sweep: Path) -> list[dict[str, Any]]:
+    with (sweep / "report.csv").open() as file:
+        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in csv.DictReader(file)]
+
+
+def _descendants(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listed.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found = children.get(pid, [])
+    return [*found, *(pid for child in found for pid in _descendants(child))]
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_until_over(sweep: Path) -> None:
+    """Jobs outlive the process that was killed for as long as they need to save."""
+    deadline = time.monotonic() + 15
+    pids = [json.loads(path.read_text())["pid"] for path in sweep.glob("*/status.json")]
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "jobs are left"
+        time.sleep(0.1)
