@@ -102,6 +102,28 @@ def leaves_a_thread() -> int:
     return 42
 
 
+def loses_its_server(ready: Path) -> None:
+    ready.write_text(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no server elsewhere")
+def test_without_its_server_it_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(isolation.Ended, match="the process that it was a copy of was killed"):
+        isolation.run(loses_its_server, (tmp_path / "pid",), never)
+    assert not isolation.is_alive(int((tmp_path / "pid").read_text()))
+    assert isolation.run(doubled, (21,), never) == 42  # by another server
+
+
+def test_the_server_can_be_ended() -> None:
+    assert isolation.run(os.getpid, (), never) != os.getpid()
+    server = isolation.run(os.getppid, (), never)
+    isolation.end_server()
+    assert not isolation.is_alive(server)
+    assert isolation.run(doubled, (21,), never) == 42
+
+
 def test_what_it_leaves_behind_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "LINGER_S", 0.5)
     started = time.monotonic()

@@ -287,8 +287,8 @@ def _is_alive(pid: int) -> bool:
     ("overrides", "says"),
     [
         (("seed=1,-1", "model.hidden=8,0"), ["model.hidden: must be greater than", "seed: must be greater than"]),
-        (("trainer.devices=1,2",), ["trainer.devices, num_nodes, strategy: a job of a sweep trains on one device"]),
-        (("trainer.strategy=ddp",), ["trainer.devices, num_nodes, strategy: a job of a sweep trains on one device"]),
+        (("trainer.devices=1,2",), ["trainer.devices=2: a job of a sweep trains on one device"]),
+        (("trainer.strategy=ddp",), ["trainer.devices=1, trainer.strategy=ddp: a job of a sweep trains on one device"]),
         (
             ("optimizer.lr=0.1,1", "trainer.gradient_clip_algorithm=norm,nrm"),
             ["trainer: Lightning refuses these flags"],

@@ -17,14 +17,15 @@ from typing import Any
 from mlplab.errors import Interrupted, MlplabError
 
 POLL_S = 0.2
+SERVER_DIED = 255  # what multiprocessing says of a process whose server is gone; it may live on
 LINGER_S = 5.0  # for what a function leaves behind, once it has returned
 
 # Where a process that has imported torch can be forked: Apple's libraries do not survive it.
 _server: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 _running: Any = None  # the process that is waited for
 
-# SLURM sends them to all processes of a job, and they are meant for the one that waits.
-NOT_FOR_ALL = {signal.SIGTERM, signal.SIGUSR2}
+# SLURM, or a terminal that is closed, sends them to all processes, and they are meant for the one that waits.
+NOT_FOR_ALL = {signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP}
 
 
 class Ended(Exception):  # noqa: N818  # a signal is no error of the process
@@ -46,7 +47,7 @@ def preload(modules: Sequence[str]) -> None:
 
 def end_server() -> None:
     """Give back the memory of what is preloaded, until the next `run`."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # in Python 3.11 to 3.13; there is no public way
 
 
 def run(function: Callable[..., Any], arguments: tuple[Any, ...], patience: Callable[[], float | None]) -> Any:
@@ -97,11 +98,12 @@ def stop(seconds: float) -> None:
         process.join(seconds)
 
 
-def become_worker(parent: int) -> None:
-    """End this process when the one that started it is gone, and not by Ctrl-C; nothing if that is not `parent`."""
-    if os.getppid() == parent and not any(thread.name == "end with parent" for thread in threading.enumerate()):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all, and the parent says what to do
-        threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
+def become_worker(leader: int) -> None:
+    """End this process when the one that leads is gone, and not by what a terminal sends to all of them."""
+    if not any(thread.name == "end with leader" for thread in threading.enumerate()):
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(leader,), name="end with leader", daemon=True).start()
 
 
 @contextmanager
@@ -116,10 +118,11 @@ def _spared() -> Iterator[None]:
 
 def _wait(reader: Connection, process: Any, patience: Callable[[], float | None]) -> bool:
     """Until there is an answer or the process is dead; whether it had to be killed."""
-    asked = None
+    asked = seconds = None
     killed = False
     while not wait([reader, process.sentinel], POLL_S):
-        seconds = patience()
+        given = patience()
+        seconds = seconds if given is None else given
         if seconds is None:
             continue
         if asked is None:
@@ -147,6 +150,24 @@ def _end(process: Any) -> None:
     if process.is_alive():
         process.kill()
         process.join()
+    elif process.exitcode == SERVER_DIED and is_alive(process.pid):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+            deadline = time.monotonic() + LINGER_S
+            while is_alive(process.pid) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+
+def is_alive(pid: int) -> bool:
+    """Is there a process of this number?"""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def _serve(writer: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -188,13 +209,15 @@ def _end_with_waiting() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_with(pid: int) -> None:
-    while os.getppid() == pid:
+def _end_with(leader: int) -> None:
+    while is_alive(leader):
         time.sleep(POLL_S)
     os._exit(1)
 
 
 def _cause(code: int) -> str:
+    if code == SERVER_DIED:
+        return "the process that it was a copy of was killed"
     if code >= 0:
         return f"the process ended with exit code {code} and said nothing"
     memory = ", as the system does when memory is short" if -code == signal.SIGKILL else ""

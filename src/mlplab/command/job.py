@@ -1,10 +1,12 @@
 """What train.py is to do: one run, in this process, or as a job of a sweep in a process of its own."""
 
+import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,13 +23,27 @@ from mlplab.command.composed import config_of
 from mlplab.command.resume import Earlier
 from mlplab.command.stopping import patience
 from mlplab.config import Config
-from mlplab.errors import JobsFailedError
+from mlplab.errors import JobsFailedError, MlplabError
 from mlplab.log_file import LogFile
 
 # In the environment of the processes that run the jobs of a sweep:
 FOLDER = "MLPLAB_JOB"  # of the job, in that of the sweep
-SWEEP = "MLPLAB_SWEEP"  # the process that began it
+LEADER = "MLPLAB_SWEEP"  # the process that began it: host:pid
 DATA = "MLPLAB_SWEEP_DATA"  # the data sets that its jobs share, as JSON: [["mnist", "/folder"], ...]
+
+
+def announce_sweep(data: Sequence[tuple[str, str]]) -> None:
+    """To the processes that this one begins."""
+    os.environ[LEADER] = f"{socket.gethostname()}:{os.getpid()}"
+    os.environ[DATA] = json.dumps(data)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # joblib would give each worker its share of the cores
+
+
+def become_worker_of_sweep() -> None:
+    """If this is a process of the machine that leads it, and not the one that does."""
+    host, _, leader = os.environ.get(LEADER, "").rpartition(":")
+    if host == socket.gethostname() and leader != str(os.getpid()):
+        isolation.become_worker(int(leader))
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ def run(composed: DictConfig) -> float:
 
 def _run_apart(job: Job, composed: DictConfig) -> float:
     """In a process of its own, so that nothing that happens to it happens to others."""
-    isolation.become_worker(int(os.environ.get(SWEEP, 0)))
+    become_worker_of_sweep()
     sweep_folder = job.folder.parent
     if patience(sweep_folder) is not None:
         raise JobsFailedError("The sweep was stopped before this job began.")
@@ -82,9 +98,11 @@ def _run_apart(job: Job, composed: DictConfig) -> float:
     except isolation.Ended as ended:
         _note(job.folder, ended)
         raise JobsFailedError(f"{run_folder.short(job.folder)}: {ended}") from None
-    except OSError as error:
-        _note(job.folder, isolation.Ended(1, f"{job.folder}: cannot be written to: {error.strerror}"))
-        raise JobsFailedError(f"{run_folder.short(job.folder)}: {error}") from None
+    except MlplabError:
+        raise
+    except Exception as error:
+        _note(job.folder, isolation.Ended(1, traceback.format_exc()), f"{type(error).__name__}: {error}")
+        raise JobsFailedError(f"{run_folder.short(job.folder)}: {type(error).__name__}: {error}") from None
     return score
 
 
@@ -138,11 +156,11 @@ def _choose_gpu(sweep_folder: Path) -> None:
                 return
 
 
-def _note(folder: Path, ended: isolation.Ended) -> None:
-    """Into status.json and the log, unless the job has done so itself."""
+def _note(folder: Path, ended: isolation.Ended, reason: str | None = None) -> None:
+    """Into the log, and into status.json unless the job has done so itself."""
     status = run_folder.read_status(folder) or {}
     state: run_folder.State = "interrupted" if ended.code in (130, 143) else "failed"
     if status.get("status") in (None, "running"):
-        run_folder.write_status(folder, state, reason=ended.reason.splitlines()[0])
+        run_folder.write_status(folder, state, reason=(reason or ended.reason).splitlines()[0])
     with suppress(OSError), (folder / "train.log").open("a") as log:
         log.write(f"{ended}\n")

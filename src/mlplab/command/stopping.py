@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE_S = 8.0  # for a job, to save what it has
 LOOK_S = 0.3
-MARK = ".stopped"  # in the folder of the sweep: the processes that run jobs look for it, on other machines too
+# In the folder of the sweep: the processes that run jobs look for it, on other machines too. The next sweep removes it.
+MARK = ".stopped"
 
 
 class Stopped(BaseException):
@@ -29,37 +30,42 @@ class Stopping:
         self.are_running = are_running
         self.signal: int | None = None
         self._since = 0.0
+        self._launching = False
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
         """Signals are noticed within, and do not interrupt the launcher while a job that it waits for runs."""
         self.mark.unlink(missing_ok=True)
-        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._stop)
-        handlers[signal.SIGALRM] = self._look
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGALRM: self._look}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            handlers[signal.SIGHUP] = self._stop
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
+            self._launching = True
             yield
+            self._launching = False
         except Stopped:
             pass
         finally:
+            self._launching = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self.mark.unlink(missing_ok=True)
 
     def _stop(self, number: int, frame: object) -> None:
         again = self.signal is not None and number == signal.SIGINT  # an impatient system is not a person
-        os.write(2, b"\nStopping at once.\n" if again else b"\nStopping: the jobs save what they have ...\n")
         if self.signal is None:
             self._since = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
         self.signal = number
         self.mark.write_text("at once" if again else "")
+        with suppress(OSError):  # of a terminal that has been closed
+            os.write(2, b"\nStopping at once.\n" if again else b"\nStopping: the jobs save what they have ...\n")
 
     def _look(self, number: int, frame: object) -> None:
-        if not self.are_running() or time.monotonic() - self._since > PATIENCE_S + 1:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            raise Stopped
+        is_over = not self.are_running() or time.monotonic() - self._since > PATIENCE_S + 1
+        if self._launching and is_over:
+            raise Stopped  # and again, should Python have swallowed it, as it does in a destructor
 
 
 def patience(sweep_folder: Path) -> float | None:

@@ -57,7 +57,7 @@ class Report:
             console.print(NO_RUN)
         terminal.show_lines(console, "Notes", self.table.notes)
         terminal.show_lines(console, "Differences in validation accuracy", self.answer.sentences)
-        terminal.show_lines(console, "Not complete", [about(run) for run in self.unfinished], wrap=False)
+        terminal.show_lines(console, "Not complete", [about(run) for run in self.unfinished], wrap=False, most=None)
         terminal.show_lines(console, "Written", [run_folder.short(path) for path in written], wrap=False)
 
     def write(self, pictures: bool = True) -> list[Path]:

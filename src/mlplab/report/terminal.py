@@ -31,18 +31,20 @@ def show_table(console: Console, table: Table) -> None:
         console.print(f"{len(table.configurations) - MOST_ROWS:,} more configurations: report.csv", highlight=False)
 
 
-def show_lines(console: Console, heading: str, lines: Sequence[str], wrap: bool = True) -> None:
+def show_lines(
+    console: Console, heading: str, lines: Sequence[str], wrap: bool = True, most: int | None = MOST_LINES
+) -> None:
     """A list below a heading, or nothing. `wrap=False` keeps what one wants to copy in one piece."""
     if not lines:
         return
     console.print(f"\n{heading}", highlight=False, style="bold")
-    for line in map(printable, lines[:MOST_LINES]):
+    for line in map(printable, lines[:most]):
         text = f"  {line}"
         if wrap:
             text = textwrap.fill(text, console.width, subsequent_indent="    ")
         console.print(Text(text), soft_wrap=True)
-    if len(lines) > MOST_LINES:
-        console.print(f"  {len(lines) - MOST_LINES:,} more: runs.csv", highlight=False)
+    if most is not None and len(lines) > most:
+        console.print(f"  {len(lines) - most:,} more: report.md", highlight=False)
 
 
 def _grid(table: Table, gap: int) -> Grid:

@@ -1,9 +1,11 @@
 """What SLURM says of this user's jobs. squeue knows ended ones for some minutes; sacct is not on every cluster."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 ANSWER_S = 60
@@ -49,15 +51,16 @@ def states() -> dict[str, State] | None:
     command = ["squeue", "--me", "--states=all", "--array", "--noheader", "--Format=JobArrayID:|,State:|,exit_code:|"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode != 0:
         return None
-    fields = (line.split("|") for line in answer.stdout.splitlines())
-    return {job.strip(): State(name.strip(), int(status)) for job, name, status, *_ in fields}
+    lines = re.findall(r"^ *(\S+) *\| *(\S+) *\| *(\d+) *\|", answer.stdout, re.MULTILINE)
+    return {job: State(name, int(status)) for job, name, status in lines}
 
 
 def cancel(jobs: Iterable[str]) -> None:
     """Those that wait are gone at once; those that run get SIGTERM, and SIGKILL after the cluster's KillWait."""
     arrays = sorted({job.partition("_")[0] for job in jobs})
-    subprocess.run(["scancel", *arrays], capture_output=True, timeout=ANSWER_S)
+    with suppress(OSError, subprocess.TimeoutExpired):  # what is not cancelled now will be at its limit
+        subprocess.run(["scancel", *arrays], capture_output=True, timeout=ANSWER_S)

@@ -1,10 +1,12 @@
 """What submitit runs in a job of SLURM. A job that goes back into the queue has to leave no result."""
 
+import os
 import signal
 import sys
 from typing import Any
 
 from mlplab import isolation
+from mlplab.command.job import LEADER
 from mlplab.command.slurm import queue
 
 SAVE_S = 25.0  # below KillWait, after which SLURM kills: 30 s unless a cluster says otherwise
@@ -20,6 +22,7 @@ class Work:
         self.launcher = launcher  # hydra-submitit-launcher's, which knows how to run a job of Hydra
 
     def __call__(self, *arguments: Any) -> Any:
+        os.environ.pop(LEADER, None)  # this job outlives the process that submitted it
         signal.signal(signal.SIGTERM, _terminated)  # submitit would only note it, and be killed after KillWait
         return self.launcher(*arguments)
 

@@ -5,19 +5,21 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from mlplab import isolation, run_folder
+from mlplab import run_folder
+from mlplab.command.job import announce_sweep
 from mlplab.command.stopping import Stopping
 from mlplab.command.sweep import grid
 from mlplab.command.sweep.display import shown
 from mlplab.command.sweep.launching import are_running, launch
 from mlplab.command.sweep.rehearsal import rehearse
-from mlplab.command.sweep.standing import Place, places
+from mlplab.command.sweep.standing import Place, data_of, places
 from mlplab.errors import CheckpointError, ConfigError, Interrupted, JobsFailedError
 from mlplab.report import Report
 from mlplab.versions import changed
@@ -33,9 +35,9 @@ def run(
     everything = places(folder, jobs)
     remaining = [place for place in everything if place.result() is None]
     if remaining:
-        rehearse(remaining)
-        if not str(composed.hydra.launcher._target_).endswith(".BasicLauncher"):
-            isolation.end_server()  # its jobs have servers of their own
+        launcher = make_launcher()
+        announce_sweep(data_of(remaining))
+        rehearse(remaining, launcher)
     with run_folder.locked(folder):
         everything = places(folder, jobs)  # as they are now that nobody else is at work
         remaining = [place for place in everything if place.result() is None]
@@ -44,7 +46,7 @@ def run(
         stopping = Stopping(folder, lambda: are_running(remaining))
         if remaining:
             with shown(remaining), stopping.noticed():
-                launch(remaining, make_launcher(), stopping)
+                launch(remaining, launcher, stopping)
         _conclude(folder, everything, stopping)
 
 
@@ -60,9 +62,13 @@ def _refuse(composed: DictConfig, jobs: Sequence[grid.Job]) -> None:
             or trainer.flags.get("strategy", "auto") != "auto"
         ):
             raise ConfigError(
-                "trainer.devices, num_nodes, strategy: a job of a sweep trains on one device, and the jobs are spread\n"
-                "over all that there are. For a run on several devices leave -m out."
+                f"{_given(trainer.flags)}: a job of a sweep trains on one device.\n"
+                "The jobs are spread over all that there are. For a run on several devices leave -m out."
             )
+
+
+def _given(flags: dict[str, Any]) -> str:
+    return ", ".join(f"trainer.{key}={flags[key]}" for key in ("devices", "num_nodes", "strategy") if key in flags)
 
 
 def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place]) -> str:

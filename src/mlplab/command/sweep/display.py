@@ -33,9 +33,8 @@ def shown(places: Sequence[Place]) -> Iterator[None]:
 
 class _Display:
     def __init__(self, places: Sequence[Place]) -> None:
-        self.waiting = {
-            place: place.last_sign() for place in places
-        }  # what has not ended, and its earlier sign of life
+        # What has not ended, with the last sign of life of an earlier attempt.
+        self.waiting = {place: place.last_sign() for place in places}
         self.total = len(places)
         self.cost = sum(place.job.cost for place in places)
         self.first: tuple[float, float] | None = None  # when something had been done, and what was left then
@@ -103,7 +102,7 @@ def _outcome(place: Place, status: dict[str, Any]) -> str:
         for name, key in (("val", "val/acc"), ("test", "test/acc"))
         if key in result["metrics"]
     )
-    return f"{', '.join(accuracies)}, {result['total_s']:.1f} s"
+    return f"{', '.join(accuracies)}, {result.get('total_s', 0):.1f} s"
 
 
 def _time(seconds: float) -> str:

@@ -1,20 +1,20 @@
 """The jobs of a sweep, handed to a launcher of Hydra, whichever it is, until each has had its turn."""
 
-import os
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from mlplab import run_folder
-from mlplab.command.job import FOLDER, SWEEP
+from mlplab.command.job import FOLDER
 from mlplab.command.stopping import PATIENCE_S, Stopping
 from mlplab.command.sweep.standing import Place
 from mlplab.errors import ConfigError, MlplabError
 
-LAUNCHES = 3  # a launcher breaks when one of its processes is killed, and the jobs of the others with it
+FRUITLESS = 3  # launches in a row; a launcher breaks when one of its processes is killed, and all its jobs with it
 
 # What Hydra would write for each job is written in the process that runs it, where an error is that of one job.
 QUIET = ("hydra.sweep.subdir=.", "hydra.output_subdir=null", "hydra.job_logging.root=null")
@@ -26,10 +26,10 @@ def launch(remaining: Sequence[Place], launcher: Launcher, stopping: Stopping) -
     Raises:
         ConfigError: if the launcher refuses its settings.
     """
-    os.environ[SWEEP] = str(os.getpid())
     before = {place: place.last_sign() for place in remaining}
     waiting = list(remaining)
-    for _ in range(LAUNCHES):
+    fruitless = 0
+    while waiting:
         try:
             returns = launcher.launch([_overrides(place) for place in waiting], initial_job_idx=0)
         except ConfigError:
@@ -38,16 +38,20 @@ def launch(remaining: Sequence[Place], launcher: Launcher, stopping: Stopping) -
             if stopping.signal is not None:
                 return
             _wait_for(waiting)
-            waiting = [place for place in waiting if place.result() is None and not _has_failed(place, before[place])]
-            print(f"The launcher broke: {type(error).__name__}: {error}".partition("\n")[0], file=sys.stderr)
-            if not waiting:
+            left = [place for place in waiting if place.result() is None and not _has_failed(place, before[place])]
+            cause = f"the launcher broke: {type(error).__name__}: {error}".partition("\n")[0]
+            print(f"T{cause[1:]}", file=sys.stderr)
+            fruitless = fruitless + 1 if len(left) == len(waiting) else 0
+            waiting = left
+            if fruitless == FRUITLESS:
+                traceback.print_exception(error)
+                for place in waiting:
+                    _note(place, cause)
                 return
         else:
             if stopping.signal is None:
                 _note_lost(waiting, returns, before)
             return
-    for place in waiting:
-        _note(place, "the launcher broke while it ran")
 
 
 def are_running(places: Sequence[Place]) -> bool:
@@ -59,7 +63,7 @@ def _overrides(place: Place) -> list[str]:
 
 
 def _wait_for(places: Sequence[Place]) -> None:
-    """Jobs whose launcher is gone save and end by themselves."""
+    """Jobs whose launcher is gone end by themselves, and save if it leaves them the time."""
     deadline = time.monotonic() + PATIENCE_S
     while are_running(places) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,6 +1,5 @@
 """How the jobs of a sweep stand, as their folders tell it."""
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from mlplab import run_folder
 from mlplab.command.sweep.grid import Job
 from mlplab.errors import ConfigError
+from mlplab.isolation import is_alive
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Place:
             ConfigError: if the folder holds another run.
         """
         result = run_folder.read_result(self.folder)
-        if result is not None and result["config_hash"] != self.job.config.hash:
+        if result is not None and result.get("config_hash") != self.job.config.hash:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
@@ -38,7 +38,7 @@ class Place:
         """What another machine does cannot be seen from here: it is believed what it said last."""
         status = self.status()
         return status.get("status") == "running" and (
-            status.get("host") != socket.gethostname() or _is_alive(int(status.get("pid", 0)))
+            status.get("host") != socket.gethostname() or is_alive(status.get("pid", 0))
         )
 
     def last_sign(self) -> int:
@@ -66,13 +66,3 @@ def data_of(places: Sequence[Place]) -> list[tuple[str, str]]:
     """Name and folder of each data set."""
     configs = [place.job.config.data for place in places]
     return sorted({(config.name, str(Path(config.root).expanduser().absolute())) for config in configs})
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
