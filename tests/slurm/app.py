@@ -1,6 +1,7 @@
 """A sweep of jobs that do next to nothing; what the launcher hands back goes into returns.json."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -40,5 +41,6 @@ def launch(launcher: object, job_overrides: list[list[str]], initial_job_idx: in
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     slurm.launch = launch  # type: ignore[assignment]
     main()

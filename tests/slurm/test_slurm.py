@@ -35,9 +35,9 @@ class Sweep:
                 stderr=printed,
             )
 
-    def job(self, index: int, starts: int = 1) -> str:
+    def job(self, index: int, starts: int = 1, seconds: float = 60) -> str:
         """The id of a job, once it has been started that often."""
-        wait_until(lambda: len(self._starts(index)) >= starts, f"start {starts} of job {index}")
+        wait_until(lambda: len(self._starts(index)) >= starts, f"start {starts} of job {index}", seconds)
         return self._starts(index)[-1]
 
     def _starts(self, index: int) -> list[str]:
@@ -131,9 +131,9 @@ def test_a_job_that_is_asked_to_make_room_goes_back_into_the_queue(sweep: Callab
 
 
 def test_a_job_goes_on_after_its_time_limit(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=3", "seconds=100", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    running = sweep("index=3", "seconds=100", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20")
     start_again_now(running.job(3))
-    running.job(3, starts=2)
+    running.job(3, starts=2, seconds=180)  # SLURM may hold it back for two minutes all the same
     running.let_go()
     assert running.returns() == [("COMPLETED", "9")]
 
