@@ -22,13 +22,14 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from mlplab import updates
+from mlplab.randomness import bits
 
 log = logging.getLogger(__name__)
 
 Compiled = Callable[[list[Tensor]], object]
 
 # What a compiled step is made from: a change in one of these files makes a new one.
-SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py")
+SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py")
 
 
 class CompilationError(Exception):
@@ -94,27 +95,11 @@ def _logits(mlp: nn.Sequential, weights: Sequence[Tensor], images: Tensor, seed:
 def dropout(x: Tensor, rate: float, seed: Tensor, place: int) -> Tensor:
     """Zero a share of `x` and scale the rest, by a hash of seed, place and index.
 
-    torch draws such numbers one by one, which takes a quarter of the step of two layers of 512 units. The hash is
-    lowbias32 of Chris Wellons' hash-prospector; `seed` is int32 of shape (), `place` tells layers apart.
+    torch draws such numbers one by one, which takes a quarter of the step of two layers of 512 units. `seed` is int32
+    of shape (), `place` tells layers apart.
     """
-    index = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(x.shape)
-    h = index + (seed + _int32(place * 0x9E3779B9))
-    h = (h ^ _shifted(h, 16)) * _int32(0x7FEB352D)
-    h = (h ^ _shifted(h, 15)) * _int32(0x846CA68B)
-    h = (h ^ _shifted(h, 16)) & 0x7FFFFFFF
-    kept: Tensor = torch.where(h >= int(rate * 2**31), x * (1 / (1 - rate)), 0.0)
+    kept: Tensor = torch.where(bits(x.shape, seed, place) >= int(rate * 2**31), x * (1 / (1 - rate)), 0.0)
     return kept
-
-
-def _int32(number: int) -> int:
-    """The signed number of the same 32 bits."""
-    return (number + 2**31) % 2**32 - 2**31
-
-
-def _shifted(h: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros, as for unsigned numbers."""
-    shifted: Tensor = (h >> bits) & (2 ** (32 - bits) - 1)
-    return shifted
 
 
 def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
