@@ -18,6 +18,9 @@ test: $(VENV)/installed-dev  ## lint, types, import rules and tests; real data t
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -n 2
 
+board: $(VENV)/installed  ## look at all runs in TensorBoard; LOGDIR=outputs/sweeps/NAME for some
+	@$(BIN)/tensorboard --logdir $(or $(LOGDIR),outputs)
+
 test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one node, started here (Debian; 3 minutes)
 	@PATH="$$PATH:/usr/sbin"; type slurmctld slurmd munged > /dev/null || { \
 		command -v apt-get > /dev/null || { echo "SLURM is needed: slurmctld, slurmd, munged; see your system"; exit 2; }; \
@@ -73,5 +76,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test test-slurm format benchmark scaling threads sweep-time torture lock clean
+.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time torture lock clean
 .DEFAULT_GOAL := help

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import idx
+import matplotlib
 import pytest
 import torch
 from filelock import FileLock
@@ -53,6 +54,7 @@ class Program:
         self.environment = {
             key: value for key, value in os.environ.items() if key not in ("MLPLAB_DATA", "HYDRA_FULL_ERROR")
         } | {"OMP_NUM_THREADS": "1", "HOME": str(folder / "home"), "COLUMNS": "120"}
+        self.environment |= {"MPLCONFIGDIR": matplotlib.get_configdir()}  # which fonts there are takes seconds to find
         nowhere = "http://127.0.0.1:9"  # no network, whatever the machine has
         self.environment |= {"http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""}
 
@@ -119,8 +121,8 @@ def composed() -> Compose:
 
 @pytest.fixture(scope="session")
 def tiny(composed: Compose, tiny_root: Path) -> Compose:
-    """The same for two epochs on the tiny MNIST, 150 images to train and 50 to validate."""
-    short = ("data.val_size=50", "data.batch_size=20", "model.hidden=16", "trainer.max_epochs=2")
+    """The same for two epochs on the tiny MNIST, 150 images to train and 50 to validate; nothing is drawn."""
+    short = ("data.val_size=50", "data.batch_size=20", "model.hidden=16", "trainer.max_epochs=2", "show=none")
     return lambda *overrides: composed(f"data.root={tiny_root}", *short, "trainer.accelerator=cpu", *overrides)
 
 

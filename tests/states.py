@@ -35,14 +35,23 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
     return [] if repr(_plain(one)) == repr(_plain(other)) else [f"{at}: {one} {other}"[:200]]
 
 
-def curves(folder: Path) -> list[tuple[str, int, float]]:
-    """Every point of every curve, in all event files: by name, step and value, sorted."""
+def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
+    """All that TensorBoard shows but the speed, in all event files: name, step and value, sorted."""
     return sorted(
-        (value.tag, event.step, value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value)
+        (value.tag, event.step, _shown(value))
         for path in folder.glob("events.out.tfevents.*")
         for event in LegacyEventFileLoader(str(path)).Load()
         for value in event.summary.value
+        if value.tag != "images_per_s"
     )
+
+
+def _shown(value: Any) -> float | bytes:
+    if value.HasField("image"):
+        return bytes(value.image.encoded_image_string)
+    if len(value.tensor.float_val) == 1:
+        return float(value.tensor.float_val[0])
+    return bytes(value.SerializeToString()) if value.HasField("tensor") else float(value.simple_value)
 
 
 def _plain(content: Any) -> Any:

@@ -31,6 +31,7 @@ def test_the_run_folder_has_exactly_these_files(digits_run: Run) -> None:
     assert files == {
         ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "train.log", events,
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "result.json", "status.json", ".lock",
+        "curves.png", "confusion.png", "mistakes.png",
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from conftest import Compose
 
+from mlplab.config import Show
 from mlplab.errors import ConfigError
 from mlplab.mistakes import nearest, parse
 
@@ -13,6 +14,7 @@ PLAIN: dict[str, Any] = {
     "evaluate_untrained": False,
     "early_stopping": {"patience": None, "min_delta": 0.0},
     "checkpoints": {"every_n_steps": None, "every_n_minutes": 1.0},
+    "show": dict.fromkeys(Show.model_fields, False),
     "data": {
         "name": "mnist", "root": "data", "val_size": 5000, "split_seed": 0, "batch_size": 32, "normalize": "standard",
     },

@@ -52,7 +52,7 @@ def test_the_result_says_what_happened(tiny_run: Result, tiny: Compose) -> None:
 def test_curves_are_the_history(tiny_run: Result) -> None:
     curves = EventAccumulator(str(tiny_run.folder)).Reload()
     tags = {"train/loss", "train/acc", "val/loss", "val/acc", "lr"}
-    assert tags <= set(curves.Tags()["scalars"]) <= tags | {"test/loss", "test/acc", "val/acc_best", "epoch"}
+    assert tags <= set(curves.Tags()["scalars"]) <= tags | {"test/loss", "test/acc", "val/acc_best"}
     history = json.loads((tiny_run.folder / "result.json").read_text())["history"]
     for tag in tags:
         points = curves.Scalars(tag)

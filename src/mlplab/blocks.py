@@ -106,11 +106,14 @@ class _Blocks(_AutomaticOptimization):
         device = self.classifier.device
         self.images, self.labels = self.datamodule.training_data(device)
         rows = torch.zeros(self.datamodule.batch_size, dtype=torch.int64, device=device)
-        numbers, seed = self._numbers(1)[0], self._tensor(np.zeros(1, dtype=np.int32))[0]
+        numbers, seed = self._tensor(self._numbers(1))[0], self._tensor(np.zeros(1, dtype=np.int32))[0]
         self.compiled = compiled(self.recipe, [self.images, self.labels, rows, numbers, seed, *self._lasting()])
 
     def run(self, optimizer: optim.Optimizer, batch_idx: int, kwargs: Any) -> dict[str, Any]:
-        """Take all steps of a block; the batch that Lightning hands over is the first of them, and is gathered anew."""
+        """Take all steps of a block; the batch that Lightning hands over is the first of them, and is gathered anew.
+
+        Returns the number of images, and sums of the epoch and rate at each step that is to be logged.
+        """
         started = time.perf_counter()
         trainer, loop = self.trainer, self.trainer.fit_loop.epoch_loop
         if self.epoch != trainer.current_epoch:
@@ -124,13 +127,17 @@ class _Blocks(_AutomaticOptimization):
         batches = self.batches[first : first + count]
         seeds = self._seeds(first, count)
         numbers = self._numbers(count)
-        for rows, number, seed in zip(batches, numbers, seeds, strict=True):
+        every, passed = trainer.log_every_n_steps, {}  # type: ignore[attr-defined]
+        steps = zip(batches, self._tensor(numbers).unbind(), seeds, strict=True)
+        for taken, (rows, number, seed) in enumerate(steps, trainer.global_step + 1):
             tensors = [self.images, self.labels, rows, number, seed, *lasting]
             if len(rows) == self.datamodule.batch_size:
                 self.compiled(tensors)
             else:  # the last batch of an epoch
                 with torch.no_grad():
                     step(self.recipe, tensors)
+            if every and taken % every == 0:
+                passed[taken] = lasting[0].clone(), float(numbers[taken - trainer.global_step - 1, 0])
         loss = float(lasting[0][0])  # waits for a GPU, once in a block
         finite = math.isfinite(loss) and not (self.singly and any(not tensor.isfinite().all() for tensor in lasting))
         if not finite:
@@ -142,7 +149,7 @@ class _Blocks(_AutomaticOptimization):
             return self.run(optimizer, batch_idx, kwargs)
         self._count(count)
         self.longest = max(1, int(BLOCK_S * count / (time.perf_counter() - started)))
-        return {"images": sum(len(rows) for rows in batches)}
+        return {"images": sum(len(rows) for rows in batches), "passed": passed}
 
     def _length(self, first: int) -> int:
         """Steps until Lightning has to validate or save, the epoch or the run ends, or the block is long enough."""
@@ -163,8 +170,11 @@ class _Blocks(_AutomaticOptimization):
             limits.append(int(between) - (counts.ready - 1) % int(between))
         return max(1, int(min(limits)))
 
-    def _numbers(self, count: int) -> tuple[Tensor, ...]:
-        """What the update rule needs in each of the next steps; the schedule is moved on from one to the next."""
+    def _numbers(self, count: int) -> "np.ndarray[Any, Any]":
+        """What the update rule needs in each of the next steps, the rate first, (count, n) float32.
+
+        The schedule is moved on from one to the next.
+        """
         trainer, loop = self.trainer, self.trainer.fit_loop.epoch_loop
         group = self.optimizer.param_groups[0]
         rows = []
@@ -176,7 +186,7 @@ class _Blocks(_AutomaticOptimization):
                 loop.batch_progress.current.ready += 1  # by which schedules go
         if count > 1 and trainer.lr_scheduler_configs:
             loop.batch_progress.current.ready -= count - 1
-        return self._tensor(np.array(rows, dtype=np.float32)).unbind()
+        return np.array(rows, dtype=np.float32)
 
     def _seeds(self, first: int, count: int) -> tuple[Tensor, ...]:
         seeds = self.classifier.batch_seeds[first : first + count] if self.classifier.draws else [0] * count

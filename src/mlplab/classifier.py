@@ -95,7 +95,7 @@ class Classifier(LightningModule):
             # begins at 0 again there.
             seed_generator(self.device, self.batch_seeds[self.trainer.fit_loop.epoch_loop.batch_idx])
         self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        loss = self._score("train", batch)
+        loss, _ = self._score("train", batch)
         # A loss that is not finite stays so; to look at it makes the host wait for a GPU.
         if (self.device.type == "cpu" or batch_idx % 100 == 99) and not math.isfinite(loss.item()):
             raise self.diverged(f"train/loss of step {self.global_step + 1:,}", loss.item())
@@ -105,11 +105,13 @@ class Classifier(LightningModule):
         images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
         self.images_seen += images * self.trainer.world_size
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("val", batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logits (B, K), for callbacks."""
+        return self._score("val", batch)[1]
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("test", batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logits (B, K), for callbacks."""
+        return self._score("test", batch)[1]
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int = 0) -> Tensor:
         """Probabilities (B, K) that sum to one."""
@@ -177,12 +179,13 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
         }
 
-    def _score(self, stage: str, batch: Batch) -> Tensor:
+    def _score(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss () and logits (B, K)."""
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels)
         self.totals[stage].add(loss, logits, labels)
-        return loss
+        return loss, logits
 
     def _log(self, stage: str) -> None:
         loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)

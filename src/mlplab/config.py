@@ -192,6 +192,22 @@ class Checkpoints(Section):
     every_n_minutes: Annotated[float, Field(gt=0)] | None = Field(description="the same in minutes")
 
 
+class Show(Section):
+    """What can be looked at beside figures by epoch; nothing of it changes a figure."""
+
+    scalars: bool = Field(description="curves within and by epoch, gap of training to validation, speed, and a layout")
+    images: bool = Field(description="training images as they are and as the network sees them")
+    confusion: bool = Field(description="confusion matrices of the validation by epoch, and of the test")
+    mistakes: bool = Field(description="the most confident mistakes in the test")
+    weights: bool = Field(description="weights of the first layer as images")
+    graph: bool = Field(description="graph of the network")
+    text: bool = Field(description="configuration, command line and table of layers")
+    pr_curves: bool = Field(description="precision and recall of each class in the test")
+    histograms: bool = Field(description="weights and gradients by epoch")
+    projector: bool = Field(description="last hidden layer for test images, with their pictures")
+    files: bool = Field(description="curves.png, confusion.png and mistakes.png in the folder of the run")
+
+
 class Config(Section):
     """One run."""
 
@@ -201,6 +217,7 @@ class Config(Section):
     evaluate_untrained: bool = Field(description="score the validation images before training")
     early_stopping: EarlyStopping
     checkpoints: Checkpoints
+    show: Show
     data: Data
     model: Model
     optimizer: Optimizer
@@ -246,6 +263,6 @@ class Config(Section):
         plain = self.model_dump(
             mode="json",
             exclude_unset=True,
-            exclude={"data": {"root"}, "checkpoints": True, "trainer": {"enable_progress_bar"}},
+            exclude={"data": {"root"}, "checkpoints": True, "show": True, "trainer": {"enable_progress_bar"}},
         )
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

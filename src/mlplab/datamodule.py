@@ -97,6 +97,10 @@ class ImageDataModule(LightningDataModule):
         """All images (N, C, H, W) uint8 and labels (N,) that training and validation images are rows of."""
         return self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
 
+    def test_data(self) -> Batch:
+        """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
+        return self._loaded.test_images, self._loaded.test_labels
+
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
             return []

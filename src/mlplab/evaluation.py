@@ -50,3 +50,9 @@ def score(classifier: Classifier, batches: Iterable[Batch]) -> Scores:
         pairs = labels * classes + logits.argmax(dim=1)  # (B,)
         confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
     return Scores(loss / int(confusion.sum()), confusion)
+
+
+def most_confident_mistakes(probabilities: Tensor, labels: Tensor, limit: int = 24) -> Tensor:
+    confidence, guesses = probabilities.max(dim=1)
+    wrong = (guesses != labels).nonzero().flatten()
+    return wrong[confidence[wrong].argsort(descending=True, stable=True)][:limit]

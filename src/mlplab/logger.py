@@ -9,6 +9,7 @@ from typing import Any
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from torch.utils.tensorboard.summary import hparams
 
@@ -16,6 +17,8 @@ from mlplab import durable
 from mlplab.log_file import warn_once
 
 log = logging.getLogger(__name__)
+
+BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
 
 
 class RunLogger(TensorBoardLogger):
@@ -35,6 +38,11 @@ class RunLogger(TensorBoardLogger):
             self._tolerant = _Tolerant(self._folder, lambda: super(RunLogger, self).experiment)
         return self._tolerant
 
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """As TensorBoardLogger, but without the curve of the epoch that Lightning adds."""
+        super().log_metrics({tag: value for tag, value in metrics.items() if tag != "epoch"}, step)
+
     def log_result(self, hyperparameters: Mapping[str, str | float], metrics: Mapping[str, float], step: int) -> None:
         """A row of the HParams tab: what was chosen, and what came of it; TensorBoard takes a figure from its curve."""
         for tag in metrics.keys() - {"test/acc"}:  # which has one
@@ -43,8 +51,15 @@ class RunLogger(TensorBoardLogger):
             self.experiment.add_summary(summary, step)
         self.experiment.flush()
 
-    def go_back(self, step: int) -> None:
+    def add_png(self, tag: str, png: bytes, step: int) -> None:
+        """A picture, as the file that it is: add_image would take it apart and compress it again."""
+        image = Summary.Image(encoded_image_string=png, colorspace=4)
+        self.experiment.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def go_back(self, step: int, epoch: int) -> None:
         """Drop what was logged at `step` or later, by a process that was killed after it had last been saved.
+
+        Of curves by epoch, what comes after `epoch`.
 
         All events move into one new file: a reader that had seen the old one starts anew.
         """
@@ -57,7 +72,9 @@ class RunLogger(TensorBoardLogger):
             damaged += [path] * (not is_whole)
             points = [(event.step, ",".join(value.tag for value in event.summary.value)) for event in events]
             for event, point in zip(events, points, strict=True):
-                if event.HasField("summary") and event.step < step and point not in earlier:
+                is_earlier = event.step <= epoch if point[1].startswith(BY_EPOCH) else event.step < step
+                has_content = any(event.HasField(kind) for kind in ("summary", "graph_def", "tagged_run_metadata"))
+                if has_content and is_earlier and point not in earlier:
                     self.experiment.add_event(event)
             earlier |= set(points)
         if not self.experiment.flush():

@@ -9,6 +9,8 @@ from mlplab import process
 
 process.import_lightning()
 
+import matplotlib.backends.backend_agg  # noqa: E402
+import matplotlib.figure  # noqa: E402, F401
 import torch  # noqa: E402
 
 import mlplab.training  # noqa: E402, F401

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from mlplab import run_folder
 from mlplab.blocks import CompiledSteps
+from mlplab.board import Board
 from mlplab.checkpoint_io import DurableCheckpointIO
 from mlplab.config import Config
 from mlplab.errors import ConfigError
@@ -36,6 +37,7 @@ class Parts:
     best: BestCheckpoint | None
     interruption: Interruption
     logger: RunLogger | None
+    board: Board
 
 
 def make_trainer(config: Config, folder: Path) -> Parts:
@@ -64,9 +66,11 @@ def make_trainer(config: Config, folder: Path) -> Parts:
     if config.validates and saves:
         best = BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode)
     interruption = Interruption(last, folder)
+    board = Board(config, folder, logger)
     callbacks: list[Callback] = [
         steps,  # says what it does before there is a bar
         Progress(sys.stderr.isatty() if bar is None else bar, folder),
+        board,  # once it is known how long an epoch took, and before it is saved
         *_stopping(config),
     ]
     if best is not None:
@@ -78,7 +82,7 @@ def make_trainer(config: Config, folder: Path) -> Parts:
         trainer = Trainer(**flags, callbacks=callbacks, plugins=[DurableCheckpointIO()], default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
-    return Parts(trainer, steps, last, best, interruption, logger)
+    return Parts(trainer, steps, last, best, interruption, logger, board)
 
 
 @contextmanager

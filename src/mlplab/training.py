@@ -112,6 +112,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     earlier_s = parts.last.seconds  # in processes before this one
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
+    parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
     if parts.trainer.is_global_zero:
         record = _record(config, parts, classifier, datamodule) | {
@@ -187,7 +188,7 @@ def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDat
     run_folder.set_result_aside(folder)
     steps = content["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] if content else 0
     if parts.logger is not None:
-        parts.logger.go_back(steps)
+        parts.logger.go_back(steps, len(content.get("history", [])))
     log.info(f"going on with {run_folder.short(folder)} after {steps:,} steps")
     return last
 

@@ -23,7 +23,7 @@ class Rule(Protocol):
         """Names of the tensors it keeps for each weight, of the weight's shape and zero at first."""
 
     def numbers(self, group: Group, step: int) -> list[float]:
-        """What changes from step to step; `step` counts from 1."""
+        """What changes from step to step, the rate first; `step` counts from 1."""
 
     def update(
         self, weight: Tensor, gradient: Tensor, buffers: Sequence[Tensor], numbers: Sequence[Tensor], group: Group

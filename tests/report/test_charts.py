@@ -4,6 +4,7 @@ import pytest
 from made_up import OPTIMIZERS, Sweep, config, result
 from matplotlib.axes import Axes
 
+from mlplab.figures import page
 from mlplab.report import Report, charts
 from mlplab.report.table import Table
 
@@ -123,7 +124,7 @@ def test_names_are_drawn_as_text_and_not_as_formulas(tmp_path: Path) -> None:
     axes = figures["factors.png"].axes[0]
     assert tick_labels(axes) == [r"\$x^\$", "%s", r"\\$", "_a", f"{'b' * 11}...{'b' * 8}", "{x}", "??"]
     for figure in figures.values():
-        assert charts.png(figure).startswith(b"\x89PNG")
+        assert page.png(figure).startswith(b"\x89PNG")
 
 
 def test_of_many_levels_not_all_are_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlplab import run_folder
 from mlplab.command.composed import plain
-from mlplab.config import FROM_THE_RUN, Config
+from mlplab.config import FROM_THE_RUN, Config, Show
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.mistakes import parse
 
@@ -26,6 +26,7 @@ SAFE = (
     "checkpoints.every_n_steps",
     "checkpoints.every_n_minutes",
     "data.root",
+    *(f"show.{name}" for name in Show.model_fields),
 )
 
 LARGEST_CONFIG = 2**18  # characters; those of this project have some 1,000

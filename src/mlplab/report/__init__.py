@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mlplab import durable, run_folder
 from mlplab.errors import CheckpointError
+from mlplab.figures import page
 from mlplab.report import charts, files, terminal
 from mlplab.report.comparison import Answer
 from mlplab.report.runs import Run, Unfinished, read_runs
@@ -66,7 +67,7 @@ class Report:
         Raises:
             CheckpointError: if it cannot be written to.
         """
-        drawn = {name: charts.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
+        drawn = {name: page.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
         title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
             "report.md": files.markdown(title, self.table, self.answer.sentences, self.unfinished, list(drawn)),

@@ -1,12 +1,13 @@
 """The pictures of a report, as matplotlib's figures."""
 
-import io
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mlplab.figures import page
+from mlplab.figures.page import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.report.runs import Run
 from mlplab.report.settings import Setting, order, shown
 from mlplab.report.table import Column, Configuration, Table
@@ -15,9 +16,6 @@ if TYPE_CHECKING:  # matplotlib takes half a second, and is not needed to read t
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), Color Universal Design: told apart by all kinds of colour vision.
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
-WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 MOST_PANELS, MOST_TICKS, MOST_CELLS = 12, 12, 15  # panels; labels of an axis; rows and columns of the heat map
 LONGEST_LABEL, ROOM_FOR_LABELS = 22, 28  # characters: of one label, of those of an axis side by side
 VAL_ACC = "validation accuracy (%)"
@@ -34,12 +32,6 @@ def draw(table: Table) -> dict[str, "Figure"]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def png(figure: "Figure") -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
-    return file.getvalue()
-
-
 def factors(table: Table) -> "Figure | None":
     """A panel for each factor: every run a dot, and the means of the levels."""
     columns = _by_effect(table)[:MOST_PANELS]
@@ -47,7 +39,7 @@ def factors(table: Table) -> "Figure | None":
         return None
     across = min(len(columns), 2 if len(columns) < 5 else 3)
     down = math.ceil(len(columns) / across)
-    figure = _figure(max(3.2, 2.7 * down))
+    figure = page.figure(max(3.2, 2.7 * down), layout="constrained")
     axes: Axes | None = None
     for place, column in enumerate(columns, 1):
         axes = figure.add_subplot(down, across, place, sharey=axes)
@@ -60,8 +52,8 @@ def factors(table: Table) -> "Figure | None":
         axes.plot(range(len(means)), means, "_-", color=VERMILION, markersize=16, markeredgewidth=2, linewidth=1)
         _name_levels(axes, column, list(levels), ROOM_FOR_LABELS * (2 if across == 1 else 1))
         axes.set_xlim(-0.5, len(levels) - 0.5)
-        axes.set_xlabel(_label(column.name))
-        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axes.set_xlabel(label(column.name))
+        axes.grid(axis="y", color=PALE, linewidth=0.6)
         if (place - 1) % across == 0:
             axes.set_ylabel(VAL_ACC)
     figure.suptitle("dots: runs, line: mean of each level", fontsize=9)
@@ -82,7 +74,7 @@ def heatmap(table: Table) -> "Figure | None":
     means = {cell: statistics.fmean(accs) for cell, accs in cells.items()}
     grid = [[means.get((row, column), math.nan) for column in columns_of] for row in rows_of]
 
-    figure = _figure(1.8 + 0.42 * max(4, len(rows_of)))
+    figure = page.figure(1.8 + 0.42 * max(4, len(rows_of)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("#eeeeee")  # of cells that were not tried
     image = axes.imshow(grid, cmap="cividis", aspect="auto")
@@ -94,8 +86,8 @@ def heatmap(table: Table) -> "Figure | None":
             axes.text(j, i, text, color=color, fontsize=size, ha="center", va="center")
     _name_levels(axes, across, columns_of, 2 * ROOM_FOR_LABELS)
     axes.set_yticks(range(len(rows_of)), [_level(down, level) for level in rows_of])
-    axes.set_xlabel(_label(across.name))
-    axes.set_ylabel(_label(down.name))
+    axes.set_xlabel(label(across.name))
+    axes.set_ylabel(label(down.name))
     figure.colorbar(image, label=f"mean {VAL_ACC}")
     return figure
 
@@ -105,11 +97,11 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     ranked = table.validated
     if not ranked:
         return None
-    figure = _figure(4.5)
+    figure = page.figure(4.5, layout="constrained")
     axes = figure.add_subplot()
     best = [(VERMILION, "s"), (ORANGE, "D"), (GREEN, "^")]
     for place, configuration in enumerate(ranked):
-        name = f"{place + 1}: {_label(table.text(configuration) or 'the only configuration', 70)}"
+        name = f"{place + 1}: {label(table.text(configuration) or 'the only configuration', 70)}"
         color, marker = best[place] if place < len(best) else (BLUE, "o")
         spread = configuration.val_acc
         assert spread is not None
@@ -131,7 +123,7 @@ def accuracy_by_time(table: Table) -> "Figure | None":
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("time of training (s)")
     axes.set_ylabel(f"mean {VAL_ACC}")
-    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.grid(color=PALE, linewidth=0.6)
     title = "the best by validation"
     if any(len(configuration.runs) > 1 for configuration in ranked):
         title += "; bars: standard deviation over seeds"
@@ -147,16 +139,16 @@ def curves(table: Table) -> "Figure | None":
         return None
     runs.sort(key=lambda pair: -pair[0].metrics["val/acc"])
     picked = {"best": runs[0], "median": runs[len(runs) // 2]} if len(runs) > 2 else {"best": runs[0]}
-    figure = _figure(5.2)
+    figure = page.figure(5.2, layout="constrained")
     axes = figure.subplots(2, len(picked), sharex="col", sharey="row", squeeze=False)
     for column, (which, (run, configuration)) in enumerate(picked.items()):
-        about = _label(table.text(configuration), 36)
+        about = label(table.text(configuration), 36)
         axes[0, column].set_title(f"{which} run: {about + ', ' if about else ''}seed {run.seed}", fontsize=9)
         for row, (figure_name, factor) in enumerate({"loss": 1, "acc": 100}.items()):
             for split, color, style in (("train", BLUE, "--"), ("val", ORANGE, "-")):
                 _curve(axes[row, column], run, f"{split}/{figure_name}", factor, color, style)
             axes[row, column].axvline(run.best_epoch, color=GREY, linewidth=1, linestyle=":", zorder=1)
-            axes[row, column].grid(color="#dddddd", linewidth=0.6)
+            axes[row, column].grid(color=PALE, linewidth=0.6)
         axes[1, column].set_xlabel("epoch")
         axes[1, column].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("loss (nats)")
@@ -177,12 +169,6 @@ def _curve(axes: "Axes", run: Run, metric: str, factor: int, color: str, style: 
     if points:
         xs, ys = zip(*points, strict=True)
         axes.plot(xs, ys, style, color=color, marker="o", markersize=2.5, linewidth=1.3, gid=metric)
-
-
-def _figure(height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
 
 
 def _by_effect(table: Table) -> list[Column]:
@@ -221,11 +207,4 @@ def _name_levels(axes: "Axes", column: Column, levels: Sequence[Setting], room: 
 
 
 def _level(column: Column, level: Setting) -> str:
-    return _label(shown(column.key, level, digits=4), LONGEST_LABEL)
-
-
-def _label(text: str, longest: int = 40) -> str:
-    """Short, and with nothing that matplotlib would take for a formula or has no letters for."""
-    if len(text) > longest:
-        text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"
-    return text.encode("latin-1", "replace").decode("latin-1").replace("$", r"\$")
+    return label(shown(column.key, level, digits=4), LONGEST_LABEL)

@@ -13,6 +13,7 @@ NOT_SETTINGS = {
     "experiment",
     "evaluate_untrained",
     "checkpoints",
+    "show",
     "data.root",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",

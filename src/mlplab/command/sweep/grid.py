@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from mlplab.command.composed import config_of
+from mlplab.command.run_name import label
 from mlplab.command.wrong_overrides import mistakes as said_by_hydra
 from mlplab.config import PIXELS, TRAINING_IMAGES, Config
 from mlplab.errors import ConfigError
@@ -74,10 +74,4 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
 
 
 def _label(overrides: list[str]) -> str:
-    """`model.hidden=[512,512]`, `seed=1` -> `hidden=512x512,seed=1`."""
-    words = []
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        plain = re.sub(r"[\[\]{}'\" ]", "", value).replace(",", "x").replace("/", "_")
-        words.append(f"{key.rpartition('.')[2]}={plain or 'none'}")
-    return re.sub(r"[^\w.+=,-]", "_", ",".join(words))[:LONGEST_NAME] or "run"
+    return label(overrides)[:LONGEST_NAME] or "run"

@@ -1,0 +1,268 @@
+"""When something is shown of a run beside its figures by epoch: in TensorBoard, and as pictures in its folder.
+
+Nothing of it changes a figure: neither random numbers nor weights are touched.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from mlplab import durable, exhibits
+from mlplab.classifier import Classifier
+from mlplab.config import Config
+from mlplab.datamodule import ImageDataModule
+from mlplab.evaluation import most_confident_mistakes
+from mlplab.figures import page, run
+from mlplab.log_file import warn_once
+from mlplab.logger import BY_EPOCH, RunLogger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+SHOWN_IMAGES = 20  # of training
+PROJECTED_IMAGES = 1000  # of the test
+GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
+
+
+class Board(Callback):
+    """Without a logger only the pictures in the folder remain."""
+
+    def __init__(self, config: Config, folder: Path, logger: RunLogger | None) -> None:
+        self._config = config
+        self._show = config.show
+        self._folder = folder
+        self._logger = logger
+        self._shown = 0  # epochs
+        self._logged = (
+            0,
+            [0.0, 0.0, 0.0],
+        )  # last within an epoch: which, and its sums of loss, correct answers, images
+        self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
+        self._pictured_epoch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        self._shown = len(pl_module.history)
+        if self._logger is None or trainer.fast_dev_run or trainer.global_step > 0:  # type: ignore[attr-defined]
+            return
+        datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
+        if self._show.scalars:
+            exhibits.layout(writer)
+        if self._show.text:
+            exhibits.text(writer, self._config, self._folder, pl_module.mlp, shape)
+        if self._show.graph:
+            exhibits.graph(writer, pl_module.mlp, shape)
+        if self._show.images:
+            self._show_picture(lambda: _training_images(datamodule), "data/training")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._logger is None or not self._show.scalars or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        assert isinstance(pl_module, Classifier)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        passed: Mapping[int, tuple[Tensor, float]] = outputs.get("passed", {})
+        if "passed" not in outputs and every and trainer.global_step % every == 0:
+            passed = {trainer.global_step: (pl_module.totals["train"].sums(), pl_module.rate)}
+        for step, (sums, rate) in passed.items():
+            self._log_within_epoch(trainer.current_epoch, step, sums.tolist(), rate)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show_epoch(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show_epoch(trainer, pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
+    ) -> None:
+        if self._show.confusion and self._logger is not None:
+            self._scored.append((outputs, batch[1]))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch, scored, self._scored = trainer.current_epoch + 1, self._scored, []
+        wanted = is_milestone(epoch) or epoch == trainer.max_epochs
+        if not scored or trainer.state.fn != "fit" or not wanted or epoch == self._pictured_epoch:
+            return
+        self._pictured_epoch = epoch
+        matrix = _confusion(*map(torch.cat, zip(*scored, strict=True)))
+        matrix = trainer.strategy.reduce(matrix, reduce_op="sum")
+        title, classes = f"validation images after epoch {epoch}", pl_module.hparams["classes"]
+        self._show_picture(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=_step(trainer))
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
+    ) -> None:
+        self._scored.append((outputs, batch[1]))
+
+    def finish(self, trainer: Trainer, classifier: Classifier, best_epoch: int) -> None:
+        """Show the test that has just been done, with the weights of `best_epoch` that the classifier has."""
+        scored, self._scored = self._scored, []
+        logits, labels = (_in_order(trainer, torch.cat(parts)).cpu() for parts in zip(*scored, strict=True))
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        info, images = _datamodule(trainer).info, _datamodule(trainer).test_data()[0][: len(labels)]
+        logits, labels = logits[: len(images)], labels[: len(images)]  # several processes may have some of them twice
+        probabilities = logits.float().softmax(dim=1)  # (N, K)
+        about = f"test images, weights of epoch {best_epoch}"
+
+        def mistakes() -> "Figure":
+            found = most_confident_mistakes(probabilities, labels)
+            guesses = probabilities[found].max(dim=1)
+            return run.mistakes(
+                _grey(images[found]), labels[found].numpy(), guesses.indices.numpy(), guesses.values.numpy(),
+                info.classes, f"most confident mistakes, {about}",
+            )  # fmt: skip
+
+        def first_layer() -> "Figure":
+            layer = next(part for part in classifier.mlp if isinstance(part, nn.Linear))
+            title = f"weights of the first layer, epoch {best_epoch}"
+            return run.first_layer(layer.weight.detach().float().cpu().numpy(), info.image_shape, title)
+
+        show = self._show
+        pictures: list[tuple[Callable[[], Figure], str | None, str | None]] = [
+            (lambda: run.curves(classifier.history, best_epoch), None, "curves.png"),
+            (
+                lambda: run.confusion(_confusion(logits, labels).numpy(), info.classes, about),
+                "confusion/test" if show.confusion else None,
+                "confusion.png",
+            ),
+            (mistakes, "mistakes/test" if show.mistakes else None, "mistakes.png"),
+            (first_layer, "weights/first_layer" if show.weights else None, None),
+        ]
+        for draw, tag, file in pictures:
+            self._show_picture(draw, tag, file if show.files else None, trainer.global_step)
+        if self._logger is None:
+            return
+        writer, step = self._logger.experiment, trainer.global_step
+        if show.pr_curves:
+            exhibits.pr_curves(writer, probabilities, labels, info.classes, step)
+        if show.projector:
+            some = images[:PROJECTED_IMAGES]
+            names = [info.classes[label] for label in labels[:PROJECTED_IMAGES]]
+            exhibits.projector(writer, classifier.mlp, _datamodule(trainer).normalized(some), some, names, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"logged": self._logged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        epoch, sums = state_dict["logged"]
+        self._logged = epoch, list(sums)
+
+    def _log_within_epoch(self, epoch: int, step: int, sums: list[float], rate: float) -> None:
+        """Means since the last time; `sums` of loss, correct answers and images of the epoch so far."""
+        assert self._logger is not None
+        before = self._logged[1] if self._logged[0] == epoch else [0.0, 0.0, 0.0]
+        self._logged = epoch, sums
+        loss, correct, images = (now - then for now, then in zip(sums, before, strict=True))
+        figures = {"train/loss_step": loss / images, "train/acc_step": correct / images, "lr_step": rate}
+        self._logger.log_metrics(figures, step - 1)
+
+    def _show_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        """The epoch that has just ended, once it is known how long it took."""
+        assert isinstance(module, Classifier)
+        if len(module.history) == self._shown or self._logger is None:
+            return
+        self._shown = len(module.history)
+        epoch = module.history[-1]
+        if self._show.scalars:
+            names = ("train/loss", "train/acc", "val/loss", "val/acc")
+            by_epoch = {BY_EPOCH + name: epoch[name] for name in names if name in epoch}
+            self._logger.log_metrics(by_epoch, self._shown)
+            self._logger.log_metrics(_derived(trainer, module.history), _step(trainer))
+        if self._show.histograms and trainer.is_global_zero:
+            datamodule = _datamodule(trainer)
+            rows = datamodule.train_rows[:GRADIENT_IMAGES]
+            images, labels = (part[rows] for part in datamodule.training_data(module.device))
+            exhibits.histograms(
+                self._logger.experiment, module.mlp, datamodule.normalized(images), labels, _step(trainer)
+            )
+
+    def _show_picture(
+        self, draw: "Callable[[], Figure]", tag: str | None, file: str | None = None, step: int = 0
+    ) -> None:
+        """In TensorBoard under `tag`, and as `file`, where they are given."""
+        tag = None if self._logger is None else tag
+        if tag is None and file is None:
+            return
+        try:
+            png = page.png(draw())
+        except Exception as error:  # of matplotlib and its fonts: the run is worth more than its picture
+            log.warning(f"{tag or file} could not be drawn: {type(error).__name__}: {error}")
+            return
+        if tag is not None and self._logger is not None:
+            self._logger.add_png(tag, png, step)
+        if file is not None:
+            try:
+                durable.write(self._folder / file, png, sync=False)
+            except OSError as error:
+                warn_once(self._folder, error)
+
+
+def is_milestone(epoch: int) -> bool:
+    """1, 2, 5, 10, 20, 50, 100, ...: much changes at first, and little later."""
+    return epoch / 10 ** (len(str(epoch)) - 1) in (1, 2, 5)
+
+
+def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What the figures of the last epoch say together."""
+    epoch = history[-1]
+    steps = epoch["step"] - (history[-2]["step"] if len(history) > 1 else 0)
+    datamodule = _datamodule(trainer)
+    images = steps * trainer.accumulate_grad_batches * datamodule.batch_size * trainer.world_size
+    derived = {"images_per_s": min(images, len(datamodule.train_rows)) / max(epoch["seconds"], 1e-9)}
+    if "val/loss" in epoch:
+        derived |= {
+            "gap/loss": epoch["val/loss"] - epoch["train/loss"],
+            "gap/acc": epoch["train/acc"] - epoch["val/acc"],
+        }
+    return derived
+
+
+def _training_images(datamodule: ImageDataModule) -> "Figure":
+    """Those of the first batch."""
+    rows = datamodule.epoch_rows(0)[:SHOWN_IMAGES]
+    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
+    seen = datamodule.normalized(images)
+    return run.training_images(_grey(images), seen.mean(dim=1).numpy(), labels.numpy(), datamodule.info.classes)
+
+
+def _grey(images: Tensor) -> "np.ndarray[Any, Any]":
+    """Images (N, C, H, W) uint8 -> (N, H, W) uint8."""
+    return images.float().mean(dim=1).round().to(torch.uint8).numpy()
+
+
+def _confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (N, K), labels (N,) -> (K, K): images of class row that were taken for class column."""
+    matrix: Tensor = multiclass_confusion_matrix(logits.argmax(dim=1), labels, logits.shape[1], validate_args=False)
+    return matrix
+
+
+def _in_order(trainer: Trainer, tensor: Tensor) -> Tensor:
+    """(N, ...) of all processes, which take turns with the images, in the order of the data set."""
+    if trainer.world_size == 1:
+        return tensor
+    gathered = [torch.empty_like(tensor) for _ in range(trainer.world_size)]
+    torch.distributed.all_gather(gathered, tensor)
+    return torch.stack(gathered, dim=1).flatten(0, 1)  # (N, processes, ...) -> (N * processes, ...)
+
+
+def _step(trainer: Trainer) -> int:
+    """Where Lightning puts the figures of an epoch: its last step, counted from 0."""
+    return trainer.global_step - 1
+
+
+def _datamodule(trainer: Trainer) -> ImageDataModule:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(datamodule, ImageDataModule)
+    return datamodule

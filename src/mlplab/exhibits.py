@@ -1,0 +1,92 @@
+"""What TensorBoard can show of a run beside curves: one function for each, given a SummaryWriter."""
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mlplab.config import Config
+from mlplab.logger import BY_EPOCH
+from mlplab.summary import layer_markdown
+
+PR_THRESHOLDS = 101  # from 0 to 1
+
+
+def layout(writer: Any) -> None:
+    """The tab Custom Scalars: training and validation on one chart, by step and by epoch."""
+    by_step = {
+        "loss": ["train/loss_step", "val/loss"],
+        "accuracy": ["train/acc_step", "val/acc"],
+        "gap of training to validation": ["gap/loss", "gap/acc"],
+        "learning rate": ["lr_step"],
+        "images per second": ["images_per_s"],
+    }
+    by_epoch = {"loss": ["train/loss", "val/loss"], "accuracy": ["train/acc", "val/acc"]}
+    charts = {
+        "by step": {name: ["Multiline", [f"^{tag}$" for tag in tags]] for name, tags in by_step.items()},
+        "by epoch": {name: ["Multiline", [f"^{BY_EPOCH}{tag}$" for tag in tags]] for name, tags in by_epoch.items()},
+    }
+    writer.add_custom_scalars(charts)
+
+
+def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
+    """Configuration, table of layers, and the command line if Hydra noted one in `folder`."""
+    plain = config.model_dump(mode="json", exclude_unset=True)
+    writer.add_text("configuration", _code(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)))
+    writer.add_text("layers", layer_markdown(network, image_shape))
+    overrides = folder / ".hydra" / "overrides.yaml"
+    if overrides.is_file():
+        given = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
+        writer.add_text("command", _code(" ".join(["python train.py", *map(str, given)])))
+
+
+def _code(text: str) -> str:
+    """As Markdown shows it letter for letter."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorBoard's writer of graphs uses what torch advises against
+        own = copy.deepcopy(network).cpu().float().eval()
+        writer.add_graph(own, torch.zeros(1, *image_shape))
+
+
+def pr_curves(writer: Any, probabilities: Tensor, labels: Tensor, classes: Sequence[str], step: int) -> None:
+    """One class against the rest, each; probabilities (N, K), labels (N,)."""
+    for k, name in enumerate(classes):
+        writer.add_pr_curve(f"pr/{name.replace('/', ' ')}", labels == k, probabilities[:, k], step, PR_THRESHOLDS)
+
+
+def histograms(writer: Any, network: nn.Module, images: Tensor, labels: Tensor, step: int) -> None:
+    """Weights, and the gradients of the loss over normalised images (B, C, H, W) and their labels (B,)."""
+    weights = dict(network.named_parameters())
+    was_training = network.training
+    network.eval()
+    with torch.enable_grad():
+        loss = F.cross_entropy(network(images.to(next(network.parameters()).dtype)), labels)
+        gradients: Mapping[str, Tensor] = dict(
+            zip(weights, torch.autograd.grad(loss, [*weights.values()]), strict=True)
+        )
+    network.train(was_training)
+    for name, weight in weights.items():
+        writer.add_histogram(f"weights/{name}", weight.detach(), step)
+        writer.add_histogram(f"gradients/{name}", gradients[name], step)
+
+
+@torch.no_grad()
+def projector(
+    writer: Any, network: nn.Sequential, images: Tensor, originals: Tensor, names: Sequence[str], step: int
+) -> None:
+    """What the last hidden layer makes of normalised images (N, C, H, W), with `originals` (N, C, H, W) uint8."""
+    network.eval()
+    features = images.to(next(network.parameters()).dtype)
+    for layer in [*network][:-1]:
+        features = layer(features)  # at last (N, width)
+    writer.add_embedding(features.float(), list(names), originals.cpu() / 255, step, tag="last_hidden_layer")

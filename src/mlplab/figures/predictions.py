@@ -1,0 +1,62 @@
+"""A picture of what a network says of some images."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlplab.figures import page
+from mlplab.figures.mosaic import Array, grey
+from mlplab.figures.page import BLUE, ORANGE, SMALL, TEXT, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 20  # images
+
+
+def predictions(images: Array, probabilities: Array, classes: Sequence[str], names: Sequence[str]) -> "Figure":
+    """The first 20 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
+
+    Args:
+        names: a line above each image.
+    """
+    shown = grey(images[:MOST])
+    across = min(2, len(shown))
+    width = page.WIDTH / across
+    said = [label(name, 18) for name in classes]
+    room = max(map(len, said)) * SMALL * page.LETTER + 0.08  # for the names of the classes
+    picture = 2.4 if across == 1 else 1.3
+    bars = max(len(classes) * 0.125, 0.7)
+    side = min(picture, bars)
+    height = bars + 0.5
+    top = page.NOTE_HEIGHT if len(images) > MOST else page.TITLE_HEIGHT
+    figure = page.figure(top + height * math.ceil(len(shown) / across))
+    more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
+    page.title(figure, "predictions and their probabilities", more)
+    for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
+        left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
+        tall, wide = image.shape
+        size = (side * wide / max(tall, wide), side * tall / max(tall, wide))
+        axes = page.axes(figure, left, up, *size)
+        axes.set_axis_off()
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        name = label(names[position], int((width - 0.3) / (TEXT * page.LETTER)))
+        axes.text(0, 1 + 0.05 / size[1], name, fontsize=TEXT, fontweight="bold", transform=axes.transAxes)
+        from_left = left + side + room
+        axes = page.axes(figure, from_left, up, (position % across + 1) * width - from_left - 0.55, bars)
+        best = int(np.argmax(row))
+        colours = [ORANGE if k == best else BLUE for k in range(len(said))]
+        axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
+        for k, probability in enumerate(row):
+            weight = "bold" if k == best else "normal"
+            text = f"{100 * probability:.1f} %"
+            axes.text(100 * probability + 2, k, text, fontsize=SMALL, fontweight=weight, va="center_baseline")
+        axes.set_yticks(range(len(said)), said, fontsize=SMALL)
+        axes.set_ylim(len(said) - 0.5, -0.5)
+        axes.set_xlim(0, 100)
+        axes.set_xticks([])
+        axes.tick_params("y", length=0, pad=2)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure

@@ -1,0 +1,395 @@
+"""What TensorBoard and the folder of a run show, read back and compared with what was computed."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import states
+import torch
+import yaml
+from conftest import Compose
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.util.tensor_util import make_ndarray
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlplab import blocks, board, checkpoints, durable, evaluation, log_file
+from mlplab.board import is_milestone
+from mlplab.classifier import Classifier
+from mlplab.config import Show
+from mlplab.datamodule import ImageDataModule
+from mlplab.step import Recipe, step
+from mlplab.training import Result, train
+
+PICTURES = {"curves.png", "confusion.png", "mistakes.png"}
+Shown = tuple[Result, EventAccumulator, dict[str, list[tuple[Any, ...]]]]
+
+
+def events(folder: Path) -> EventAccumulator:
+    everything = dict.fromkeys(("scalars", "images", "tensors", "histograms"), 0)
+    return EventAccumulator(str(folder), size_guidance=everything).Reload()
+
+
+@pytest.fixture(scope="module")
+def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """A run that shows all there is, its events, and the arguments that each figure was drawn from."""
+    drawn: dict[str, list[tuple[Any, ...]]] = {}
+
+    def noting(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            drawn.setdefault(name, []).append(arguments)
+            return draw(*arguments)
+
+        return call
+
+    config = composed(
+        f"data.root={tiny_root}", "data=fashion", "data.val_size=50", "data.batch_size=20", "model.hidden=[16,12]",
+        "model.dropout=0.1", "trainer.max_epochs=3", "trainer.log_every_n_steps=3", "show=all",
+        "trainer.accelerator=cpu", "optimizer=sgd", "scheduler=onecycle", "optimizer.lr=0.05",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("shown")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
+            patch.setattr(board.run, name, noting(name, getattr(board.run, name)))
+        result = train(config, folder)
+    return result, events(folder), drawn
+
+
+def loaded(result: Result, name: str = "best") -> tuple[Classifier, ImageDataModule]:
+    classifier, datamodule = checkpoints.load(result.folder / "checkpoints" / f"{name}.ckpt")
+    datamodule.setup()
+    return classifier, datamodule
+
+
+def history(result: Result) -> list[dict[str, float]]:
+    epochs: list[dict[str, float]] = json.loads((result.folder / "result.json").read_text())["history"]
+    return epochs
+
+
+def scalars(found: EventAccumulator, tag: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in found.Scalars(tag)]
+
+
+def tensor(found: EventAccumulator, tag: str) -> Any:
+    (event,) = found.Tensors(tag)
+    return make_ndarray(event.tensor_proto)
+
+
+def test_there_are_these_curves_and_no_other(shown: Shown) -> None:
+    _, found, _ = shown
+    figures = {f"{split}/{figure}" for split in ("train", "val") for figure in ("loss", "acc")}
+    expected = {*figures, "lr", "test/loss", "test/acc", "val/acc_best", *(f"by_epoch/{name}" for name in figures)}
+    expected |= {"train/loss_step", "train/acc_step", "lr_step", "images_per_s", "gap/loss", "gap/acc"}
+    assert set(found.Tags()["scalars"]) == expected
+
+
+def test_curves_by_epoch_are_the_history(shown: Shown) -> None:
+    result, found, _ = shown
+    epochs = history(result)
+    assert len(epochs) == 3
+    for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
+        points = [(k, pytest.approx(epoch[name])) for k, epoch in enumerate(epochs, 1)]
+        assert scalars(found, f"by_epoch/{name}") == points
+        assert scalars(found, name) == [(8 * k - 1, value) for k, value in points]
+    gaps = [epoch["train/acc"] - epoch["val/acc"] for epoch in epochs]
+    assert [value for _, value in scalars(found, "gap/acc")] == pytest.approx(gaps, abs=1e-6)
+    gaps = [epoch["val/loss"] - epoch["train/loss"] for epoch in epochs]
+    assert [value for _, value in scalars(found, "gap/loss")] == pytest.approx(gaps, abs=1e-6)
+    speeds = [150 / epoch["seconds"] for epoch in epochs]
+    assert [value for _, value in scalars(found, "images_per_s")] == pytest.approx(speeds, rel=1e-3)
+
+
+def test_the_learning_rate_within_epochs_is_that_of_the_schedule(shown: Shown) -> None:
+    _, found, _ = shown
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.05, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=24)
+    rates = []
+    for _ in range(24):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step() if len(rates) < 24 else None
+    points = scalars(found, "lr_step")
+    assert [step for step, _ in points] == [2, 5, 8, 11, 14, 17, 20, 23]
+    assert [value for _, value in points] == pytest.approx([rates[step] for step, _ in points], rel=1e-5)
+
+
+@pytest.mark.parametrize("compiled", ["true", "false"])
+def test_curves_within_epochs_add_up_to_those_by_epoch(
+    tiny: Compose, tmp_path: Path, compiled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncompiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], None]:
+        return lambda tensors: step(recipe, tensors)
+
+    monkeypatch.setattr(blocks, "compiled", uncompiled)
+    config = tiny("show.scalars=true", "trainer.log_every_n_steps=1", f"compile={compiled}")
+    result = train(config, tmp_path / "run")
+    found, sizes = events(result.folder), np.array([20] * 7 + [10])  # images of each of the eight steps of an epoch
+    for name in ("loss", "acc"):
+        points = scalars(found, f"train/{name}_step")
+        assert [step for step, _ in points] == list(range(16))
+        for k, epoch in enumerate(history(result)):
+            of_epoch = np.array([value for _, value in points[8 * k : 8 * k + 8]])
+            assert (of_epoch * sizes).sum() / 150 == pytest.approx(epoch[f"train/{name}"], abs=1e-6)
+    # The first step scores the untrained network.
+    torch.manual_seed(0)
+    classifier, datamodule = loaded(train(tiny("optimizer.lr=1e-30", "trainer.max_epochs=1"), tmp_path / "untrained"))
+    rows = datamodule.epoch_rows(0)[:20]
+    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
+    first = F.cross_entropy(classifier(datamodule.normalized(images)), labels)
+    assert scalars(found, "train/loss_step")[0][1] == pytest.approx(first.item(), rel=1e-5)
+
+
+def test_the_layout_puts_training_and_validation_on_one_chart(shown: Shown) -> None:
+    _, found, _ = shown
+    layout = Layout.FromString(tensor(found, "custom_scalars__config__").item())
+    charts = {
+        (category.title, chart.title): [
+            tag for pattern in chart.multiline.tag for tag in found.Tags()["scalars"] if re.search(pattern, tag)
+        ]
+        for category in layout.category
+        for chart in category.chart
+    }
+    assert charts["by step", "loss"] == ["train/loss_step", "val/loss"]
+    assert charts["by step", "accuracy"] == ["train/acc_step", "val/acc"]
+    assert charts["by epoch", "loss"] == ["by_epoch/train/loss", "by_epoch/val/loss"]
+    assert charts["by epoch", "accuracy"] == ["by_epoch/train/acc", "by_epoch/val/acc"]
+    assert charts["by step", "learning rate"] == ["lr_step"]
+    assert charts["by step", "images per second"] == ["images_per_s"]
+    assert sorted(charts["by step", "gap of training to validation"]) == ["gap/acc", "gap/loss"]
+
+
+def test_the_confusion_matrices_are_those_of_the_images(shown: Shown) -> None:
+    result, found, drawn = shown
+    *of_validation, of_test = drawn["confusion"]
+    assert [title for _, _, title in of_validation] == [f"validation images after epoch {k}" for k in (1, 2, 3)]
+    classifier, datamodule = loaded(result, "last")
+    assert of_validation[-1][0].tolist() == evaluation.score(classifier, datamodule.batches("val")).confusion.tolist()
+    assert [int(matrix.sum()) for matrix, _, _ in of_validation] == [50] * 3
+    accs = [epoch["val/acc"] for epoch in history(result)]
+    assert [matrix.trace() / 50 for matrix, _, _ in of_validation] == pytest.approx(accs)
+    classifier, datamodule = loaded(result)
+    assert of_test[0].tolist() == evaluation.score(classifier, datamodule.batches("test")).confusion.tolist()
+    assert tuple(of_test[1]) == datamodule.info.classes
+    assert [image.step for image in found.Images("confusion/val")] == [7, 15, 23]
+    assert [image.step for image in found.Images("confusion/test")] == [24]
+
+
+def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> None:
+    result, _, drawn = shown
+    ((images, labels, predicted, probabilities, classes, _),) = drawn["mistakes"]
+    classifier, datamodule = loaded(result)
+    test_images, test_labels = datamodule.test_data()
+    with torch.no_grad():
+        certain, guesses = classifier.predict_step(datamodule.normalized(test_images)).max(dim=1)
+    wrong = [row for row in range(50) if guesses[row] != test_labels[row]]
+    rows = sorted(wrong, key=lambda row: -float(certain[row]))[:24]
+    assert len(rows) > 5
+    assert [int(k) for k in labels] == test_labels[rows].tolist()
+    assert [int(k) for k in predicted] == guesses[rows].tolist()
+    assert [float(p) for p in probabilities] == pytest.approx(certain[rows].tolist(), rel=1e-5)
+    assert np.array_equal(np.asarray(images).reshape(-1, 28, 28), test_images[rows, 0].numpy())
+    assert classes == datamodule.info.classes
+
+
+def test_the_training_images_are_those_of_the_first_batch_as_the_network_gets_them(shown: Shown) -> None:
+    result, found, drawn = shown
+    ((originals, seen, labels, classes),) = drawn["training_images"]
+    _, datamodule = loaded(result)
+    rows = datamodule.epoch_rows(0)[:20]
+    images, expected = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
+    assert np.array_equal(np.asarray(originals).reshape(20, 28, 28), images[:, 0].numpy())
+    assert np.allclose(np.asarray(seen).reshape(20, 28, 28), datamodule.normalized(images)[:, 0].numpy())
+    assert [int(k) for k in labels] == expected.tolist()
+    assert classes == datamodule.info.classes
+    assert [image.step for image in found.Images("data/training")] == [0]
+
+
+def test_the_weights_are_those_of_the_first_layer(shown: Shown) -> None:
+    result, _, drawn = shown
+    ((weights, shape, _),) = drawn["first_layer"]
+    classifier, _ = loaded(result)
+    assert np.array_equal(weights, classifier.mlp.linear1.weight.detach().numpy())
+    assert shape == (1, 28, 28)
+
+
+def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> None:
+    result, found, drawn = shown
+    for name in ("confusion", "mistakes"):
+        (image,) = found.Images(f"{name}/test")
+        assert image.encoded_image_string == (result.folder / f"{name}.png").read_bytes()
+    ((of_run, best_epoch),) = drawn["curves"]
+    assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert of_run == history(result)
+    assert best_epoch == json.loads((result.folder / "result.json").read_text())["best_epoch"]
+
+
+def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    overrides = ["model.hidden=[512,512]", "data=fashion"]
+    (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    config = tiny("show.text=true", "model.dropout=0.25")
+    found = events(train(config, tmp_path / "run").folder)
+    texts = {
+        name: tensor(found, f"{name}/text_summary").item().decode() for name in ("configuration", "layers", "command")
+    }
+    plain = yaml.safe_load(texts["configuration"].replace("\n    ", "\n").removeprefix("    "))
+    assert plain == config.model_dump(mode="json", exclude_unset=True)
+    assert texts["command"] == "    python train.py model.hidden=[512,512] data=fashion"
+    assert "| linear1 | (B, 16) | 12,560 |" in texts["layers"]
+    assert "| total |  | 12,730 |" in texts["layers"]
+
+
+def test_the_graph_has_every_layer(shown: Shown) -> None:
+    _, found, _ = shown
+    graph = GraphDef.FromString(found.Graph().SerializeToString())
+    scopes = {name for node in graph.node for name in re.findall(r"\[(\w+)\]", node.name)}
+    assert {"flatten", "linear1", "relu1", "linear2", "relu2", "logits"} <= scopes
+
+
+def test_precision_and_recall_are_those_of_the_probabilities(shown: Shown) -> None:
+    result, found, _ = shown
+    classifier, datamodule = loaded(result)
+    images, labels = datamodule.test_data()
+    with torch.no_grad():
+        probabilities = classifier.predict_step(datamodule.normalized(images))
+    for k, name in enumerate(datamodule.info.classes):
+        rows = tensor(found, f"pr/{name.replace('/', ' ')}")
+        true_positives, false_positives, _, false_negatives, precision, recall = rows
+        at = 20  # of thresholds 0, 0.01, ...: 0.2
+        said, is_so = probabilities[:, k] >= 0.2, labels == k
+        assert true_positives[at] == int((said & is_so).sum())
+        assert false_positives[at] == int((said & ~is_so).sum())
+        assert false_negatives[at] == int((~said & is_so).sum())
+        if is_so.any():
+            assert recall[at] == pytest.approx(float((said & is_so).sum() / is_so.sum()))
+        if said.any():
+            assert precision[at] == pytest.approx(float((said & is_so).sum() / said.sum()))
+
+
+def test_histograms_are_those_of_weights_and_gradients(shown: Shown) -> None:
+    result, found, _ = shown
+    classifier, datamodule = loaded(result, "last")
+    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.training_data(torch.device("cpu")))
+    F.cross_entropy(classifier(datamodule.normalized(images)), labels).backward()
+    for name, weight in classifier.mlp.named_parameters():
+        assert weight.grad is not None
+        for kind, values in (("weights", weight.detach()), ("gradients", weight.grad)):
+            points = found.Histograms(f"{kind}/{name}")
+            assert [point.step for point in points] == [7, 15, 23]
+            last = points[-1].histogram_value
+            assert last.num == values.numel()
+            assert last.sum == pytest.approx(float(values.double().sum()), abs=1e-5)
+            assert (last.min, last.max) == pytest.approx((float(values.min()), float(values.max())), abs=1e-6)
+
+
+def test_the_projector_has_the_last_hidden_layer(shown: Shown) -> None:
+    result, _, _ = shown
+    classifier, datamodule = loaded(result)
+    images, labels = datamodule.test_data()
+    kept: list[Tensor] = []
+    classifier.mlp.logits.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].detach()))
+    classifier(datamodule.normalized(images))
+    (features,) = kept
+    (folder,) = result.folder.glob("*/last_hidden_layer")
+    rows = [
+        [float(number) for number in line.split("\t")] for line in (folder / "tensors.tsv").read_text().splitlines()
+    ]
+    assert np.allclose(rows, features.numpy(), atol=1e-5)
+    names = (folder / "metadata.tsv").read_text().splitlines()
+    assert names == [datamodule.info.classes[k] for k in labels]
+    assert (folder / "sprite.png").is_file()
+
+
+def test_looking_changes_nothing(tiny: Compose, composed: Compose, tmp_path: Path) -> None:
+    one = train(tiny("model.dropout=0.3"), tmp_path / "one")
+    switches = [f"show.{name}=true" for name in Show.model_fields]
+    other = train(tiny("model.dropout=0.3", *switches), tmp_path / "other")
+    assert one.metrics == other.metrics
+    left, right = states.of(one.folder), states.of(other.folder)
+    for state in (left, right):
+        del state["callbacks"]["Board"]
+    assert states.differences(left, right) == []
+
+
+SWITCHES: dict[str, Callable[[EventAccumulator, Path], bool]] = {
+    "scalars": lambda found, _: {"train/loss_step", "by_epoch/val/acc", "gap/acc"} <= set(found.Tags()["scalars"]),
+    "images": lambda found, _: found.Tags()["images"] == ["data/training"],
+    "confusion": lambda found, _: set(found.Tags()["images"]) == {"confusion/val", "confusion/test"},
+    "mistakes": lambda found, _: found.Tags()["images"] == ["mistakes/test"],
+    "weights": lambda found, _: found.Tags()["images"] == ["weights/first_layer"],
+    "graph": lambda found, _: found.Tags()["graph"] is True,
+    "text": lambda found, _: "layers/text_summary" in found.Tags()["tensors"],
+    "pr_curves": lambda found, _: {f"pr/{k}" for k in range(10)} <= set(found.Tags()["tensors"]),
+    "histograms": lambda found, _: "gradients/logits.bias" in found.Tags()["histograms"],
+    "projector": lambda _, folder: (folder / "projector_config.pbtxt").is_file(),
+    "files": lambda _, folder: {path.name for path in folder.glob("*.png")} == PICTURES,
+}
+
+
+@pytest.mark.parametrize("name", Show.model_fields)
+def test_each_has_a_switch(tiny: Compose, tmp_path: Path, name: str) -> None:
+    result = train(tiny(f"show.{name}=true", "trainer.log_every_n_steps=5"), tmp_path / "run")
+    found = events(result.folder)
+    assert [switch for switch, is_on in SWITCHES.items() if is_on(found, result.folder)] == [name]
+
+
+def test_without_a_logger_there_are_the_pictures_in_the_folder(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny("trainer.logger=false", "show.files=true", "show.text=true", "show.images=true"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == PICTURES
+    assert not list((tmp_path / "run").glob("events.*"))
+
+
+def test_without_validation_or_hidden_layers_there_is_less_to_see(tiny: Compose, tmp_path: Path) -> None:
+    switches = [f"show.{name}=true" for name in Show.model_fields]
+    result = train(tiny("data.val_size=0", "model.hidden=[]", *switches), tmp_path / "run")
+    found = events(result.folder)
+    assert set(found.Tags()["images"]) == {"data/training", "confusion/test", "mistakes/test", "weights/first_layer"}
+    assert not any("val" in tag or "gap" in tag for tag in found.Tags()["scalars"])
+    assert {path.name for path in result.folder.glob("*.png")} == PICTURES
+
+
+def test_a_disk_that_takes_no_pictures_is_no_reason_to_lose_the_run(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = durable.write
+
+    def full(path: Path, *arguments: Any, **named: Any) -> None:
+        if path.suffix == ".png":
+            raise OSError(28, "No space left on device")
+        write(path, *arguments, **named)
+
+    monkeypatch.setattr(durable, "write", full)
+    monkeypatch.setattr(log_file, "_warned", False)
+    result = train(tiny("show.files=true"), tmp_path / "run")
+    assert (result.folder / "result.json").exists()
+    assert capsys.readouterr().err.count("No space left on device") == 1
+
+
+def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(board.run, "mistakes", broken)
+    result = train(tiny("show.files=true"), tmp_path / "run")
+    assert (result.folder / "result.json").exists()
+    assert {path.name for path in result.folder.glob("*.png")} == PICTURES - {"mistakes.png"}
+    assert "no font" in caplog.text
+
+
+def test_milestones_become_rarer() -> None:
+    assert [epoch for epoch in range(1, 1001) if is_milestone(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+
+def test_no_figure_is_not_a_number(shown: Shown) -> None:
+    _, found, _ = shown
+    for tag in found.Tags()["scalars"]:
+        assert all(math.isfinite(value) for _, value in scalars(found, tag)), tag
