@@ -5,10 +5,16 @@ python scripts/evaluate.py outputs/fashion/2026-11-20_12-00-00-000000
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlplab import process
 from mlplab.errors import reported
+
+if TYPE_CHECKING:
+    from mlplab.datamodule import ImageDataModule
+    from mlplab.evaluation import Scores
 
 
 def main() -> None:
@@ -19,19 +25,27 @@ def main() -> None:
     )
     parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--pictures", action="store_true", help="draw confusion.png and mistakes.png into the run folder"
+    )
     arguments = parser.parse_args()
     with reported():
-        evaluate(arguments.run, arguments.split, arguments.data_root, arguments.json)
+        evaluate(arguments.run, arguments.split, arguments.data_root, arguments.json, arguments.pictures)
 
 
-def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool) -> None:
+def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_pictures: bool) -> None:
     process.import_lightning()  # takes seconds, and --help does not need it
     from mlplab import checkpoints, evaluation
 
     classifier, datamodule = checkpoints.load(run, data_root)
     datamodule.setup()
     scores = evaluation.score(classifier, datamodule.batches(split))
-    classes = datamodule.info.classes
+    show(scores, split, datamodule.info.classes, as_json)
+    if with_pictures:
+        draw(scores, split, datamodule, checkpoints.folder_of(run))
+
+
+def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) -> None:
     columns = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
     images = scores.confusion.sum(dim=1)
     if as_json:
@@ -50,6 +64,21 @@ def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool) -> No
         print(
             f"{name:{width}}  {int(images[k]):6,}     {shares}  {_taken_for(scores.confusion[k].tolist(), k, classes)}"
         )
+
+
+def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", folder: Path) -> None:
+    """Those of the test images as a run itself has them, of others with their name in front."""
+    from mlplab import pictures, run_folder
+    from mlplab.figures import page
+
+    classes, prefix = datamodule.info.classes, "" if split == "test" else f"{split}_"
+    figures = {
+        "confusion.png": pictures.confusion(scores.confusion, classes, f"{split} images"),
+        "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, f"{split} images"),
+    }
+    for name, figure in figures.items():
+        page.save(figure, folder / f"{prefix}{name}")
+        print(run_folder.short(folder / f"{prefix}{name}"), file=sys.stderr)
 
 
 def _taken_for(row: list[int], k: int, classes: tuple[str, ...]) -> str:

@@ -20,11 +20,12 @@ from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab import blocks, board, checkpoints, durable, evaluation, log_file
+from mlplab import blocks, checkpoints, datasets, durable, evaluation, log_file
 from mlplab.board import is_milestone
 from mlplab.classifier import Classifier
 from mlplab.config import Show
 from mlplab.datamodule import ImageDataModule
+from mlplab.figures import run
 from mlplab.step import Recipe, step
 from mlplab.training import Result, train
 
@@ -57,7 +58,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
-            patch.setattr(board.run, name, noting(name, getattr(board.run, name)))
+            patch.setattr(run, name, noting(name, getattr(run, name)))
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -66,6 +67,11 @@ def loaded(result: Result, name: str = "best") -> tuple[Classifier, ImageDataMod
     classifier, datamodule = checkpoints.load(result.folder / "checkpoints" / f"{name}.ckpt")
     datamodule.setup()
     return classifier, datamodule
+
+
+def images_of_test(datamodule: ImageDataModule) -> tuple[Tensor, Tensor]:
+    dataset = datasets.load(str(datamodule.name), datamodule.root)
+    return dataset.test_images, dataset.test_labels
 
 
 def history(result: Result) -> list[dict[str, float]]:
@@ -185,7 +191,7 @@ def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> N
     result, _, drawn = shown
     ((images, labels, predicted, probabilities, classes, _),) = drawn["mistakes"]
     classifier, datamodule = loaded(result)
-    test_images, test_labels = datamodule.test_data()
+    test_images, test_labels = images_of_test(datamodule)
     with torch.no_grad():
         certain, guesses = classifier.predict_step(datamodule.normalized(test_images)).max(dim=1)
     wrong = [row for row in range(50) if guesses[row] != test_labels[row]]
@@ -256,7 +262,7 @@ def test_the_graph_has_every_layer(shown: Shown) -> None:
 def test_precision_and_recall_are_those_of_the_probabilities(shown: Shown) -> None:
     result, found, _ = shown
     classifier, datamodule = loaded(result)
-    images, labels = datamodule.test_data()
+    images, labels = images_of_test(datamodule)
     with torch.no_grad():
         probabilities = classifier.predict_step(datamodule.normalized(images))
     for k, name in enumerate(datamodule.info.classes):
@@ -292,7 +298,7 @@ def test_histograms_are_those_of_weights_and_gradients(shown: Shown) -> None:
 def test_the_projector_has_the_last_hidden_layer(shown: Shown) -> None:
     result, _, _ = shown
     classifier, datamodule = loaded(result)
-    images, labels = datamodule.test_data()
+    images, labels = images_of_test(datamodule)
     kept: list[Tensor] = []
     classifier.mlp.logits.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].detach()))
     classifier(datamodule.normalized(images))
@@ -378,7 +384,7 @@ def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
     def broken(*_: Any) -> None:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(board.run, "mistakes", broken)
+    monkeypatch.setattr(run, "mistakes", broken)
     result = train(tiny("show.files=true"), tmp_path / "run")
     assert (result.folder / "result.json").exists()
     assert {path.name for path in result.folder.glob("*.png")} == PICTURES - {"mistakes.png"}

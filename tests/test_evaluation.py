@@ -24,8 +24,17 @@ def test_scores_are_those_of_scikit_learn() -> None:
 
 
 def test_a_class_that_is_never_predicted_or_never_there_scores_0() -> None:
-    scores = Scores(loss=0.0, confusion=torch.tensor([[3, 0, 0], [2, 0, 0], [0, 0, 0]]))
+    scores = Scores.of(torch.tensor([[2.0, 1.0, 0.0]] * 5), torch.tensor([0, 0, 0, 1, 1]))
+    assert scores.confusion.tolist() == [[3, 0, 0], [2, 0, 0], [0, 0, 0]]
     assert scores.acc == pytest.approx(0.6)
     assert scores.precision.tolist() == pytest.approx([0.6, 0, 0])
     assert scores.recall.tolist() == [1, 0, 0]
     assert scores.f1.tolist() == pytest.approx([0.75, 0, 0])
+
+
+def test_the_surest_mistake_comes_first() -> None:
+    probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.05, 0.95], [0.7, 0.3]])
+    scores = Scores.of(probabilities.log(), torch.tensor([0, 1, 0, 0, 1]))
+    assert scores.most_confident_mistakes(10).tolist() == [3, 2, 4, 1]
+    assert scores.most_confident_mistakes(2).tolist() == [3, 2]
+    assert torch.allclose(scores.probabilities, probabilities)

@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torch import Tensor
 
-from mlplab import durable, exhibits
+from mlplab import durable, exhibits, pictures
 from mlplab.classifier import Classifier
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
-from mlplab.evaluation import most_confident_mistakes
+from mlplab.evaluation import Scores
 from mlplab.figures import page, run
 from mlplab.log_file import warn_once
 from mlplab.logger import BY_EPOCH, RunLogger
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
-SHOWN_IMAGES = 20  # of training
 PROJECTED_IMAGES = 1000  # of the test
 GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
 
@@ -62,7 +59,7 @@ class Board(Callback):
         if self._show.graph:
             exhibits.graph(writer, pl_module.mlp, shape)
         if self._show.images:
-            self._show_picture(lambda: _training_images(datamodule), "data/training")
+            self._show_picture(lambda: pictures.training_images(datamodule), "data/training")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -95,10 +92,10 @@ class Board(Callback):
         if not scored or trainer.state.fn != "fit" or not wanted or epoch == self._pictured_epoch:
             return
         self._pictured_epoch = epoch
-        matrix = _confusion(*map(torch.cat, zip(*scored, strict=True)))
-        matrix = trainer.strategy.reduce(matrix, reduce_op="sum")
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*scored, strict=True))
+        matrix = trainer.strategy.reduce(Scores.of(logits, labels).confusion, reduce_op="sum")
         title, classes = f"validation images after epoch {epoch}", pl_module.hparams["classes"]
-        self._show_picture(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=_step(trainer))
+        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
@@ -111,45 +108,39 @@ class Board(Callback):
         logits, labels = (_in_order(trainer, torch.cat(parts)).cpu() for parts in zip(*scored, strict=True))
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        info, images = _datamodule(trainer).info, _datamodule(trainer).test_data()[0][: len(labels)]
-        logits, labels = logits[: len(images)], labels[: len(images)]  # several processes may have some of them twice
-        probabilities = logits.float().softmax(dim=1)  # (N, K)
-        about = f"test images, weights of epoch {best_epoch}"
-
-        def mistakes() -> "Figure":
-            found = most_confident_mistakes(probabilities, labels)
-            guesses = probabilities[found].max(dim=1)
-            return run.mistakes(
-                _grey(images[found]), labels[found].numpy(), guesses.indices.numpy(), guesses.values.numpy(),
-                info.classes, f"most confident mistakes, {about}",
-            )  # fmt: skip
-
-        def first_layer() -> "Figure":
-            layer = next(part for part in classifier.mlp if isinstance(part, nn.Linear))
-            title = f"weights of the first layer, epoch {best_epoch}"
-            return run.first_layer(layer.weight.detach().float().cpu().numpy(), info.image_shape, title)
-
+        info, images = _datamodule(trainer).info, _datamodule(trainer).originals("test")[: len(labels)]
+        scores = Scores.of(logits[: len(images)], labels[: len(images)])  # several processes may have some twice
+        weights = f"weights of epoch {best_epoch}"
+        about = f"test images, {weights}"
         show = self._show
-        pictures: list[tuple[Callable[[], Figure], str | None, str | None]] = [
+        drawn: list[tuple[Callable[[], Figure], str | None, str | None]] = [
             (lambda: run.curves(classifier.history, best_epoch), None, "curves.png"),
             (
-                lambda: run.confusion(_confusion(logits, labels).numpy(), info.classes, about),
+                lambda: pictures.confusion(scores.confusion, info.classes, about),
                 "confusion/test" if show.confusion else None,
                 "confusion.png",
             ),
-            (mistakes, "mistakes/test" if show.mistakes else None, "mistakes.png"),
-            (first_layer, "weights/first_layer" if show.weights else None, None),
+            (
+                lambda: pictures.mistakes(scores, images, info.classes, about),
+                "mistakes/test" if show.mistakes else None,
+                "mistakes.png",
+            ),
+            (
+                lambda: pictures.first_layer(classifier.mlp, info.image_shape, weights),
+                "weights/first_layer" if show.weights else None,
+                None,
+            ),
         ]
-        for draw, tag, file in pictures:
+        for draw, tag, file in drawn:
             self._show_picture(draw, tag, file if show.files else None, trainer.global_step)
         if self._logger is None:
             return
         writer, step = self._logger.experiment, trainer.global_step
         if show.pr_curves:
-            exhibits.pr_curves(writer, probabilities, labels, info.classes, step)
+            exhibits.pr_curves(writer, scores.probabilities, scores.labels, info.classes, step)
         if show.projector:
             some = images[:PROJECTED_IMAGES]
-            names = [info.classes[label] for label in labels[:PROJECTED_IMAGES]]
+            names = [info.classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
             exhibits.projector(writer, classifier.mlp, _datamodule(trainer).normalized(some), some, names, step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -227,25 +218,6 @@ def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[s
             "gap/acc": epoch["train/acc"] - epoch["val/acc"],
         }
     return derived
-
-
-def _training_images(datamodule: ImageDataModule) -> "Figure":
-    """Those of the first batch."""
-    rows = datamodule.epoch_rows(0)[:SHOWN_IMAGES]
-    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
-    seen = datamodule.normalized(images)
-    return run.training_images(_grey(images), seen.mean(dim=1).numpy(), labels.numpy(), datamodule.info.classes)
-
-
-def _grey(images: Tensor) -> "np.ndarray[Any, Any]":
-    """Images (N, C, H, W) uint8 -> (N, H, W) uint8."""
-    return images.float().mean(dim=1).round().to(torch.uint8).numpy()
-
-
-def _confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (N, K), labels (N,) -> (K, K): images of class row that were taken for class column."""
-    matrix: Tensor = multiclass_confusion_matrix(logits.argmax(dim=1), labels, logits.shape[1], validate_args=False)
-    return matrix
 
 
 def _in_order(trainer: Trainer, tensor: Tensor) -> Tensor:

@@ -40,6 +40,13 @@ def find(path: Path) -> Path:
     raise CheckpointError(f"{path}: does not exist. Give a run folder below outputs/, or a .ckpt file.")
 
 
+def folder_of(path: Path) -> Path:
+    """That of the run, which a person may mean by one of its checkpoints."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
 def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDataModule]:
     """The classifier, in evaluation mode on the CPU, and its data module, whose images are not read yet.
 

@@ -97,10 +97,6 @@ class ImageDataModule(LightningDataModule):
         """All images (N, C, H, W) uint8 and labels (N,) that training and validation images are rows of."""
         return self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
 
-    def test_data(self) -> Batch:
-        """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
-        return self._loaded.test_images, self._loaded.test_labels
-
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
             return []
@@ -126,6 +122,16 @@ class ImageDataModule(LightningDataModule):
         loaders = {"train": self.train_dataloader, "val": self.val_dataloader, "test": self.test_dataloader}
         for batch in loaders[split]():
             yield self.on_after_batch_transfer(batch, 0)
+
+    def test_data(self) -> Batch:
+        """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
+        return self._loaded.test_images, self._loaded.test_labels
+
+    def originals(self, split: str) -> Tensor:
+        """Images (N, C, H, W) uint8 in the order in which `batches` gives them."""
+        if split == "test":
+            return self._loaded.test_images
+        return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         images, labels = batch

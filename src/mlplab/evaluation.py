@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from mlplab.classifier import Classifier
 from mlplab.datamodule import Batch
@@ -13,8 +15,20 @@ from mlplab.datamodule import Batch
 
 @dataclass(frozen=True)
 class Scores:
+    """Of N images in K classes, in their order."""
+
     loss: float  # mean cross-entropy per image
     confusion: Tensor  # (K, K) int64: images of class row that were taken for class column
+    probabilities: Tensor  # (N, K)
+    labels: Tensor  # (N,)
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> Self:
+        """Logits (N, K) and labels (N,) on the CPU."""
+        logits = logits.float()
+        guesses, classes = logits.argmax(dim=1), logits.shape[1]
+        confusion = multiclass_confusion_matrix(guesses, labels, classes, validate_args=False)
+        return cls(F.cross_entropy(logits, labels).item(), confusion, logits.softmax(dim=1), labels)
 
     @property
     def acc(self) -> float:
@@ -36,23 +50,17 @@ class Scores:
         """(K,): harmonic mean of precision and recall."""
         return 2 * self.confusion.diag() / (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).clamp(min=1)
 
+    def most_confident_mistakes(self, limit: int) -> Tensor:
+        """Places (M,) of at most `limit` images that were taken for a wrong class, the surest first."""
+        confidence, guesses = self.probabilities.max(dim=1)
+        wrong = (guesses != self.labels).nonzero().flatten()
+        return wrong[confidence[wrong].argsort(descending=True, stable=True)[:limit]]
+
 
 @torch.inference_mode()
 def score(classifier: Classifier, batches: Iterable[Batch]) -> Scores:
     """Images of the batches are normalised floats (B, C, H, W)."""
     classifier.eval()
-    classes = len(classifier.hparams["classes"])
-    loss = 0.0
-    confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    for images, labels in batches:
-        logits = classifier(images)  # (B, K)
-        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        pairs = labels * classes + logits.argmax(dim=1)  # (B,)
-        confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
-    return Scores(loss / int(confusion.sum()), confusion)
-
-
-def most_confident_mistakes(probabilities: Tensor, labels: Tensor, limit: int = 24) -> Tensor:
-    confidence, guesses = probabilities.max(dim=1)
-    wrong = (guesses != labels).nonzero().flatten()
-    return wrong[confidence[wrong].argsort(descending=True, stable=True)][:limit]
+    scored = [(classifier(images), labels) for images, labels in batches]
+    logits, labels = (torch.cat(parts) for parts in zip(*scored, strict=True))
+    return Scores.of(logits, labels)

@@ -3,12 +3,16 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import hydra
 from hydra.errors import HydraException
 
 from mlplab.command import wrong_overrides
+from mlplab.command.composed import config_of
+from mlplab.config import Config
 from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported
 
 
@@ -18,18 +22,34 @@ def launch(main: Callable[[], object], conf: Path) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
     signal.signal(signal.SIGTERM, _terminated)
     sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
-    with reported():
+    with reported(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
-        try:
-            main()
-            for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
-                signal.signal(number, signal.SIG_IGN)
-        except HydraException as error:
-            raise ConfigError("\n".join(wrong_overrides.mistakes(error, sys.argv[1:], conf))) from error
-        except ValueError as error:
-            if "Config group override" not in str(error):
-                raise
-            raise ConfigError("\n".join(wrong_overrides.not_choices(sys.argv[1:], conf))) from error
+        main()
+        for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
+            signal.signal(number, signal.SIG_IGN)
+
+
+def compose(overrides: list[str], conf: Path) -> Config:
+    """The configuration of a run that is not to be trained.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+    """
+    with _in_own_words(overrides, conf), hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        return config_of(hydra.compose("config", overrides))
+
+
+@contextmanager
+def _in_own_words(overrides: list[str], conf: Path) -> Iterator[None]:
+    """What Hydra refuses, as a ConfigError."""
+    try:
+        yield
+    except HydraException as error:
+        raise ConfigError("\n".join(wrong_overrides.mistakes(error, overrides, conf))) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise ConfigError("\n".join(wrong_overrides.not_choices(overrides, conf))) from error
 
 
 def _terminated(*_: object) -> None:

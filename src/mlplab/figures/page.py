@@ -1,7 +1,11 @@
 """What all pictures share: size, colours, and texts that can be drawn."""
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from mlplab import durable
+from mlplab.errors import CheckpointError
 
 if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import this draw
     from matplotlib.axes import Axes
@@ -55,6 +59,19 @@ def png(figure: "Figure") -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"compress_level": COMPRESSION})
     return file.getvalue()
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Make the folder too.
+
+    Raises:
+        CheckpointError: if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(path, png(figure), sync=False)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
 def label(text: str, longest: int = 40) -> str:

@@ -1,0 +1,91 @@
+"""Draw a data set: examples, one image as numbers, counts, mean images, and how often each pixel value is there.
+
+python scripts/show.py data=fashion
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplab import command, process
+from mlplab.errors import ConfigError, reported
+
+if TYPE_CHECKING:
+    from mlplab.config import Config
+    from mlplab.datamodule import ImageDataModule
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="as train.py takes them: data=fashion data.root=FOLDER"
+    )
+    parser.add_argument(
+        "--image", type=int, default=0, metavar="N", help="training image to write as numbers, from 0 (default: 0)"
+    )
+    arguments = parser.parse_args()
+    with reported():
+        show(command.compose(arguments.overrides, CONF), arguments.image)
+
+
+def show(config: "Config", place: int) -> None:
+    process.import_lightning()  # takes seconds, and --help does not need it
+    from mlplab.datamodule import ImageDataModule
+
+    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed)
+    datamodule.setup()
+    images = len(datamodule.train_rows) + len(datamodule.val_rows)
+    if not 0 <= place < images:
+        raise ConfigError(f"--image: must be from 0 to {images - 1}, got {place}")
+    describe(datamodule)
+    draw(datamodule, place, Path("outputs", "data", config.data.name))
+
+
+def describe(datamodule: "ImageDataModule") -> None:
+    """Sizes, the range of the pixels before and after normalisation, and the images of each class."""
+    import torch
+
+    info = datamodule.info
+    (images, labels), (_, test_labels) = datamodule.training_data(torch.device("cpu")), datamodule.test_data()
+    darkest, brightest = images.min(), images.max()
+    low, high = datamodule.normalized(torch.stack([darkest, brightest]).view(2, 1, 1, 1)).flatten().tolist()
+    height, width = info.image_shape[1:]
+    print(
+        f"{datamodule.name}: {len(images):,} training images, {len(datamodule.val_rows):,} of them to validate,"
+        f" and {len(test_labels):,} test images\n"
+        f"{height}x{width} pixels from {darkest} to {brightest}, mean {255 * info.mean:.2f},"
+        f" standard deviation {255 * info.std:.2f}\n"
+        f"the network gets {height * width} numbers from {low:.3f} to {high:.3f}"
+        f" (data.normalize={datamodule.normalize})\n"
+    )
+    room = max(len("class"), *map(len, info.classes))
+    print(f"{'class':{room}}  training    test")
+    counts = zip(info.classes, labels.bincount().tolist(), test_labels.bincount().tolist(), strict=True)
+    for name, training, test in counts:
+        print(f"{name:{room}}  {training:8,}  {test:6,}")
+
+
+def draw(datamodule: "ImageDataModule", place: int, folder: Path) -> None:
+    import torch
+
+    from mlplab.figures import data, page
+
+    classes = datamodule.info.classes
+    images, labels = (part.numpy() for part in datamodule.training_data(torch.device("cpu")))
+    figures = {
+        "examples.png": data.examples(images, labels, classes),
+        "pixels.png": data.pixels(images[place], f"training image {place}: {classes[labels[place]]}"),
+        "counts.png": data.counts(labels, datamodule.test_data()[1].numpy(), classes),
+        "means.png": data.means(images, labels, classes),
+        "histogram.png": data.histogram(images),
+    }
+    print()
+    for name, figure in figures.items():
+        page.save(figure, folder / name)
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Figures of a network and of its data, from tensors."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mlplab.datamodule import ImageDataModule
+from mlplab.evaluation import Scores
+from mlplab.figures import predictions, run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+
+def confusion(matrix: Tensor, classes: Sequence[str], about: str) -> "Figure":
+    """`matrix` (K, K), see `Scores`; `about`: which images, and weights of when."""
+    return run.confusion(matrix.numpy(), classes, about)
+
+
+def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str) -> "Figure":
+    """The most confident ones; `images` (N, C, H, W) uint8 as they were scored."""
+    found = scores.most_confident_mistakes(run.MOST_MISTAKES)
+    surest = scores.probabilities[found].max(dim=1)
+    labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
+    title = f"most confident mistakes, {about}"
+    return run.mistakes(grey(images[found]), labels, guesses, probabilities, classes, title)
+
+
+def first_layer(network: nn.Module, image_shape: tuple[int, int, int], about: str) -> "Figure":
+    layer = next(part for part in network.modules() if isinstance(part, nn.Linear))
+    weights = layer.weight.detach().float().cpu().numpy()
+    return run.first_layer(weights, image_shape, f"weights of the first layer, {about}")
+
+
+def training_images(datamodule: ImageDataModule) -> "Figure":
+    """The first ones of the first batch."""
+    rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
+    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
+    seen = datamodule.normalized(images).mean(dim=1).numpy()
+    return run.training_images(grey(images), seen, labels.numpy(), datamodule.info.classes)
+
+
+def predicted(images: Tensor, probabilities: Tensor, classes: Sequence[str], names: Sequence[str]) -> "Figure":
+    """Images (N, C, H, W) uint8, `probabilities` (N, K), and a name for each image."""
+    return predictions.predictions(grey(images), probabilities.numpy(), classes, names)
+
+
+def grey(images: Tensor) -> "np.ndarray[Any, Any]":
+    """Images (N, C, H, W) uint8 -> (N, H, W) uint8."""
+    return images.float().mean(dim=1).round().to(torch.uint8).numpy()

@@ -1,0 +1,188 @@
+"""show.py, and what predict.py and evaluate.py draw."""
+
+import json
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import PROJECT
+from PIL import Image
+
+from mlplab import checkpoints, datasets, evaluation
+from mlplab.figures import data, predictions, run
+from mlplab.training import Result
+
+Call = Callable[..., tuple[int, str, str]]  # exit code, standard output and standard error
+Drawn = dict[str, tuple[Any, ...]]  # what each figure was drawn from
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run a script in this process, which has imported torch, in an empty folder."""
+
+    def run_script(name: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_script
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    arguments: Drawn = {}
+
+    def noting(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*given: Any) -> Any:
+            arguments[name] = given
+            return draw(*given)
+
+        return note
+
+    for room, names in (
+        (data, ("examples", "pixels", "counts", "means", "histogram")),
+        (run, ("confusion", "mistakes")),
+        (predictions, ("predictions",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(room, name, noting(name, getattr(room, name)))
+    return arguments
+
+
+@pytest.fixture
+def folder(tiny_run: Result, tmp_path: Path) -> Path:
+    """A copy of a run, to be drawn into."""
+    return Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+
+
+def is_picture(path: Path) -> bool:
+    with Image.open(path) as image:
+        return image.format == "PNG" and image.width > 500
+
+
+def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_path: Path) -> None:
+    overrides = ("data=fashion", f"data.root={tiny_root}", "data.val_size=50", "data.normalize=symmetric")
+    code, out, err = call("show.py", *overrides, "--image=7")
+    assert (code, err) == (0, "")
+    dataset = datasets.load("fashion", tiny_root)
+    names = ["examples.png", "pixels.png", "counts.png", "means.png", "histogram.png"]
+    assert out.splitlines()[-5:] == [f"outputs/data/fashion/{name}" for name in names]
+    assert all(is_picture(tmp_path / "outputs/data/fashion" / name) for name in names)
+    assert out.startswith("fashion: 200 training images, 50 of them to validate, and 50 test images\n")
+    assert "784 numbers from -1.000 to 1.000 (data.normalize=symmetric)" in out
+    counts = dataset.train_labels.bincount(minlength=10).tolist()
+    rows = [line for line in out.splitlines() if line.startswith("Ankle boot")]
+    assert rows[0].split()[2] == str(counts[9])
+    image, title = drawn["pixels"]
+    assert np.array_equal(np.squeeze(image), dataset.train_images[7, 0].numpy())
+    assert title == f"training image 7: {dataset.info.classes[dataset.train_labels[7]]}"
+    assert np.array_equal(drawn["counts"][1], dataset.test_labels.numpy())
+    assert drawn["examples"][2] == dataset.info.classes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
+        (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
+        (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
+        (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
+        (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
+    ],
+)
+def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    ended, out, err = call("show.py", *arguments)
+    assert (ended, out) == (code, "")
+    assert err.startswith(says)
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_what_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file")
+    code, _, err = call("show.py", "data=digits")
+    assert code == 4
+    assert err == "outputs/data/digits/examples.png: cannot be written: Not a directory.\n"
+
+
+def test_predict_draws_images_of_the_test_set(
+    call: Call, drawn: Drawn, folder: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    code, out, err = call("predict.py", folder, "--test", 3, 1, "--picture", "--data-root", tiny_root)
+    assert (code, err) == (0, "run/predictions.png\n")
+    assert is_picture(folder / "predictions.png")
+    images, probabilities, classes, names = drawn["predictions"]
+    classifier, datamodule = checkpoints.load(folder)
+    dataset = datasets.load("mnist", tiny_root)
+    expected = classifier.predict_step(datamodule.normalized(dataset.test_images[[3, 1]]))
+    assert np.array_equal(images, dataset.test_images[[3, 1], 0].numpy())
+    assert np.allclose(probabilities, expected.detach().numpy())
+    truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
+    assert list(names) == [f"test/3: {truths[0]}", f"test/1: {truths[1]}"]
+    assert tuple(classes) == dataset.info.classes
+    first, second = out.splitlines()
+    assert first.startswith(f"test/3  {classes[int(expected[0].argmax())]} ")
+    assert second.endswith(f"   (it is {truths[1]})")
+
+
+def test_predict_draws_image_files_and_says_so_beside_json(
+    call: Call, drawn: Drawn, folder: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(datasets.load("mnist", tiny_root).test_images[0, 0].numpy()).save(tmp_path / "digit.png")
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    code, out, err = call("predict.py", checkpoint, "digit.png", "--picture", "--json", "--background=dark")
+    assert (code, err) == (0, "run/predictions.png\n")
+    (answer,) = json.loads(out)
+    assert answer["path"] == "digit.png"
+    assert list(answer["probabilities"].values()) == pytest.approx(drawn["predictions"][1][0].tolist())
+    assert list(drawn["predictions"][3]) == ["digit.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "give image files, or --test and places of test images"),
+        (("a.png", "--test", "1"), "give image files, or --test and places of test images"),
+        (("--test", "0", "50"), "--test: must be from 0 to 49, got 50"),
+        (("--test", "-1"), "--test: must be from 0 to 49, got -1"),
+    ],
+)
+def test_predict_wants_images(call: Call, folder: Path, arguments: tuple[str, ...], says: str) -> None:
+    code, out, err = call("predict.py", folder, *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert not (folder / "predictions.png").exists()
+
+
+@pytest.mark.parametrize(("split", "prefix"), [("test", ""), ("val", "val_"), ("train", "train_")])
+def test_evaluate_draws_what_it_scores(
+    call: Call, drawn: Drawn, folder: Path, tiny_root: Path, split: str, prefix: str
+) -> None:
+    code, out, err = call("evaluate.py", folder, f"--split={split}", "--pictures")
+    assert code == 0
+    assert out.startswith(f"{split} accuracy ")
+    assert err.splitlines() == [f"run/{prefix}confusion.png", f"run/{prefix}mistakes.png"]
+    assert is_picture(folder / f"{prefix}confusion.png")
+    assert is_picture(folder / f"{prefix}mistakes.png")
+    classifier, datamodule = checkpoints.load(folder)
+    datamodule.setup()
+    scores = evaluation.score(classifier, datamodule.batches(split))
+    assert drawn["confusion"][0].tolist() == scores.confusion.tolist()
+    images, labels, predicted, probabilities, _, _ = drawn["mistakes"]
+    with torch.no_grad():
+        again = classifier.predict_step(datamodule.normalized(torch.from_numpy(images).unsqueeze(1)))
+    assert np.allclose(again.max(dim=1).values.numpy(), probabilities, atol=1e-6)
+    assert again.argmax(dim=1).tolist() == list(predicted)
+    assert all(true != said for true, said in zip(labels, predicted, strict=True))
