@@ -48,6 +48,9 @@ sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the 
 torture: $(VENV)/installed-dev  ## kill and damage runs in every way, and compare them with runs that nobody stopped (15 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/torture
 
+pictures: $(VENV)/installed-dev  ## make the README's pictures again, TensorBoard's among them (4 minutes; needs Chromium)
+	PYTHONPATH=tests $(BIN)/python scripts/pictures/make.py
+
 lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --quiet --output-file requirements.lock
@@ -76,5 +79,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time torture lock clean
+.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time torture pictures lock clean
 .DEFAULT_GOAL := help

@@ -29,6 +29,8 @@ OURS = {
     FIRST: ["compile=true"],
     "mlplab, bf16-mixed": ["compile=true", "trainer.precision=bf16-mixed"],
     "mlplab, no checkpoints": ["compile=true", "trainer.enable_checkpointing=false"],
+    "mlplab, nothing shown": ["compile=true", "show=none"],
+    "mlplab, no files": ["compile=true", "show.files=false"],
     "mlplab, compile=false": ["compile=false"],
 }
 OTHERS = ("Keras on JAX", "bare PyTorch loop", "scikit-learn", "plain Lightning")

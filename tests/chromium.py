@@ -1,0 +1,138 @@
+"""TensorBoard in a browser without a screen: Debian's chromium and chromium-driver, steered through Selenium."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+IS_INSTALLED = CHROMIUM is not None and DRIVER is not None
+PATIENCE_S = 60
+
+# TensorBoard's parts are in shadow trees, which the text of the page leaves out.
+TEXT = """
+const words = [];
+const walk = node => {
+    if (node.nodeType === Node.TEXT_NODE) words.push(node.textContent.trim());
+    if (node.shadowRoot) walk(node.shadowRoot);
+    node.childNodes.forEach(walk);
+};
+walk(document.body);
+return words.filter(word => word).join(' ').replaceAll(' /', '/');
+"""
+# The first element in any of them that says so.
+CLICK = """
+const find = node => {
+    const isLeaf = node.nodeType === Node.ELEMENT_NODE && node.children.length === 0;
+    if (isLeaf && node.textContent.trim().toLowerCase() === arguments[0].toLowerCase()) return node;
+    for (const child of [...(node.shadowRoot ? [node.shadowRoot] : []), ...node.childNodes]) {
+        const found = find(child);
+        if (found) return found;
+    }
+};
+const found = find(document.body);
+if (found) found.click();
+return Boolean(found);
+"""
+LOADED_IMAGES = """
+let loaded = 0;
+const walk = node => {
+    if (node.tagName === 'IMG' && node.complete && node.naturalWidth > 300) loaded += 1;
+    if (node.shadowRoot) walk(node.shadowRoot);
+    node.childNodes.forEach(walk);
+};
+walk(document.body);
+return loaded;
+"""
+
+
+@contextmanager
+def browser(profile: Path, width: int = 1500, height: int = 1100) -> Iterator[webdriver.Chrome]:
+    """With an empty folder for what it keeps; its window in pixels."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"window-size={width},{height}"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={profile}")
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+class Board:
+    """TensorBoard's pages in a browser; names of screenshots begin with `screenshots`."""
+
+    def __init__(self, browser: webdriver.Chrome, address: str, screenshots: Path) -> None:
+        self.browser = browser
+        self.address = address
+        self.screenshots = screenshots
+
+    def visit(self, tab: str, expected: set[str], tags: str = "") -> None:
+        """Wait until everything expected is there; of Time Series with these tags alone."""
+        self.browser.get("about:blank")  # or else the page of another tab would remain
+        self.browser.get(f"{self.address}/?tagFilter={tags}#{tab}")
+        self.wait_for(expected)
+
+    def open(self, tab: str, expected: set[str], tags: str = "", settle_s: float = 0) -> None:
+        """`visit`, and take a picture."""
+        self.visit(tab, expected, tags)
+        self.screenshot(tab, settle_s)
+
+    def click(self, words: str) -> None:
+        _wait(lambda: bool(self.browser.execute_script(CLICK, words)), lambda: f"nothing that says {words!r}")
+
+    def wait_for(self, expected: set[str]) -> None:
+        def missing() -> set[str]:
+            text: str = self.browser.execute_script(TEXT)
+            return {words for words in expected if words not in text}
+
+        _wait(lambda: not missing(), lambda: f"not on the page: {missing()}")
+
+    def wait_for_images(self, count: int) -> None:
+        def loaded() -> int:
+            return int(self.browser.execute_script(LOADED_IMAGES))
+
+        _wait(lambda: loaded() >= count, lambda: f"{loaded()} pictures instead of {count}")
+
+    def screenshot(self, page: str, settle_s: float = 0) -> None:
+        """After a while, if what is on the page moves."""
+        time.sleep(settle_s)
+        self.screenshots.parent.mkdir(parents=True, exist_ok=True)
+        self.browser.save_screenshot(f"{self.screenshots}-{page}.png")
+
+
+def _wait(is_there: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not is_there():
+        assert time.monotonic() < until, otherwise()
+        time.sleep(0.3)
+
+
+@contextmanager
+def tensorboard(folder: Path, browser: webdriver.Chrome, screenshots: Path) -> Iterator[Board]:
+    """Started for a while on the runs below `folder`."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder.name, "--port", str(port)]  # which it shows
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=folder.parent, stdout=quiet, stderr=quiet) as process:
+        try:
+            _wait(lambda: _answers(port), lambda: "TensorBoard does not answer")
+            yield Board(browser, f"http://localhost:{port}", screenshots)
+        finally:
+            process.terminate()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
