@@ -23,6 +23,37 @@ print(package_available("scipy"), scipy.signal.windows.hann(3).tolist())
     assert _run(code, tmp_path) == "[]\nTrue [0.0, 1.0, 0.0]\n"
 
 
+def test_a_compiled_step_is_trained_without_dynamo(tmp_path: Path) -> None:
+    code = """
+import sys
+from mlplab import process
+process.import_lightning()
+import torch
+import mlplab.training
+weight = torch.nn.Parameter(torch.ones(2))
+optimizer = torch.optim.Adam([weight])
+optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules, "torchvision" in sys.modules)
+import torch._dynamo
+print(torch._dynamo.OptimizedModule.__module__)
+doubled = torch.compile(lambda x: 2 * x, backend="eager")
+print(doubled(weight).tolist())
+"""
+    assert _run(code, tmp_path) == "False False\ntorch._dynamo.eval_frame\n[2.0, 2.0]\n"
+
+
+def test_what_else_lightning_may_want_of_dynamo_is_there(tmp_path: Path) -> None:
+    code = """
+import sys
+from mlplab import process
+with process._without_dynamo():
+    from torch._dynamo import allow_in_graph, OptimizedModule
+import torch._dynamo
+print(allow_in_graph is torch._dynamo.allow_in_graph, OptimizedModule is torch._dynamo.OptimizedModule)
+"""
+    assert _run(code, tmp_path) == "True False\n"
+
+
 def test_a_tuned_process(tmp_path: Path) -> None:
     code = """
 import os

@@ -12,7 +12,7 @@ from mlplab.errors import DataError
 from mlplab.training import train
 
 ROOT = Path(os.environ.get("MLPLAB_DATA", "")).expanduser()
-FOLDERS = [ROOT / source.dataset.__name__ / "raw" for source in datasets.IDX_SOURCES.values()]
+FOLDERS = [ROOT / source.dataset / "raw" for source in datasets.IDX_SOURCES.values()]
 FOUND = "MLPLAB_DATA" in os.environ and all(
     (folder / name).exists() for folder in FOLDERS for name in datasets.OFFICIAL_SIZE
 )

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import MNIST, FashionMNIST
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from mlplab import download
 from mlplab.errors import DataError
@@ -44,7 +43,7 @@ class ImageDataset:
 class IdxSource:
     """A data set in the files and folders of torchvision's MNIST."""
 
-    dataset: type[MNIST]
+    dataset: str  # class of torchvision.datasets, which is asked for files that are missing
     classes: tuple[str, ...]
     object_size: int
     centred_by_mass: bool
@@ -53,7 +52,7 @@ class IdxSource:
 
 IDX_SOURCES = {
     "mnist": IdxSource(
-        dataset=MNIST,
+        dataset="MNIST",
         classes=DIGIT_NAMES,
         object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
         centred_by_mass=True,
@@ -65,8 +64,19 @@ IDX_SOURCES = {
         },
     ),
     "fashion": IdxSource(
-        dataset=FashionMNIST,
-        classes=tuple(FashionMNIST.classes),
+        dataset="FashionMNIST",
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
         object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
         centred_by_mass=False,
         sha256={
@@ -130,7 +140,7 @@ def _digits() -> ImageDataset:
 
 
 def _idx(source: IdxSource, root: Path) -> ImageDataset:
-    folder = root / source.dataset.__name__ / "raw"
+    folder = root / source.dataset / "raw"
     try:
         complete = all((folder / file).exists() for file in source.sha256)
     except OSError as error:  # a name that is too long, or a folder that may not be searched
@@ -138,7 +148,9 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
             f"{folder}: cannot be read: {error.strerror}.\nName another folder with data.root=... or MLPLAB_DATA."
         ) from error
     if not complete:
-        download.fetch(source.dataset, root, list(source.sha256))
+        import torchvision.datasets  # takes a second
+
+        download.fetch(getattr(torchvision.datasets, source.dataset), root, list(source.sha256))
     train_images, train_labels = _read_pair(source, folder, "train")
     test_images, test_labels = _read_pair(source, folder, "t10k")
     if train_images.shape[1:] != test_images.shape[1:]:
@@ -165,14 +177,20 @@ def _read_pair(source: IdxSource, folder: Path, part: str) -> tuple[Tensor, Tens
             raise DataError(f"{path}: cannot be read: {error.strerror}.{_WAY_OUT}") from error
     if counts[0] != counts[1]:
         raise DataError(f"{label_file}: {counts[1]:,} labels for {counts[0]:,} images of {image_file}.{_WAY_OUT}")
-    images = read_image_file(str(image_file)).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
-    labels = read_label_file(str(label_file))
+    images, labels = _content(image_file, 3).unsqueeze(1), _content(label_file, 1).long()  # (N, 1, H, W), (N,)
     highest = int(labels.max())
     if highest >= len(source.classes):
         raise DataError(
             f"{label_file}: the labels must be from 0 to {len(source.classes) - 1}, found {highest}.{_WAY_OUT}"
         )
     return images, labels
+
+
+def _content(path: Path, dimensions: int) -> Tensor:
+    """What comes after the header of an IDX file, which has been verified; uint8."""
+    content = np.fromfile(path, dtype=np.uint8)
+    shape = content[4 : 4 + 4 * dimensions].view(">u4").astype(np.int64)
+    return torch.from_numpy(content[4 + 4 * dimensions :].reshape(shape))
 
 
 _WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."

@@ -6,23 +6,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
-from torchvision.datasets import MNIST
-from torchvision.datasets.utils import check_integrity
 
 from mlplab.errors import DataError
+
+if TYPE_CHECKING:  # takes a second, and few starts have anything to download
+    from torchvision.datasets import MNIST
 
 # A mirror that is silent for so long is given up; MNIST has two of them.
 TIMEOUT_S = 7.0
 
 
-def fetch(dataset: type[MNIST], root: Path, files: Sequence[str]) -> None:
+def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     """Put the `files` that are missing from torchvision's folder of the data set there.
 
     Raises:
         DataError: if there is no network, or the folder cannot be written.
     """
+    from torchvision.datasets.utils import check_integrity
+
     name = dataset.__name__
     folder = root / name / "raw"
     scratch = root / f".{name}.download"

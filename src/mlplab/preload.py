@@ -12,6 +12,7 @@ process.import_lightning()
 import matplotlib.backends.backend_agg  # noqa: E402
 import matplotlib.figure  # noqa: E402, F401
 import torch  # noqa: E402
+import torch._dynamo  # noqa: E402  # of which a step that is not compiled asks not to be
 
 import mlplab.training  # noqa: E402, F401
 from mlplab import datasets  # noqa: E402

@@ -4,7 +4,11 @@ import ctypes
 import importlib
 import os
 import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
+from types import ModuleType
 from typing import Any
 
 # torchmetrics, which Lightning imports, imports these for metrics of pictures and sound, and to plot: more than half of
@@ -19,7 +23,9 @@ LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions take no larger one
 def import_lightning() -> None:
     """Import Lightning as where scipy, torchvision and matplotlib are not installed; they can be imported afterwards.
 
-    For a program, not a notebook: what needs them in torchmetrics is then missing.
+    Without torch's compiler of Python, torch._dynamo, too, which takes a second: the step is compiled without it.
+    For a program, not a notebook: what needs them in torchmetrics is then missing, and a network that torch.compile
+    made is not known to Lightning as one.
     """
     installed: Any = importlib.import_module("lightning_utilities.core.imports")
     real: dict[str, Any] = {name: getattr(installed, name, None) for name in ("find_spec", "_version")}
@@ -32,11 +38,50 @@ def import_lightning() -> None:
     installed.find_spec = lambda name, *rest: None if name in NOT_NEEDED else real["find_spec"](name, *rest)
     installed._version = version
     try:
-        import lightning.pytorch  # noqa: F401
+        with _without_dynamo():
+            import lightning.pytorch  # noqa: F401
     finally:
         for name, function in real.items():
             setattr(installed, name, function)
         installed.package_available.cache_clear()
+
+
+@contextmanager
+def _without_dynamo() -> Iterator[None]:
+    """For the import of what wants to know a compiled network when it sees one, and functions not to be compiled."""
+    name = "torch._dynamo"
+    if name in sys.modules:
+        yield
+        return
+    import torch.optim
+
+    in_its_place: Any = ModuleType(name)
+    in_its_place.OptimizedModule = type("OptimizedModule", (), {})
+    in_its_place.disable = _undisturbed
+
+    def anything_else(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is in_its_place:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    in_its_place.__getattr__ = anything_else
+    sys.modules[name] = in_its_place
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is in_its_place:
+            del sys.modules[name]
+    for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):  # first called, they would ask it
+        function = getattr(getattr(torch.optim.Optimizer, method), "__wrapped__", None)
+        if function is not None:
+            function.__dynamo_disable = function
+
+
+def _undisturbed(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Any:
+    """What is a decorator with and without arguments leaves a function as it is."""
+    return _undisturbed if function is None else function
 
 
 def tune() -> None:
