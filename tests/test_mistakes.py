@@ -108,7 +108,7 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("augment.flip", 2, ["less than or equal to 1", "got 2"]),
         ("augment.scale", [1.2, 0.8], ["the smaller factor", "[1.2, 0.8]"]),
         ("augment.scale", 1.1, ["at least 2 items", "1.1"]),
-        ("augment.elastic_sigma", 0, ["greater than 0", "got 0"]),
+        ("augment.elastic_sigma", 0, ["greater than or equal to 0.01", "got 0"]),
         ("augment.tilt", 3, ["unknown key"]),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ class Distortion:
         scale: smallest and largest factor of the size, above 0.
         shear: degrees from 0 to below 90 by which upright lines lean, either way.
         elastic_alpha: strength of the elastic displacement in pixels, see `elastic`.
-        elastic_sigma: its smoothness in pixels, above 0.
+        elastic_sigma: its smoothness in pixels, at least 0.01.
 
     Raises:
         ValueError: for a value out of range.
@@ -57,7 +57,7 @@ class Distortion:
             ),
             "shear": ("from 0 to below 90", 0 <= self.shear < 90),
             "elastic_alpha": ("at least 0", 0 <= self.elastic_alpha < math.inf),
-            "elastic_sigma": ("above 0", 0 < self.elastic_sigma < math.inf),
+            "elastic_sigma": ("at least 0.01", 0.01 <= self.elastic_sigma < math.inf),
         }
         for name, (rule, holds) in rules.items():
             if not holds:
@@ -160,8 +160,9 @@ def smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
 
     A product with one for each direction takes a tenth of the time of a convolution.
     """
-    reach = max(1, math.ceil(8 * sigma))
-    total = sum(math.exp(-0.5 * (distance / sigma) ** 2) for distance in range(-reach, reach + 1))
+    total = sigma * math.sqrt(2 * math.pi)  # the sum as well as the integral, to 1e-8, unless sigma is small
+    if sigma < 1:
+        total = sum(math.exp(-0.5 * (distance / sigma) ** 2) for distance in range(-8, 9))
     place = torch.arange(size, dtype=torch.float32, device=device)
     return ((place - place.view(-1, 1)) / sigma).square().mul(-0.5).exp() / total
 

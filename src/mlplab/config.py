@@ -87,7 +87,7 @@ class Augment(Section):
     )
     shear: float = Field(default=0.0, ge=0, lt=90, description="degrees, either way")
     elastic_alpha: NotNegative = Field(default=0.0, description="strength of the elastic displacement in pixels")
-    elastic_sigma: float = Field(default=4.0, gt=0, description="smoothness of the elastic displacement in pixels")
+    elastic_sigma: float = Field(default=4.0, ge=0.01, description="smoothness of the elastic displacement in pixels")
 
     @field_validator("scale")
     @classmethod
