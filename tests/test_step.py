@@ -13,16 +13,18 @@ from filelock import FileLock
 from torch import Tensor, optim
 
 from mlplab import step, updates
+from mlplab.augment import Distortion
 from mlplab.mlp import MLP
 from mlplab.step import CompilationError, Recipe
 
 pytestmark = pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
 
 BATCH = 8
+DISTORTION = Distortion(1, 0.5, 15.0, (0.8, 1.2), 10.0, elastic_alpha=3.0, elastic_sigma=1.5)
 
 
 class Training:
-    """A tiny network with dropout, its optimizer, and 40 random images."""
+    """A tiny network with dropout, its optimizer, and 40 random images to distort."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -31,7 +33,7 @@ class Training:
         self.images = torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8)
         self.labels = torch.randint(0, 3, (40,))
         self.sums = torch.zeros(3, dtype=torch.float64)
-        self.recipe = Recipe(self.mlp, self.optimizer, lambda images: images / 255, "unit", clip_norm=0.5)
+        self.recipe = Recipe(self.mlp, self.optimizer, lambda images: images / 255, "unit", DISTORTION, clip_norm=0.5)
 
     def tensors(self, number: int) -> list[Tensor]:
         rule, group = updates.RULES[optim.Adam], self.optimizer.param_groups[0]
@@ -39,13 +41,13 @@ class Training:
         numbers = torch.tensor(rule.numbers(group, number + 1))
         weights = list(self.mlp.parameters())
         buffers = [buffer for weight in weights for buffer in updates.state(self.optimizer, weight)]
-        seed = torch.tensor(number * 40_503_001 % 2**31, dtype=torch.int32)
+        seeds = torch.tensor([number * 40_503_001 % 2**31, number], dtype=torch.int32)
         return [
             self.images,
             self.labels,
             rows,
             numbers,
-            seed,
+            seeds,
             self.sums,
             *(weight.detach() for weight in weights),
             *buffers,
@@ -78,7 +80,7 @@ def _must_not_compile(*_: object) -> None:
 
 
 def test_the_compiled_step_is_the_step(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With dropout, clipping and a last look at the sums; found in the cache, not compiled again."""
+    """With distorted images, dropout, clipping and a last look at the sums; found in the cache, not compiled again."""
     monkeypatch.setattr(step, "_compile", _must_not_compile)
     by_graph, by_hand = Training(), Training()
     compiled = step.compiled(by_graph.recipe, by_graph.tensors(0))
@@ -105,6 +107,7 @@ def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.Monkey
     "change",
     [
         {"normalization": "other"},
+        {"distortion": dataclasses.replace(DISTORTION, elastic_sigma=1.6)},
         {"bfloat16": True},
         {"clip_norm": 0.6},
         {"clip_value": 0.5},

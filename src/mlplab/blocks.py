@@ -93,6 +93,7 @@ class _Blocks(_AutomaticOptimization):
             self.optimizer,
             self.datamodule.normalized,
             repr((self.datamodule.normalize, self.datamodule.info.mean, self.datamodule.info.std)),
+            self.datamodule.distortion,
             bfloat16=trainer.precision == "bf16-mixed",
             clip_norm=None if by_value or not clip else clip,
             clip_value=clip if by_value and clip else None,
@@ -106,8 +107,8 @@ class _Blocks(_AutomaticOptimization):
         device = self.classifier.device
         self.images, self.labels = self.datamodule.training_data(device)
         rows = torch.zeros(self.datamodule.batch_size, dtype=torch.int64, device=device)
-        numbers, seed = self._tensor(self._numbers(1))[0], self._tensor(np.zeros(1, dtype=np.int32))[0]
-        self.compiled = compiled(self.recipe, [self.images, self.labels, rows, numbers, seed, *self._lasting()])
+        numbers, seeds = self._tensor(self._numbers(1))[0], self._tensor(np.zeros(2, dtype=np.int32))
+        self.compiled = compiled(self.recipe, [self.images, self.labels, rows, numbers, seeds, *self._lasting()])
 
     def run(self, optimizer: optim.Optimizer, batch_idx: int, kwargs: Any) -> dict[str, Any]:
         """Take all steps of a block; the batch that Lightning hands over is the first of them, and is gathered anew.
@@ -129,8 +130,8 @@ class _Blocks(_AutomaticOptimization):
         numbers = self._numbers(count)
         every, passed = trainer.log_every_n_steps, {}  # type: ignore[attr-defined]
         steps = zip(batches, self._tensor(numbers).unbind(), seeds, strict=True)
-        for taken, (rows, number, seed) in enumerate(steps, trainer.global_step + 1):
-            tensors = [self.images, self.labels, rows, number, seed, *lasting]
+        for taken, (rows, number, pair) in enumerate(steps, trainer.global_step + 1):
+            tensors = [self.images, self.labels, rows, number, pair, *lasting]
             if len(rows) == self.datamodule.batch_size:
                 self.compiled(tensors)
             else:  # the last batch of an epoch
@@ -189,8 +190,13 @@ class _Blocks(_AutomaticOptimization):
         return np.array(rows, dtype=np.float32)
 
     def _seeds(self, first: int, count: int) -> tuple[Tensor, ...]:
-        seeds = self.classifier.batch_seeds[first : first + count] if self.classifier.draws else [0] * count
-        return self._tensor(np.array(seeds, dtype=np.uint32).view(np.int32)).unbind()
+        """(2,) for each step: of dropout and of the distortion."""
+        seeds = np.zeros((count, 2), dtype=np.uint32)
+        if self.classifier.draws:
+            seeds[:, 0] = self.classifier.batch_seeds[first : first + count]
+        if not self.recipe.distortion.is_identity:
+            seeds[:, 1] = self.datamodule.batch_seeds(self.epoch)[first : first + count]
+        return self._tensor(seeds.view(np.int32)).unbind()
 
     def _tensor(self, array: "np.ndarray[Any, Any]") -> Tensor:
         return to_device(torch.from_numpy(array), self.classifier.device)

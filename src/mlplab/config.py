@@ -30,6 +30,7 @@ Width = Annotated[int, Field(ge=1, le=2**20)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Length = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0)]
 # An int counts batches, a float is a share of them.
 BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Precision = Literal[
@@ -73,6 +74,34 @@ class Data(Section):
             most = {"most": available - 1, "available": available}
             raise PydanticCustomError("size", "must be at most {most}, {available} training images less one", most)
         return val_size
+
+
+class Augment(Section):
+    """How far the images to train on are distorted at most; see `mlplab.augment.Distortion`."""
+
+    shift: int = Field(default=0, ge=0, description="pixels, in each direction")
+    flip: float = Field(default=0.0, ge=0, le=1, description="probability of being mirrored left to right")
+    rotation: float = Field(default=0.0, ge=0, le=180, description="degrees, either way")
+    scale: Annotated[tuple[Factor, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(1.0, 1.0), min_length=2, max_length=2, description="smallest and largest factor of the size"
+    )
+    shear: float = Field(default=0.0, ge=0, lt=90, description="degrees, either way")
+    elastic_alpha: NotNegative = Field(default=0.0, description="strength of the elastic displacement in pixels")
+    elastic_sigma: float = Field(default=4.0, ge=0.01, description="smoothness of the elastic displacement in pixels")
+
+    @field_validator("scale")
+    @classmethod
+    def _is_in_order(cls, scale: tuple[float, ...]) -> tuple[float, ...]:
+        if scale[0] > scale[1]:
+            raise PydanticCustomError("order", "must be the smaller factor, then the larger one")
+        return scale
+
+    @property
+    def distorts(self) -> bool:
+        """Is anything distorted at all?"""
+        return bool(
+            self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear or self.elastic_alpha
+        )
 
 
 class Model(Section):
@@ -211,7 +240,7 @@ class Show(Section):
 class Config(Section):
     """One run."""
 
-    seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images and dropout")
+    seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images, distortions and dropout")
     monitor: Literal["val/loss", "val/acc"] = Field(description="what the best weights are best at")
     compile: Literal["auto", True, False] = Field(description="train with a compiled step; auto: in a long run")
     evaluate_untrained: bool = Field(description="score the validation images before training")
@@ -219,6 +248,7 @@ class Config(Section):
     checkpoints: Checkpoints
     show: Show
     data: Data
+    augment: Augment = Augment()
     model: Model
     optimizer: Optimizer
     scheduler: Scheduler
@@ -255,6 +285,12 @@ class Config(Section):
             raise PydanticCustomError("alpha", "optimizer.alpha: must be below 1 for RMSprop")
         if scheduler.name == "ReduceLROnPlateau" and scheduler.interval == "step":
             raise PydanticCustomError("plateau", "scheduler.interval: must be epoch for ReduceLROnPlateau, got step")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_out_what_does_nothing(self) -> Self:
+        if not self.augment.distorts:  # one run with those from before there were distortions
+            self.model_fields_set.discard("augment")
         return self
 
     @property

@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     WEIGHTS = 1
     ORDER = 2
     DROPOUT = 3
+    AUGMENT = 4
 
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
@@ -41,6 +42,11 @@ def seed_generator(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+def seed_tensor(seed: int, device: torch.device) -> Tensor:
+    """A seed of 32 bits as int32 of shape (), for what is below."""
+    return torch.tensor(_int32(seed), dtype=torch.int32, device=device)
 
 
 def bits(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from mlplab import updates
+from mlplab.augment import Distortion
 from mlplab.randomness import bits
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 Compiled = Callable[[list[Tensor]], object]
 
 # What a compiled step is made from: a change in one of these files makes a new one.
-SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py")
+SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py", "augment.py")
 
 
 class CompilationError(Exception):
@@ -44,6 +45,7 @@ class Recipe:
     optimizer: optim.Optimizer
     normalized: Callable[[Tensor], Tensor]  # pixels (B, C, H, W) uint8 -> float32
     normalization: str  # tells one `normalized` from another
+    distortion: Distortion = field(default_factory=Distortion)  # of the pixels, before that
     bfloat16: bool = False  # forward and backward in mixed precision
     clip_norm: float | None = None  # largest norm of the gradient
     clip_value: float | None = None  # largest value in it
@@ -55,14 +57,16 @@ def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
     Args:
         recipe: what to do.
         tensors: images (N, C, H, W) uint8; labels (N,); rows (B,) of the batch; numbers (n,) of the update rule;
-            seed () int32 of dropout; sums (3,) float64 to which loss, correct answers and images are added; then the
-            weights, and the buffers of each weight.
+            seeds (2,) int32 of dropout and of the distortion; sums (3,) float64 to which loss, correct answers and
+            images are added; then the weights, and the buffers of each weight.
     """
-    all_images, all_labels, rows, numbers, seed, sums, *rest = tensors
+    all_images, all_labels, rows, numbers, seeds, sums, *rest = tensors
     optimizer, count = recipe.optimizer, len(list(recipe.mlp.parameters()))
     rule, group = updates.RULES[type(optimizer)], optimizer.param_groups[0]
     weights, buffers = rest[:count], rest[count:]
-    images, labels = recipe.normalized(all_images[rows]), all_labels[rows]  # (B, C, H, W), (B,)
+    seed, distortion_seed = seeds.unbind()
+    images, labels = all_images[rows], all_labels[rows]  # (B, C, H, W), (B,)
+    images = recipe.normalized(recipe.distortion(images, distortion_seed))
 
     def loss_of(weights: list[Tensor]) -> tuple[Tensor, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bfloat16):
@@ -144,7 +148,14 @@ def _package(recipe: Recipe, tensors: Sequence[Tensor]) -> Path:
     folder = Path(__file__).parent
     parts = [
         [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors],
-        [repr(recipe.mlp), recipe.normalization, recipe.bfloat16, recipe.clip_norm, recipe.clip_value],
+        [
+            repr(recipe.mlp),
+            recipe.normalization,
+            recipe.distortion,
+            recipe.bfloat16,
+            recipe.clip_norm,
+            recipe.clip_value,
+        ],
         [type(optimizer), updates.constants(optimizer)],
         [torch.__version__, torch.get_num_threads(), _processor()],
         [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SOURCES],

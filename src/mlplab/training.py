@@ -75,7 +75,8 @@ def rehearse(config: Config) -> None:
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     """The data, read and verified, and an untrained classifier that fits them."""
-    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed)
+    augment = config.augment.model_dump() if config.augment.distorts else None
+    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
     torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
     classifier = Classifier(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlplab import run_folder
 from mlplab.command.composed import plain
-from mlplab.config import FROM_THE_RUN, Config, Show
+from mlplab.config import FROM_THE_RUN, Augment, Config, Show
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.mistakes import parse
 
@@ -99,7 +99,7 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
     """
     path = _config_file(folder)
     try:
-        stored = _flat(plain(_load(path)))
+        stored = _flat({"augment": Augment().model_dump(mode="json")}) | _flat(plain(_load(path)))  # new keys
         parse(_tree(stored))
     except ConfigError as error:
         line = str(error).splitlines()[0]
