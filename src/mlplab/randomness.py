@@ -15,7 +15,8 @@ class Purpose(IntEnum):
     SPLIT = 0
     WEIGHTS = 1
     ORDER = 2
-    DROPOUT = 3
+    DROPOUT = 3  # and noise
+    MIXUP = 5
 
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
