@@ -120,11 +120,10 @@ class Classifier(LightningModule):
         loop = self.trainer.fit_loop
         if loop.is_resuming and loop._data_fetcher is not None and not loop._data_fetcher.fetched:
             iter(loop._data_fetcher)  # Lightning began to take batches before it knew which epoch goes on
-        batches = int(self.trainer.num_training_batches)
         if self.draws:
-            self.batch_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
+            self.batch_seeds = self._seeds(Purpose.DROPOUT)
         if self.mixup is not None:
-            self.mixup_seeds = derive_many(batches, self.seed, Purpose.MIXUP, self.current_epoch)
+            self.mixup_seeds = self._seeds(Purpose.MIXUP)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # Random numbers are a function of epoch and batch, so that a run that is resumed draws what it would have
@@ -236,6 +235,10 @@ class Classifier(LightningModule):
         loss = mixture.loss(logits, labels, self.label_smoothing)
         self.totals["train"].add(loss, logits, mixture.labels(labels))
         return loss
+
+    def _seeds(self, purpose: Purpose) -> list[int]:
+        """One for each batch of the epoch."""
+        return derive_many(int(self.trainer.num_training_batches), self.seed, purpose, self.current_epoch)
 
     def _after_step(self, *_: object) -> None:
         if self.max_norm is not None:
