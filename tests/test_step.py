@@ -12,8 +12,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor, optim
 
-from mlplab import step, updates
+from mlplab import mixup, step, updates
 from mlplab.augment import Distortion
+from mlplab.averaging import make_average
 from mlplab.mlp import MLP
 from mlplab.step import CompilationError, Recipe
 
@@ -52,6 +53,30 @@ class Training:
             *(weight.detach() for weight in weights),
             *buffers,
         ]
+
+
+class Aided(Training):
+    """The same with all that a step can do beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawing = {"dropout": 0.3, "input_dropout": 0.1, "input_noise": 0.2, "hidden_noise": 0.1}
+        self.mlp = MLP([6, 5], image_shape=(1, 4, 4), num_classes=3, batch_norm=True, **drawing)
+        self.optimizer = optim.Adam(self.mlp.parameters())
+        self.average = make_average(self.mlp, {"name": "ema", "decay": 0.9, "start_epoch": 1})
+        aids = {"label_smoothing": 0.1, "max_norm": 0.4, "mixes": True, "ema_decay": 0.9}
+        self.recipe = dataclasses.replace(self.recipe, mlp=self.mlp, optimizer=self.optimizer, **aids)
+
+    def tensors(self, number: int) -> list[Tensor]:
+        count = len(list(self.mlp.parameters()))
+        *inputs, sums = (tensors := super().tensors(number))[:6]
+        weights, buffers = tensors[6 : 6 + count], tensors[6 + count :]
+        share, partners = mixup.draw(BATCH, 0.5, number)
+        average = self.average
+        assert average is not None
+        mixture = [torch.tensor(share), torch.from_numpy(partners)]
+        averages = [average.n_averaged, *average.module.parameters(), *average.module.buffers()]
+        return [*inputs, *mixture, sums, *weights, *self.mlp.buffers(), *buffers, *averages]
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +118,20 @@ def test_the_compiled_step_is_the_step(kept: Path, monkeypatch: pytest.MonkeyPat
     assert not torch.equal(by_graph.mlp.linear1.weight, Training().mlp.linear1.weight)
 
 
+def test_a_compiled_step_with_all_aids_is_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which the average and the running statistics of batch norm are a part."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    by_graph, by_hand = Aided(), Aided()
+    compiled = step.compiled(by_graph.recipe, by_graph.tensors(0))
+    for number in range(100):
+        compiled(by_graph.tensors(number))
+        step.step(by_hand.recipe, by_hand.tensors(number))
+    for found, expected in zip(by_graph.tensors(0), by_hand.tensors(0), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert by_graph.mlp.linear1.weight.norm(dim=1).max() < 0.4 + 1e-6
+    assert int(by_graph.mlp.batch_norm1.num_batches_tracked) == 100
+
+
 def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = kept.read_bytes()
     kept.write_bytes(good[: len(good) // 2])
@@ -111,7 +150,12 @@ def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.Monkey
         {"bfloat16": True},
         {"clip_norm": 0.6},
         {"clip_value": 0.5},
+        {"label_smoothing": 0.1},
+        {"max_norm": 3.0},
+        {"mixes": True},
+        {"ema_decay": 0.9},
         {"mlp": MLP([6, 5], dropout=0.4, image_shape=(1, 4, 4), num_classes=3)},
+        {"mlp": MLP([6, 5], dropout=0.3, image_shape=(1, 4, 4), num_classes=3, input_noise=0.1)},
     ],
 )
 def test_another_step_is_not_taken_for_it(kept: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

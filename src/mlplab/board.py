@@ -21,6 +21,7 @@ from mlplab.evaluation import most_confident_mistakes
 from mlplab.figures import page, run
 from mlplab.log_file import warn_once
 from mlplab.logger import BY_EPOCH, RunLogger
+from mlplab.randomness import seed_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,7 @@ class Board(Callback):
             )  # fmt: skip
 
         def first_layer() -> "Figure":
-            layer = next(part for part in classifier.mlp if isinstance(part, nn.Linear))
+            layer = next(part for part in classifier.evaluated if isinstance(part, nn.Linear))
             title = f"weights of the first layer, epoch {best_epoch}"
             return run.first_layer(layer.weight.detach().float().cpu().numpy(), info.image_shape, title)
 
@@ -150,7 +151,7 @@ class Board(Callback):
         if show.projector:
             some = images[:PROJECTED_IMAGES]
             names = [info.classes[label] for label in labels[:PROJECTED_IMAGES]]
-            exhibits.projector(writer, classifier.mlp, _datamodule(trainer).normalized(some), some, names, step)
+            exhibits.projector(writer, classifier.evaluated, _datamodule(trainer).normalized(some), some, names, step)
 
     def state_dict(self) -> dict[str, Any]:
         return {"logged": self._logged}
@@ -230,10 +231,16 @@ def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[s
 
 
 def _training_images(datamodule: ImageDataModule) -> "Figure":
-    """Those of the first batch."""
+    """The first ones, distorted as in their batch; before mixup, and before dropout and noise of pixels."""
+    cpu = torch.device("cpu")
     rows = datamodule.epoch_rows(0)[:SHOWN_IMAGES]
-    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
-    seen = datamodule.normalized(images)
+    images, labels = (part[rows] for part in datamodule.training_data(cpu))
+    batches = images.split(datamodule.batch_size)  # the last one in part: what becomes of an image does not show that
+    distorted = [
+        datamodule.distortion(batch, seed_tensor(seed, cpu))
+        for batch, seed in zip(batches, datamodule.batch_seeds(0), strict=False)
+    ]
+    seen = datamodule.normalized(torch.cat(distorted))
     return run.training_images(_grey(images), seen.mean(dim=1).numpy(), labels.numpy(), datamodule.info.classes)
 
 
