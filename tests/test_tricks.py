@@ -53,6 +53,8 @@ def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
 def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
     with pytest.raises(ConfigError, match="leaves nothing"):
         jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['data=mnist,fashion']")
+    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist trick=ema,swa'")
+    assert len(left) == 2 * len(TRICKS) - 2
     with pytest.raises(ConfigError, match="must be of key=value with keys of the grid, got 'trik=ema'"):
         jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['trik=ema']")
 

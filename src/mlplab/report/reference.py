@@ -35,7 +35,7 @@ def explanation(found: Sequence[Gain]) -> str:
     together = "" if len(found) == 1 else " together (Bonferroni)"
     return (
         f"Points are hundredths of accuracy above {reference_of(column)}, over pairs of runs with the same seed. The"
-        f" intervals of validation hold with {CONFIDENCE:.0%} confidence for each {column.name} with the same other"
+        f" intervals of validation hold with {CONFIDENCE:.0%} confidence for all of {column.name} with the same other"
         f" settings{together}; test points stand beside them and choose nothing."
     )
 

@@ -56,9 +56,9 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
     """
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    combinations = [
-        overrides for overrides in every if not any(_fits(overrides, each) for each in composed.sweep_without)
-    ]
+    left_out = composed.sweep_without
+    without = [left_out] if isinstance(left_out, str) else left_out or []
+    combinations = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
     if not combinations:
         raise ConfigError("sweep_without: leaves nothing of the grid")
     varying = [position for position, column in enumerate(zip(*combinations, strict=True)) if len(set(column)) > 1]
