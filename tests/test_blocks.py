@@ -145,6 +145,20 @@ def test_both_ways_lead_to_the_same(
     _same(one, other)
 
 
+@pytest.mark.parametrize(
+    "augment", [{"shift": 2, "flip": 0.5}, {"rotation": 15.0, "scale": (0.9, 1.1), "shear": 5.0, "elastic_alpha": 34.0}]
+)
+def test_both_ways_distort_alike(tiny_root: Path, trainer: MakeTrainer, augment: dict[str, Any]) -> None:
+    runs = []
+    for when in (True, False):
+        datamodule = ImageDataModule("mnist", str(tiny_root), val_size=50, batch_size=8, augment=augment)
+        runs.append(Trained(trainer, datamodule, when, {"max_epochs": 6}, {"optimizer": SGD}))
+    _same(*runs)
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=50, batch_size=8)
+    plain = Trained(trainer, datamodule, False, {"max_epochs": 6}, {"optimizer": SGD})
+    assert _distance(runs[0], plain) > 0.01
+
+
 @pytest.mark.parametrize("block_s", [0, 1e9])  # one step in each block, and after the first ten a whole epoch
 def test_how_many_steps_a_block_takes_does_not_matter(
     datamodule: ImageDataModule, trainer: MakeTrainer, block_s: float, monkeypatch: pytest.MonkeyPatch

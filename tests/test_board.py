@@ -217,6 +217,66 @@ def test_the_training_images_are_those_of_the_first_batch_as_the_network_gets_th
     assert [image.step for image in found.Images("data/training")] == [0]
 
 
+@pytest.mark.parametrize("batch_size", [32, 8])
+def test_distorted_images_are_shown_as_the_network_gets_them(
+    tiny: Compose, tmp_path: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Tensor] = []
+    shown: list[Any] = []
+    forward, draw = Classifier.forward, run.training_images
+
+    def noting(classifier: Classifier, images: Tensor) -> Tensor:
+        if classifier.training:
+            given.append(images.detach())
+        return forward(classifier, images)
+
+    monkeypatch.setattr(Classifier, "forward", noting)
+    monkeypatch.setattr(board.run, "training_images", lambda *arguments: (shown.append(arguments), draw(*arguments))[1])
+    overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true", "compile=false")
+    train(tiny(*overrides, f"data.batch_size={batch_size}"), tmp_path / "run")
+    ((originals, seen, _, _),) = shown
+    expected = torch.cat(given[:3])[:20, 0].numpy()
+    assert np.allclose(seen, expected, atol=1e-5)
+    assert np.abs(originals / 255 - seen).mean() > 0.1  # they are not what is stored
+
+
+AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
+
+
+@pytest.mark.parametrize("average", ["averaging=ema", "averaging=swa averaging.start_epoch=1"])
+def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_path: Path, average: str) -> None:
+    aids = (*AIDED, "aids.mixup=0.4", "aids.max_norm=3", *average.split(), "show=all")
+    result = train(tiny(*aids), tmp_path / "run")
+    plain = train(tiny(*aids, "show=none"), tmp_path / "plain")
+    assert states.differences(states.of(result.folder), states.of(plain.folder)) == []
+    found = events(result.folder)
+    classifier, datamodule = loaded(result, "last")
+    classifier.mlp.eval()
+    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.training_data(torch.device("cpu")))
+    F.cross_entropy(classifier.mlp(datamodule.normalized(images)), labels).backward()
+    names = {name for name, _ in classifier.mlp.named_parameters()}
+    assert set(found.Tags()["histograms"]) == {f"{kind}/{name}" for kind in ("weights", "gradients") for name in names}
+    gradient = classifier.mlp.batch_norm1.weight.grad
+    assert gradient is not None
+    shown = found.Histograms("gradients/batch_norm1.weight")[-1].histogram_value
+    assert shown.sum == pytest.approx(float(gradient.double().sum()), abs=1e-5)
+    graph = GraphDef.FromString(found.Graph().SerializeToString())
+    assert any("BatchNorm1d" in node.name for node in graph.node)
+    assert not any("verage" in node.name or "rand" in node.op for node in graph.node)
+
+
+def test_the_weights_are_those_of_the_first_layer_of_the_average(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    draw = run.first_layer
+    monkeypatch.setattr(board.run, "first_layer", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
+    result = train(tiny("averaging=ema", "averaging.decay=0.9", "show.weights=true"), tmp_path / "run")
+    classifier, _ = loaded(result)
+    assert np.array_equal(drawn[0][0], classifier.average.module.linear1.weight.numpy())
+    assert not np.array_equal(drawn[0][0], classifier.mlp.linear1.weight.detach().numpy())
+
+
 def test_the_weights_are_those_of_the_first_layer(shown: Shown) -> None:
     result, _, drawn = shown
     ((weights, shape, _),) = drawn["first_layer"]

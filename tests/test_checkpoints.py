@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Compose
 
 from mlplab import checkpoints, evaluation, library
+from mlplab.augment import Distortion
 from mlplab.errors import CheckpointError, ConfigError, DataError
-from mlplab.training import Result
+from mlplab.training import Result, train
 
 
 @pytest.fixture
@@ -70,6 +72,21 @@ def test_data_may_have_moved(tiny_run: Result, tiny_root: Path, tmp_path: Path) 
     (moved / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"")
     with pytest.raises(DataError, match="moved"):
         datamodule.setup()
+
+
+def test_one_from_before_there_were_distortions(tiny_run: Result, best: Path) -> None:
+    content = torch.load(best, weights_only=True)
+    del content["datamodule_hyper_parameters"]["augment"]
+    torch.save(content, best)
+    _, datamodule = checkpoints.load(best)
+    assert datamodule.distortion.is_identity
+
+
+def test_distortions_are_kept_as_plain_values(tiny: Compose, tmp_path: Path) -> None:
+    config = tiny("augment=affine_elastic", "trainer.max_epochs=1")
+    train(config, tmp_path)
+    _, datamodule = checkpoints.load(tmp_path)
+    assert datamodule.distortion == Distortion(**config.augment.model_dump())
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_the_printed_configuration_is_the_whole_one(program: Program) -> None:
 def test_shell_completion_knows_the_keys(program: Program) -> None:
     program.environment |= {"COMP_LINE": "python train.py model.hid", "COMP_POINT": "25"}
     finished = program.run("-sc", "query=bash")
-    assert finished.out.split() == ["model.hidden="]
+    assert finished.out.split() == ["model.hidden=", "model.hidden_noise="]
 
 
 def _script(

@@ -105,6 +105,51 @@ def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, tr
         torch.testing.assert_close(found[epoch], datamodule.normalized(datamodule._loaded.train_images[rows]))
 
 
+class Seen(Callback):
+    """The batches of each stage, as the classifier gets them."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
+
+    def on_train_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
+        self.batches["train"].append(batch)
+
+    def on_validation_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
+        self.batches["val"].append(batch)
+
+    def on_test_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
+        self.batches["test"].append(batch)
+
+
+def test_batches_to_train_on_are_distorted_and_no_others(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule = _module(tiny_root, augment={"shift": 2, "elastic_alpha": 8.0})
+    plain, seen = _module(tiny_root), Seen()
+    make = trainer(max_epochs=2, callbacks=[seen])
+    make.fit(Classifier([4]), datamodule=datamodule)
+    make.test(Classifier([4]), datamodule=datamodule, verbose=False)
+    for split in ("val", "test"):
+        batches = [*plain.batches(split)] * (2 if split == "val" else 1)
+        torch.testing.assert_close(seen.batches[split], batches, rtol=0, atol=0)
+    for epoch in range(2):
+        rows = plain.epoch_rows(epoch)
+        images, labels = (torch.cat(parts) for parts in zip(*seen.batches["train"][5 * epoch :][:5], strict=True))
+        assert torch.equal(labels, plain._loaded.train_labels[rows])
+        untouched = plain.normalized(plain._loaded.train_images[rows])
+        assert ((images - untouched).abs().flatten(1).amax(dim=1) > 0.1).all()
+
+
+def test_outside_of_a_trainer_nothing_is_distorted(tiny_root: Path) -> None:
+    distorting = _module(tiny_root, augment={"elastic_alpha": 8.0})
+    for split in ("train", "val", "test"):
+        assert torch.equal(_images(distorting, split), _images(_module(tiny_root), split))
+
+
+def test_no_two_batches_are_distorted_by_one_seed(tiny_root: Path) -> None:
+    seeds = [seed for epoch in range(5) for seed in _module(tiny_root).batch_seeds(epoch)]
+    assert len(seeds) == len(set(seeds)) == 5 * 5
+    assert _module(tiny_root).batch_seeds(3) != _module(tiny_root, seed=1).batch_seeds(3)
+
+
 def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:
     pixels = _images(_module(tiny_root, val_size=0), "train").double()
     assert pixels.mean().item() == pytest.approx(0, abs=1e-6)

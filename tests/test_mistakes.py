@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from conftest import Compose
 
+from mlplab.augment import Distortion
 from mlplab.config import Show
 from mlplab.errors import ConfigError
 from mlplab.mistakes import nearest, parse
@@ -18,6 +19,7 @@ PLAIN: dict[str, Any] = {
     "data": {
         "name": "mnist", "root": "data", "val_size": 5000, "split_seed": 0, "batch_size": 32, "normalize": "standard",
     },
+    "augment": {"shift": 0, "scale": [1.0, 1.0]},
     "model": {"hidden": 128, "dropout": 0.0, "activation": "ReLU"},
     "optimizer": {"name": "Adam", "lr": 0.001},
     "scheduler": {"name": None, "interval": "epoch"},
@@ -103,6 +105,13 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("trainer.precision", 8, ["'bf16-mixed'", "got 8"]),
         ("trainer.limit_val_batches", 2.5, ["less than or equal to 1", "2.5"]),
         ("trainer.accelerator", "abacus", ["'cpu'", "'abacus'"]),
+        ("augment.shift", -1, ["greater than or equal to 0", "-1"]),
+        ("augment.shift", 1.5, ["integer", "1.5"]),
+        ("augment.flip", 2, ["less than or equal to 1", "got 2"]),
+        ("augment.scale", [1.2, 0.8], ["the smaller factor", "[1.2, 0.8]"]),
+        ("augment.scale", 1.1, ["at least 2 items", "1.1"]),
+        ("augment.elastic_sigma", 0, ["greater than or equal to 0.01", "got 0"]),
+        ("augment.tilt", 3, ["unknown key"]),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_line_with_its_key(key: str, value: object, says: list[str]) -> None:
@@ -195,6 +204,20 @@ def test_hash_is_of_what_the_run_does() -> None:
         {"optimizer.eps": 1e-7},
     ]
     assert len({here.hash, *(parse(_with(change)).hash for change in changed)}) == 5
+
+
+def test_what_does_not_distort_is_the_run_it_always_was() -> None:
+    before = {key: value for key, value in PLAIN.items() if key != "augment"}
+    idle = parse(_with({"augment.elastic_sigma": 2.0}))
+    assert parse(before).hash == parse(_with({})).hash == idle.hash
+    assert "augment" not in idle.model_dump(exclude_unset=True)
+    assert len({parse(_with(change)).hash for change in ({}, {"augment.shift": 1}, {"augment.shift": 2})}) == 3
+
+
+@pytest.mark.parametrize("augment", ["none", "shift", "affine", "elastic", "affine_elastic", "shift_flip"])
+def test_every_choice_of_distortions_is_one(composed: Compose, augment: str) -> None:
+    chosen = composed(f"augment={augment}").augment
+    assert Distortion(**chosen.model_dump()).is_identity == (augment == "none") == (not chosen.distorts)
 
 
 def test_it_cannot_be_changed() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mlplab import randomness
 from mlplab.randomness import Purpose, bits, derive, normal, permutation, seed_generator, uniform
 
 
@@ -37,6 +38,13 @@ def test_uniform_numbers_by_hash_are_uniform() -> None:
     counts = drawn.mul(20).long().flatten().bincount(minlength=20).double()
     chi_square = float(((counts - 5000) ** 2 / 5000).sum())
     assert chi_square < 43.8  # exceeded once in a thousand times, with 19 degrees of freedom
+
+
+@pytest.mark.parametrize(("drawn", "expected"), [(0, 2.0**-24), (2**31 - 1, 1 - 2.0**-24)])
+def test_uniform_numbers_are_never_0_or_1(drawn: int, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(randomness, "bits", lambda *_: torch.tensor([drawn], dtype=torch.int32))
+    assert uniform((1,), _seed(0), place=0).item() == expected
+    assert normal((1,), _seed(0), place=0).isfinite().all()
 
 
 def test_normal_numbers_by_hash_are_normal() -> None:

@@ -137,6 +137,16 @@ def test_a_completed_run_says_so(run: Path, program: Program) -> None:
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_from_before_there_was_a_key_is_the_same_run(run: Path, program: Program) -> None:
+    path = run / ".hydra" / "config.yaml"
+    stored = yaml.safe_load(path.read_text())
+    assert stored.pop("augment")["shift"] == 0
+    path.write_text(yaml.safe_dump(stored))
+    finished = program.run(*DIGITS, "hydra.run.dir=run")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith("run: completed after 12 epochs, test accuracy ")
+
+
 @pytest.mark.parametrize(
     ("given", "lines"),
     [

@@ -22,6 +22,7 @@ from mlplab.classifier import Classifier
 from mlplab.config import Config
 from mlplab.datamodule import Batch
 from mlplab.errors import CheckpointError, DivergedError
+from mlplab.randomness import Purpose, derive_many, seed_tensor
 from mlplab.saving import LastCheckpoint
 from mlplab.step import Recipe, step
 from mlplab.trainer import Parts
@@ -87,6 +88,7 @@ SCHEDULES = {
     "steps": ("trainer.max_steps=29", "trainer.max_epochs=9", "trainer.gradient_clip_val=0.5"),
     "double": ("trainer.precision=64-true", "evaluate_untrained=true", "trainer.accumulate_grad_batches=2"),
     "adafactor": ("optimizer.name=Adafactor", "data.val_size=0"),
+    "distorted": ("augment=affine_elastic", "augment.shift=1"),
     "seldom": ("trainer.check_val_every_n_epoch=2", "optimizer=sgd", "trainer.gradient_clip_val=0.5"),
 }
 FEW_POINTS = [("on_train_batch_end", 15), ("on_train_epoch_end", 2)]
@@ -274,9 +276,10 @@ def test_curves_that_a_kill_cut_off_are_not_damaged(
     assert list(folder.glob("damaged-curves.*")) == []
 
 
-def test_images_come_in_the_order_of_their_epoch(tiny: Compose, tmp_path: Path) -> None:
-    """Also where a run goes on in the middle of one."""
-    config = tiny("compile=false", "checkpoints.every_n_steps=1", "trainer.max_epochs=3")
+@pytest.mark.parametrize("augment", ["none", "affine_elastic"])
+def test_images_come_in_the_order_of_their_epoch(tiny: Compose, tmp_path: Path, augment: str) -> None:
+    """Also where a run goes on in the middle of one; each batch is distorted in its own way."""
+    config = tiny("compile=false", f"augment={augment}", "checkpoints.every_n_steps=1", "trainer.max_epochs=3")
     seen: dict[tuple[int, int], Tensor] = {}
     step = Classifier.training_step
 
@@ -293,7 +296,9 @@ def test_images_come_in_the_order_of_their_epoch(tiny: Compose, tmp_path: Path) 
     datamodule, _ = training.build(config)
     for (epoch, batch), images in seen.items():
         rows = datamodule.epoch_rows(epoch)[20 * batch : 20 * (batch + 1)]
-        assert torch.equal(images, datamodule.normalized(datamodule._loaded.train_images[rows]))
+        seed = seed_tensor(derive_many(8, 0, Purpose.AUGMENT, epoch)[batch], torch.device("cpu"))
+        pixels = datamodule.distortion(datamodule._loaded.train_images[rows], seed)
+        assert torch.equal(images, datamodule.normalized(pixels))
     assert len(seen) == 4 + 8
 
 

@@ -12,17 +12,20 @@ import torch
 from filelock import FileLock
 from torch import Tensor, optim
 
-from mlplab import step, updates
+from mlplab import mixup, step, updates
+from mlplab.augment import Distortion
+from mlplab.averaging import make_average
 from mlplab.mlp import MLP
 from mlplab.step import CompilationError, Recipe
 
 pytestmark = pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
 
 BATCH = 8
+DISTORTION = Distortion(1, 0.5, 15.0, (0.8, 1.2), 10.0, elastic_alpha=3.0, elastic_sigma=1.5)
 
 
 class Training:
-    """A tiny network with dropout, its optimizer, and 40 random images."""
+    """A tiny network with dropout, its optimizer, and 40 random images to distort."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -31,7 +34,7 @@ class Training:
         self.images = torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8)
         self.labels = torch.randint(0, 3, (40,))
         self.sums = torch.zeros(3, dtype=torch.float64)
-        self.recipe = Recipe(self.mlp, self.optimizer, lambda images: images / 255, "unit", clip_norm=0.5)
+        self.recipe = Recipe(self.mlp, self.optimizer, lambda images: images / 255, "unit", DISTORTION, clip_norm=0.5)
 
     def tensors(self, number: int) -> list[Tensor]:
         rule, group = updates.RULES[optim.Adam], self.optimizer.param_groups[0]
@@ -39,17 +42,41 @@ class Training:
         numbers = torch.tensor(rule.numbers(group, number + 1))
         weights = list(self.mlp.parameters())
         buffers = [buffer for weight in weights for buffer in updates.state(self.optimizer, weight)]
-        seed = torch.tensor(number * 40_503_001 % 2**31, dtype=torch.int32)
+        seeds = torch.tensor([number * 40_503_001 % 2**31, number], dtype=torch.int32)
         return [
             self.images,
             self.labels,
             rows,
             numbers,
-            seed,
+            seeds,
             self.sums,
             *(weight.detach() for weight in weights),
             *buffers,
         ]
+
+
+class Aided(Training):
+    """The same with all that a step can do beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawing = {"dropout": 0.3, "input_dropout": 0.1, "input_noise": 0.2, "hidden_noise": 0.1}
+        self.mlp = MLP([6, 5], image_shape=(1, 4, 4), num_classes=3, batch_norm=True, **drawing)
+        self.optimizer = optim.Adam(self.mlp.parameters())
+        self.average = make_average(self.mlp, {"name": "ema", "decay": 0.9, "start_epoch": 1})
+        aids = {"label_smoothing": 0.1, "max_norm": 0.4, "mixes": True, "ema_decay": 0.9}
+        self.recipe = dataclasses.replace(self.recipe, mlp=self.mlp, optimizer=self.optimizer, **aids)
+
+    def tensors(self, number: int) -> list[Tensor]:
+        count = len(list(self.mlp.parameters()))
+        *inputs, sums = (tensors := super().tensors(number))[:6]
+        weights, buffers = tensors[6 : 6 + count], tensors[6 + count :]
+        share, partners = mixup.draw(BATCH, 0.5, number)
+        average = self.average
+        assert average is not None
+        mixture = [torch.tensor(share), torch.from_numpy(partners)]
+        averages = [average.n_averaged, *average.module.parameters(), *average.module.buffers()]
+        return [*inputs, *mixture, sums, *weights, *self.mlp.buffers(), *buffers, *averages]
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +105,7 @@ def _must_not_compile(*_: object) -> None:
 
 
 def test_the_compiled_step_is_the_step(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With dropout, clipping and a last look at the sums; found in the cache, not compiled again."""
+    """With distorted images, dropout, clipping and a last look at the sums; found in the cache, not compiled again."""
     monkeypatch.setattr(step, "_compile", _must_not_compile)
     by_graph, by_hand = Training(), Training()
     compiled = step.compiled(by_graph.recipe, by_graph.tensors(0))
@@ -89,6 +116,20 @@ def test_the_compiled_step_is_the_step(kept: Path, monkeypatch: pytest.MonkeyPat
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert by_graph.sums[2] == 200 * BATCH
     assert not torch.equal(by_graph.mlp.linear1.weight, Training().mlp.linear1.weight)
+
+
+def test_a_compiled_step_with_all_aids_is_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which the average and the running statistics of batch norm are a part."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    by_graph, by_hand = Aided(), Aided()
+    compiled = step.compiled(by_graph.recipe, by_graph.tensors(0))
+    for number in range(100):
+        compiled(by_graph.tensors(number))
+        step.step(by_hand.recipe, by_hand.tensors(number))
+    for found, expected in zip(by_graph.tensors(0), by_hand.tensors(0), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert by_graph.mlp.linear1.weight.norm(dim=1).max() < 0.4 + 1e-6
+    assert int(by_graph.mlp.batch_norm1.num_batches_tracked) == 100
 
 
 def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +146,16 @@ def test_a_damaged_file_is_compiled_again(kept: Path, monkeypatch: pytest.Monkey
     "change",
     [
         {"normalization": "other"},
+        {"distortion": dataclasses.replace(DISTORTION, elastic_sigma=1.6)},
         {"bfloat16": True},
         {"clip_norm": 0.6},
         {"clip_value": 0.5},
+        {"label_smoothing": 0.1},
+        {"max_norm": 3.0},
+        {"mixes": True},
+        {"ema_decay": 0.9},
         {"mlp": MLP([6, 5], dropout=0.4, image_shape=(1, 4, 4), num_classes=3)},
+        {"mlp": MLP([6, 5], dropout=0.3, image_shape=(1, 4, 4), num_classes=3, input_noise=0.1)},
     ],
 )
 def test_another_step_is_not_taken_for_it(kept: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import copy
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from torch import Tensor, optim
 
-from mlplab import obstacles, updates
+from mlplab import mixup, obstacles, updates
 from mlplab.datamodule import to_device
 from mlplab.saving import LastCheckpoint
 from mlplab.step import CompilationError, Recipe, compiled, step
@@ -76,7 +77,7 @@ class CompiledSteps(Callback):
 
 
 def _is_worth_it(trainer: Trainer, module: LightningModule) -> bool:
-    weights = sum(weight.numel() for weight in module.parameters())
+    weights = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     saved_s = SAVED_BY_STEP_S + SAVED_BY_STEP_AND_WEIGHT_S * weights
     return trainer.estimated_stepping_batches * saved_s >= COMPILING_S
 
@@ -93,9 +94,14 @@ class _Blocks(_AutomaticOptimization):
             self.optimizer,
             self.datamodule.normalized,
             repr((self.datamodule.normalize, self.datamodule.info.mean, self.datamodule.info.std)),
+            self.datamodule.distortion,
             bfloat16=trainer.precision == "bf16-mixed",
             clip_norm=None if by_value or not clip else clip,
             clip_value=clip if by_value and clip else None,
+            label_smoothing=self.classifier.label_smoothing,
+            max_norm=self.classifier.max_norm,
+            mixes=self.classifier.mixup is not None,
+            ema_decay=self.classifier.averaging["decay"] if self.classifier.averages_steps else None,
         )
         self.optimizer._opt_called = True  # type: ignore[attr-defined]  # a schedule warns where nobody calls step()
         self.steps_taken = updates.steps_taken(self.optimizer)
@@ -106,8 +112,10 @@ class _Blocks(_AutomaticOptimization):
         device = self.classifier.device
         self.images, self.labels = self.datamodule.training_data(device)
         rows = torch.zeros(self.datamodule.batch_size, dtype=torch.int64, device=device)
-        numbers, seed = self._tensor(self._numbers(1))[0], self._tensor(np.zeros(1, dtype=np.int32))[0]
-        self.compiled = compiled(self.recipe, [self.images, self.labels, rows, numbers, seed, *self._lasting()])
+        numbers, seeds = self._tensor(self._numbers(1))[0], self._tensor(np.zeros(2, dtype=np.int32))
+        mixture = [torch.zeros((), device=device), rows] if self.recipe.mixes else []
+        tensors = [self.images, self.labels, rows, numbers, seeds, *mixture, *self._lasting()]
+        self.compiled = compiled(self.recipe, tensors)
 
     def run(self, optimizer: optim.Optimizer, batch_idx: int, kwargs: Any) -> dict[str, Any]:
         """Take all steps of a block; the batch that Lightning hands over is the first of them, and is gathered anew.
@@ -127,10 +135,11 @@ class _Blocks(_AutomaticOptimization):
         batches = self.batches[first : first + count]
         seeds = self._seeds(first, count)
         numbers = self._numbers(count)
+        mixtures = self._mixtures(first, [len(rows) for rows in batches])
         every, passed = trainer.log_every_n_steps, {}  # type: ignore[attr-defined]
-        steps = zip(batches, self._tensor(numbers).unbind(), seeds, strict=True)
-        for taken, (rows, number, seed) in enumerate(steps, trainer.global_step + 1):
-            tensors = [self.images, self.labels, rows, number, seed, *lasting]
+        steps = zip(batches, self._tensor(numbers).unbind(), seeds, mixtures, strict=True)
+        for taken, (rows, number, pair, mixture) in enumerate(steps, trainer.global_step + 1):
+            tensors = [self.images, self.labels, rows, number, pair, *mixture, *lasting]
             if len(rows) == self.datamodule.batch_size:
                 self.compiled(tensors)
             else:  # the last batch of an epoch
@@ -189,17 +198,38 @@ class _Blocks(_AutomaticOptimization):
         return np.array(rows, dtype=np.float32)
 
     def _seeds(self, first: int, count: int) -> tuple[Tensor, ...]:
-        seeds = self.classifier.batch_seeds[first : first + count] if self.classifier.draws else [0] * count
-        return self._tensor(np.array(seeds, dtype=np.uint32).view(np.int32)).unbind()
+        """(2,) for each step: of dropout and of the distortion."""
+        seeds = np.zeros((count, 2), dtype=np.uint32)
+        if self.classifier.draws:
+            seeds[:, 0] = self.classifier.batch_seeds[first : first + count]
+        if not self.recipe.distortion.is_identity:
+            seeds[:, 1] = self.datamodule.batch_seeds(self.epoch)[first : first + count]
+        return self._tensor(seeds.view(np.int32)).unbind()
+
+    def _mixtures(self, first: int, sizes: Sequence[int]) -> Sequence[tuple[Tensor, ...]]:
+        """Of each batch, share and partners; nothing without mixup."""
+        alpha = self.classifier.mixup
+        if alpha is None:
+            return [()] * len(sizes)
+        seeds = self.classifier.mixup_seeds[first : first + len(sizes)]
+        shares, partners = zip(
+            *(mixup.draw(size, alpha, seed) for size, seed in zip(sizes, seeds, strict=True)), strict=True
+        )
+        of_batches = self._tensor(np.concatenate(partners)).split(list(sizes))
+        return list(zip(self._tensor(np.array(shares, dtype=np.float32)).unbind(), of_batches, strict=True))
 
     def _tensor(self, array: "np.ndarray[Any, Any]") -> Tensor:
         return to_device(torch.from_numpy(array), self.classifier.device)
 
     def _lasting(self) -> list[Tensor]:
-        """What steps change: sums of the epoch, weights, and the buffers of each."""
-        weights = list(self.classifier.mlp.parameters())
+        """What steps change, in the order of `step`."""
+        mlp, average = self.classifier.mlp, self.classifier.average
+        weights = list(mlp.parameters())
         buffers = [buffer for weight in weights for buffer in updates.state(self.optimizer, weight)]
-        return [self.classifier.totals["train"].sums(self.images.device), *(w.detach() for w in weights), *buffers]
+        lasting = [self.classifier.totals["train"].sums(self.images.device), *weights, *mlp.buffers(), *buffers]
+        if average is not None and self.classifier.averages_steps:
+            lasting += [average.n_averaged, *average.module.parameters(), *average.module.buffers()]
+        return [tensor.detach() for tensor in lasting]
 
     def _count(self, count: int) -> None:
         """Note the steps where Lightning looks for them; it will itself note the batch that it handed over."""

@@ -126,7 +126,7 @@ class Board(Callback):
                 "mistakes.png",
             ),
             (
-                lambda: pictures.first_layer(classifier.mlp, info.image_shape, weights),
+                lambda: pictures.first_layer(classifier.evaluated, info.image_shape, weights),
                 "weights/first_layer" if show.weights else None,
                 None,
             ),
@@ -141,7 +141,7 @@ class Board(Callback):
         if show.projector:
             some = images[:PROJECTED_IMAGES]
             names = [info.classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
-            exhibits.projector(writer, classifier.mlp, _datamodule(trainer).normalized(some), some, names, step)
+            exhibits.projector(writer, classifier.evaluated, _datamodule(trainer).normalized(some), some, names, step)
 
     def state_dict(self) -> dict[str, Any]:
         return {"logged": self._logged}

@@ -1,5 +1,6 @@
 """Checkpoint files: find one, read it with suspicion, and rebuild what it holds."""
 
+import inspect
 import logging
 import math
 import os
@@ -137,6 +138,7 @@ def _refuse_another_run(
         "datamodule_hyper_parameters": dict(datamodule.hparams),
         type(datamodule).__name__: datamodule.state_dict(),  # of the images: size, classes, mean, standard deviation
     }
+    defaults = {"hyper_parameters": _defaults(Classifier), "datamodule_hyper_parameters": _defaults(ImageDataModule)}
     for key, own in expected.items():
         found = content.get(key)
         if not isinstance(found, dict):
@@ -147,6 +149,7 @@ def _refuse_another_run(
                 raise ValueError(f"root is {found['root']!r}")
         except ValueError as error:
             raise CheckpointError(f"{path}: not a checkpoint of this project: {error}.") from error
+        found = {**defaults.get(key, {}), **found}  # of a version that did not know them all
         names = sorted(name for name in {*own, *found} - {"root"} if own.get(name) != found.get(name))
         if names:
             differences = ", ".join(f"{name} {found.get(name)} instead of {own.get(name)}" for name in names)
@@ -155,6 +158,12 @@ def _refuse_another_run(
         _require_weights(content["hyper_parameters"], content["state_dict"], datamodule.info, path.stat().st_size)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: not of this network: {error}"[:300]) from error
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Arguments of its constructor that need not be given."""
+    arguments = inspect.signature(kind).parameters.values()
+    return {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
 
 
 def _require_position(path: Path, content: dict[str, Any], states: Mapping[str, Set[str]]) -> None:

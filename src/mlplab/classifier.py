@@ -8,12 +8,16 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
-from mlplab.datamodule import Batch
+from mlplab.averaging import DEFAULTS, make_average
+from mlplab.datamodule import Batch, ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
-from mlplab.mlp import MLP
+from mlplab.max_norm import limit, limited_weights
+from mlplab.mixup import mixture as draw_mixture
+from mlplab.mlp import MLP, GaussianNoise
 from mlplab.optimizers import make_optimizer, require_class, schedule_interval
-from mlplab.randomness import Purpose, derive_many, seed_generator
+from mlplab.randomness import Purpose, derive, derive_many, seed_generator
 from mlplab.totals import Totals
 
 
@@ -21,13 +25,20 @@ class Classifier(LightningModule):
     """An MLP trained with cross-entropy. Every argument is a plain value, so a checkpoint holds nothing else.
 
     Args:
-        hidden, dropout, activation, image_shape: see `MLP`.
+        hidden, dropout, activation, image_shape, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.
         classes: K names.
         optimizer: name of a class of torch.optim, and its arguments.
-        scheduler: name of a class of torch.optim.lr_scheduler, `interval` "step" or "epoch", and its arguments;
-            none, or no name, for a constant rate.
+        scheduler: name of a class of torch.optim.lr_scheduler, `interval` "step" or "epoch", `warmup` in steps, and
+            its arguments; none, or no name, for a constant rate.
         monitor: the metric that a schedule which needs one looks at.
-        seed: of dropout; the weights are drawn from torch's global generator.
+        seed: of dropout, noise and mixup; the weights are drawn from torch's global generator.
+        max_norm: largest norm of the weights into a hidden unit, see `mlplab.max_norm`; None for no bound.
+        label_smoothing: share of the target, from 0 to 1, that is spread over all classes, in the loss of training
+            alone (Szegedy et al. 2016): `train/loss` is that loss, `val/loss` and `test/loss` plain cross-entropy.
+        mixup: alpha of the Beta distribution, above 0, see `mlplab.mixup`; None for no mixing. `train/loss` is that of
+            mixed images, and `train/acc` counts answers with the label of the larger share.
+        averaging: `name` "ema" and `decay`, or "swa" and `start_epoch`, see `mlplab.averaging`; none, or no name, for
+            no average. Evaluation (validation, test, predictions) uses the average.
 
     Raises:
         ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`.
@@ -46,10 +57,27 @@ class Classifier(LightningModule):
         scheduler: Mapping[str, Any] | None = None,
         monitor: str = "val/loss",
         seed: int = 0,
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        hidden_noise: float = 0.0,
+        max_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        mixup: float | None = None,
+        averaging: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes))
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"`label_smoothing` must be from 0 to 1, got {label_smoothing}")
+        for name, value in (("max_norm", max_norm), ("mixup", mixup)):
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be above 0, or None, got {value}")
+        aids = (batch_norm, input_dropout, input_noise, hidden_noise)
+        self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes), *aids)
+        self.max_norm, self.label_smoothing, self.mixup = max_norm, label_smoothing, mixup
+        self.averaging = {**DEFAULTS, **(averaging or {})}
+        self.average = make_average(self.mlp, self.averaging)
         self.optimizer = dict(optimizer)
         self.scheduler = dict(scheduler or {})
         require_class("optimizer", self.optimizer.get("name"), optim, optim.Optimizer)
@@ -57,7 +85,8 @@ class Classifier(LightningModule):
             require_class("scheduler", self.scheduler["name"], optim.lr_scheduler, optim.lr_scheduler.LRScheduler)
         self.monitor = monitor
         self.seed = seed
-        self.draws = any(isinstance(module, nn.Dropout | nn.RReLU) for module in self.mlp)  # random numbers, that is
+        drawing = nn.Dropout | nn.RReLU | GaussianNoise
+        self.draws = any(isinstance(module, drawing) for module in self.mlp)  # random numbers, that is
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
         self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
@@ -75,8 +104,21 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
-        logits: Tensor = self.mlp(images.to(self.dtype))
+        network = self.mlp if self.training or self.average is None else self.average
+        logits: Tensor = network(images.to(self.dtype))
         return logits
+
+    @property
+    def evaluated(self) -> nn.Sequential:
+        """What validates, tests and predicts: the network, or one with the average of its weights."""
+        network = self.mlp if self.average is None else self.average.module
+        assert isinstance(network, nn.Sequential)
+        return network
+
+    @property
+    def averages_steps(self) -> bool:
+        """Does each step move the average of the weights?"""
+        return bool(self.averaging["name"] == "ema")
 
     def on_train_start(self) -> None:
         self.figures = {}  # of a validation before training
@@ -86,16 +128,21 @@ class Classifier(LightningModule):
         if loop.is_resuming and loop._data_fetcher is not None and not loop._data_fetcher.fetched:
             iter(loop._data_fetcher)  # Lightning began to take batches before it knew which epoch goes on
         if self.draws:
-            batches = int(self.trainer.num_training_batches)
-            self.batch_seeds = derive_many(batches, self.seed, Purpose.DROPOUT, self.current_epoch)
+            self.batch_seeds = self._seeds(Purpose.DROPOUT)
+        if self.mixup is not None:
+            self.mixup_seeds = self._seeds(Purpose.MIXUP)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # Random numbers are a function of epoch and batch, so that a run that is resumed draws what it would have
+        # drawn; `batch_idx` begins at 0 again there.
+        of_epoch = self.trainer.fit_loop.epoch_loop.batch_idx
         if self.draws:
-            # A function of epoch and batch, so that a run that is resumed draws what it would have drawn; `batch_idx`
-            # begins at 0 again there.
-            seed_generator(self.device, self.batch_seeds[self.trainer.fit_loop.epoch_loop.batch_idx])
+            seed_generator(self.device, self.batch_seeds[of_epoch])
         self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        loss, _ = self._score("train", batch)
+        if self.mixup is None:
+            loss, _ = self._score("train", batch, self.label_smoothing)
+        else:
+            loss = self._score_mixed(batch, self.mixup, self.mixup_seeds[of_epoch])
         # A loss that is not finite stays so; to look at it makes the host wait for a GPU.
         if (self.device.type == "cpu" or batch_idx % 100 == 99) and not math.isfinite(loss.item()):
             raise self.diverged(f"train/loss of step {self.global_step + 1:,}", loss.item())
@@ -104,6 +151,8 @@ class Classifier(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
         self.images_seen += images * self.trainer.world_size
+        if self.averaging["name"] == "swa":
+            self._average_epochs()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits (B, K), for callbacks."""
@@ -171,7 +220,9 @@ class Classifier(LightningModule):
         interval = schedule_interval(self.scheduler)
         steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
         length = steps if interval == "step" else epochs
-        optimizer, schedule = make_optimizer(self.parameters(), self.optimizer, self.scheduler, length)
+        optimizer, schedule = make_optimizer(self.mlp.parameters(), self.optimizer, self.scheduler, length)
+        if self.max_norm is not None or self.averages_steps:
+            optimizer.register_step_post_hook(self._after_step)
         if schedule is None:
             return optimizer
         return {
@@ -179,13 +230,49 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
         }
 
-    def _score(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _score(self, stage: str, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Loss () and logits (B, K)."""
         images, labels = batch
         logits = self(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
         self.totals[stage].add(loss, logits, labels)
         return loss, logits
+
+    def _score_mixed(self, batch: Batch, alpha: float, seed: int) -> Tensor:
+        images, labels = batch
+        mixture = draw_mixture(len(labels), alpha, seed, labels.device)
+        logits = self(mixture.images(images))
+        loss = mixture.loss(logits, labels, self.label_smoothing)
+        self.totals["train"].add(loss, logits, mixture.labels(labels))
+        return loss
+
+    def _seeds(self, purpose: Purpose) -> list[int]:
+        """One for each batch of the epoch."""
+        return derive_many(int(self.trainer.num_training_batches), self.seed, purpose, self.current_epoch)
+
+    def _after_step(self, *_: object) -> None:
+        if self.max_norm is not None:
+            for weight, limited in zip(self.mlp.parameters(), limited_weights(self.mlp), strict=True):
+                if limited:
+                    limit(weight, self.max_norm)
+        if self.average is not None and self.averages_steps:
+            self.average.update_parameters(self.mlp)
+
+    def _average_epochs(self) -> None:
+        """After a batch, or a block of them. Until there is an epoch to average, the average is the weights."""
+        assert self.average is not None
+        begun = self.current_epoch + 1 - self.averaging["start_epoch"]  # epochs since then
+        is_over = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if begun > 0 and not is_over:
+            return
+        self.average.update_parameters(self.mlp)
+        if begun < 0 or not is_over:
+            self.average.n_averaged.zero_()  # the next one replaces it
+        elif any(isinstance(module, nn.BatchNorm1d) for module in self.mlp):
+            if self.draws:
+                seed_generator(self.device, derive(self.seed, Purpose.DROPOUT, self.current_epoch))
+            datamodule: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+            update_bn(((images.to(self.dtype),) for images, _ in datamodule.batches("train")), self.average)
 
     def _log(self, stage: str) -> None:
         loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)

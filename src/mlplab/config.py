@@ -30,6 +30,7 @@ Width = Annotated[int, Field(ge=1, le=2**20)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Length = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 # An int counts batches, a float is a share of them.
 BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Precision = Literal[
@@ -75,6 +76,34 @@ class Data(Section):
         return val_size
 
 
+class Augment(Section):
+    """How far the images to train on are distorted at most; see `mlplab.augment.Distortion`."""
+
+    shift: int = Field(default=0, ge=0, description="pixels, in each direction")
+    flip: float = Field(default=0.0, ge=0, le=1, description="probability of being mirrored left to right")
+    rotation: float = Field(default=0.0, ge=0, le=180, description="degrees, either way")
+    scale: Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(1.0, 1.0), min_length=2, max_length=2, description="smallest and largest factor of the size"
+    )
+    shear: float = Field(default=0.0, ge=0, lt=90, description="degrees, either way")
+    elastic_alpha: NotNegative = Field(default=0.0, description="strength of the elastic displacement in pixels")
+    elastic_sigma: float = Field(default=4.0, ge=0.01, description="smoothness of the elastic displacement in pixels")
+
+    @field_validator("scale")
+    @classmethod
+    def _is_in_order(cls, scale: tuple[float, ...]) -> tuple[float, ...]:
+        if scale[0] > scale[1]:
+            raise PydanticCustomError("order", "must be the smaller factor, then the larger one")
+        return scale
+
+    @property
+    def distorts(self) -> bool:
+        """Is anything distorted at all?"""
+        return bool(
+            self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear or self.elastic_alpha
+        )
+
+
 class Model(Section):
     hidden: Annotated[tuple[Width, ...], BeforeValidator(_as_tuple)] = Field(
         description="width of each hidden layer: 512, [512,512], or [] for softmax regression"
@@ -83,6 +112,14 @@ class Model(Section):
         description="share of units dropped, from 0 to below 1: one rate, or one per hidden layer"
     )
     activation: str = Field(description="an elementwise activation of torch.nn")
+    batch_norm: bool = Field(default=False, description="normalise over the batch before each hidden activation")
+    input_dropout: Rate = Field(default=0.0, description="share of pixels dropped, from 0 to below 1")
+    input_noise: NotNegative = Field(
+        default=0.0, description="standard deviation of the noise on pixels, as data.normalize leaves them"
+    )
+    hidden_noise: NotNegative = Field(
+        default=0.0, description="standard deviation of the noise before each hidden activation, after batch norm"
+    )
 
     @field_validator("dropout")
     @classmethod
@@ -131,6 +168,7 @@ class Scheduler(Section):
     interval: Literal["step", "epoch"] | None = Field(
         description="what the schedule counts; null: what its class is made for"
     )
+    warmup: int = Field(default=0, ge=0, description="first steps, in which the rate rises linearly from 0; 0: none")
     step_size: Length = Field(default=1, description="steps or epochs from one change to the next")
     T_max: Length = Field(default=1, description="steps or epochs to the lowest rate; if not given, the whole run")
     T_0: Length = Field(default=1, description="steps or epochs to the first restart")
@@ -182,6 +220,28 @@ class Trainer(Section):
         return self.model_dump(exclude_unset=True)
 
 
+class Aids(Section):
+    """What training does beside following the gradient of the plain loss."""
+
+    max_norm: Positive | None = Field(
+        default=None, description="largest norm of the weights into a hidden unit; null: no bound"
+    )
+    label_smoothing: Rate = Field(
+        default=0.0, description="share of the target spread over all classes, in train/loss alone"
+    )
+    mixup: Positive | None = Field(
+        default=None, description="alpha of the Beta distribution of shares, by which images are mixed; null: not mixed"
+    )
+
+
+class Averaging(Section):
+    name: Literal["ema", "swa"] | None = Field(
+        default=None, description="average of the weights that validates, tests and predicts; null: none"
+    )
+    decay: Rate = Field(default=0.999, description="of ema: what each step leaves of the average")
+    start_epoch: Length = Field(default=1, description="of swa: the first epoch, from 1, whose weights count")
+
+
 class EarlyStopping(Section):
     patience: int | None = Field(ge=0, description="epochs without improvement before training stops; null: never")
     min_delta: NotNegative = Field(description="smallest change that counts as an improvement")
@@ -208,10 +268,19 @@ class Show(Section):
     files: bool = Field(description="curves.png, confusion.png and mistakes.png in the folder of the run")
 
 
+# What aids training, by key, and the value at which it is off: as in runs of versions that did not know it.
+AIDS: dict[str, Any] = {
+    f"{section}.{name}": field.default
+    for section, part in (("model", Model), ("aids", Aids), ("averaging", Averaging))
+    for name, field in part.model_fields.items()
+    if not field.is_required()
+} | {"scheduler.warmup": 0}
+
+
 class Config(Section):
     """One run."""
 
-    seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images and dropout")
+    seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images, distortions and dropout")
     monitor: Literal["val/loss", "val/acc"] = Field(description="what the best weights are best at")
     compile: Literal["auto", True, False] = Field(description="train with a compiled step; auto: in a long run")
     evaluate_untrained: bool = Field(description="score the validation images before training")
@@ -219,10 +288,14 @@ class Config(Section):
     checkpoints: Checkpoints
     show: Show
     data: Data
+    augment: Augment = Augment()
     model: Model
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: Trainer
+    aids: Aids = Aids()
+    averaging: Averaging = Averaging()
+    trick: str | None = Field(default=None, description="name of what is special about the run, for the report alone")
 
     @property
     def mode(self) -> Literal["min", "max"]:
@@ -255,14 +328,63 @@ class Config(Section):
             raise PydanticCustomError("alpha", "optimizer.alpha: must be below 1 for RMSprop")
         if scheduler.name == "ReduceLROnPlateau" and scheduler.interval == "step":
             raise PydanticCustomError("plateau", "scheduler.interval: must be epoch for ReduceLROnPlateau, got step")
+        if scheduler.warmup and scheduler.name in ("OneCycleLR", "CyclicLR", "ReduceLROnPlateau"):
+            raise PydanticCustomError("cycle", "scheduler.warmup: not possible with {name}", {"name": scheduler.name})
+        if scheduler.warmup and scheduler.interval != "step" and (scheduler.name or scheduler.interval):
+            raise PydanticCustomError("warmup", "scheduler.warmup: counts steps: needs scheduler.interval=step")
+        return self
+
+    @model_validator(mode="after")
+    def _aids_fit_the_run(self) -> Self:
+        if self.aids.max_norm is not None and not self.model.hidden:
+            raise PydanticCustomError("hidden", "aids.max_norm: needs a hidden layer, model.hidden")
+        averaging, epochs = self.averaging, self.trainer.max_epochs
+        for key, name in (("decay", "ema"), ("start_epoch", "swa")):
+            if key in averaging.model_fields_set and averaging.name != name:
+                raise PydanticCustomError(
+                    "other", "averaging.{key}: needs averaging={name}", {"key": key, "name": name}
+                )
+        if averaging.start_epoch > epochs:
+            raise PydanticCustomError(
+                "late", "averaging.start_epoch: must be at most {epochs}, trainer.max_epochs", {"epochs": epochs}
+            )
+        images, size, limit = TRAINING_IMAGES[self.data.name], self.data.batch_size, self.trainer.limit_train_batches
+        left = (images - self.data.val_size) % size  # images of the last batch of an epoch, if it is smaller
+        if self.model.batch_norm and (size == 1 or (left == 1 and isinstance(limit, float))):
+            raise PydanticCustomError(
+                "single",
+                "model.batch_norm: a batch of one image has no variance, and {images} training images in batches of"
+                " {size} end in one: choose another data.batch_size or data.val_size",
+                {"images": images - self.data.val_size, "size": size},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_out_what_does_nothing(self) -> Self:
+        if not self.augment.distorts:  # one run with those from before there were distortions
+            self.model_fields_set.discard("augment")
         return self
 
     @property
     def hash(self) -> str:
-        """The same for runs that do the same, wherever their data lie and however often they are saved or shown."""
+        """The same for runs that do the same, wherever their data lie and however often they are saved or shown.
+
+        An aid that is off counts as not there, as in runs of versions that did not know it.
+        """
         plain = self.model_dump(
             mode="json",
             exclude_unset=True,
-            exclude={"data": {"root"}, "checkpoints": True, "show": True, "trainer": {"enable_progress_bar"}},
+            exclude={
+                "data": {"root"},
+                "trick": True,
+                "checkpoints": True,
+                "show": True,
+                "trainer": {"enable_progress_bar"},
+            },
         )
+        for key, off in AIDS.items():
+            section, name = key.split(".")
+            if plain.get(section, {}).get(name, off) == off:
+                plain.get(section, {}).pop(name, None)
+        plain = {key: value for key, value in plain.items() if value != {}}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
-"""A data set in Lightning: the validation split, batches by index, normalisation on the device."""
+"""A data set in Lightning: the validation split, batches by index, distortion and normalisation on the device."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +12,13 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
 from mlplab import datasets
+from mlplab.augment import Distortion
 from mlplab.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
-from mlplab.randomness import Purpose, permutation
+from mlplab.randomness import Purpose, derive_many, permutation, seed_tensor
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
+NumberedBatch = tuple[Tensor, Tensor, int]  # the same, and which batch of the epoch it is: from 0
 Loader = DataLoader[Batch]
 
 EVAL_BATCH_SIZE = 1000  # forward passes alone are no faster in larger ones
@@ -23,6 +26,9 @@ EVAL_BATCH_SIZE = 1000  # forward passes alone are no faster in larger ones
 
 class ImageDataModule(LightningDataModule):
     """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the device that trains.
+
+    `augment` has arguments of `Distortion`: batches to train on, and no others, are distorted after the transfer, each
+    by a seed that follows from `seed`, the epoch and the place of the batch in it.
 
     `setup` reads the files and raises DataError, or ConfigError where `val_size` leaves no training image.
     """
@@ -36,6 +42,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: int = 32,
         normalize: Literal["standard", "unit", "symmetric"] = "standard",
         seed: int = 0,
+        augment: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if name not in datasets.NAMES:
@@ -46,6 +53,7 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(f"`root` must be a folder, got {root!r}")
         if val_size < 0 or batch_size < 1:
             raise ValueError(f"`val_size` must be at least 0 and `batch_size` 1, got {val_size} and {batch_size}")
+        self.distortion = Distortion(**augment or {})
         self.save_hyperparameters(logger=False)
         self.name = name
         self.root = Path(root).expanduser()
@@ -54,6 +62,7 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.normalize = normalize
         self.seed = seed
+        self._seeds: tuple[int, list[int]] = (-1, [])  # an epoch, and the seeds of its batches
         self._dataset: ImageDataset | None = None
         self._info: DatasetInfo | None = None
 
@@ -86,7 +95,7 @@ class ImageDataModule(LightningDataModule):
         self.val_rows, self.train_rows = order[: self.val_size], order[self.val_size :]
 
     def train_dataloader(self) -> Loader:
-        dataset = self._of_train(self.train_rows)
+        dataset = self._of_train(self.train_rows, numbered=not self.distortion.is_identity)
         return _loader(dataset, EpochOrder(len(dataset), self.seed), self.batch_size)
 
     def epoch_rows(self, epoch: int) -> Tensor:
@@ -112,7 +121,7 @@ class ImageDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Normalised images of "train", "val" or "test" and their labels, outside of a Trainer.
+        """Normalised images of "train", "val" or "test" and their labels, outside of a Trainer: none is distorted.
 
         Raises:
             ConfigError: if there are no validation images.
@@ -120,8 +129,8 @@ class ImageDataModule(LightningDataModule):
         if split == "val" and not self.val_size:
             raise ConfigError("There are no validation images: the run had data.val_size=0.")
         loaders = {"train": self.train_dataloader, "val": self.val_dataloader, "test": self.test_dataloader}
-        for batch in loaders[split]():
-            yield self.on_after_batch_transfer(batch, 0)
+        for images, labels, *_ in loaders[split]():
+            yield self.normalized(images), labels
 
     def test_data(self) -> Batch:
         """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
@@ -133,13 +142,25 @@ class ImageDataModule(LightningDataModule):
             return self._loaded.test_images
         return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        images, labels = batch
-        return images.to(device), labels.to(device)  # where they are already
+    def transfer_batch_to_device(
+        self, batch: Batch | NumberedBatch, device: torch.device, dataloader_idx: int
+    ) -> Batch | NumberedBatch:
+        images, labels, *number = batch
+        return (images.to(device), labels.to(device), *number)  # type: ignore[return-value]  # where they are already
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        images, labels = batch
+    def on_after_batch_transfer(self, batch: Batch | NumberedBatch, dataloader_idx: int) -> Batch:
+        images, labels, *number = batch
+        if number:
+            seeds = self.batch_seeds(self.trainer.current_epoch if self.trainer else 0)
+            images = self.distortion(images, seed_tensor(seeds[number[0]], images.device))
         return self.normalized(images), labels
+
+    def batch_seeds(self, epoch: int) -> list[int]:
+        """By which the batches of an epoch are distorted, of 32 bits each."""
+        if self._seeds[0] != epoch:
+            batches = math.ceil(len(self.train_rows) / self.batch_size)
+            self._seeds = epoch, derive_many(batches, self.seed, Purpose.AUGMENT, epoch)
+        return self._seeds[1]
 
     def normalized(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) of pixels from 0 to 255 as float32, in the range of `normalize`."""
@@ -164,8 +185,8 @@ class ImageDataModule(LightningDataModule):
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _of_train(self, rows: Tensor) -> "_Rows":
-        return _Rows(self._loaded.train_images, self._loaded.train_labels, rows, self._device)
+    def _of_train(self, rows: Tensor, numbered: bool = False) -> "_Rows":
+        return _Rows(self._loaded.train_images, self._loaded.train_labels, rows, self._device, numbered)
 
 
 class EpochOrder(Sampler[int]):
@@ -191,25 +212,33 @@ class EpochOrder(Sampler[int]):
 
 
 class Batches(BatchSampler):
-    """The indices of each batch as one tensor (B,), not as B numbers. Lightning may put in a sampler of its own."""
+    """The number of each batch, and its indices as one tensor (B,), not as B numbers.
 
-    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
+    Lightning may put in a sampler of its own.
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:  # type: ignore[override]
         sampler = self.sampler
         order = sampler.permutation(sampler.epoch) if isinstance(sampler, EpochOrder) else torch.tensor(list(sampler))
-        return iter(order.split(self.batch_size))
+        return enumerate(order.split(self.batch_size))
 
 
 class _Rows(Dataset[Batch]):
     """Rows of a data set on a device, a whole batch at a time."""
 
-    def __init__(self, images: Tensor, labels: Tensor, rows: Tensor, device: torch.device) -> None:
+    def __init__(
+        self, images: Tensor, labels: Tensor, rows: Tensor, device: torch.device, numbered: bool = False
+    ) -> None:
         self.images = images.to(device)
         self.labels = labels.to(device)
         self.rows = rows
+        self.numbered = numbered
 
-    def __getitems__(self, indices: Tensor) -> Batch:
+    def __getitems__(self, batch: tuple[int, Tensor]) -> Batch | NumberedBatch:
+        number, indices = batch
         rows = to_device(self.rows[indices], self.images.device)
-        return self.images[rows], self.labels[rows]
+        images, labels = self.images[rows], self.labels[rows]
+        return (images, labels, number) if self.numbered else (images, labels)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -56,6 +56,7 @@ def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
         given = dict(sections.get(section, {}))
         name = given.pop("name", None)
         given.pop("interval", None)
+        given.pop("warmup", None)
         if name is None and section == "scheduler":
             yield from _unknown_arguments(section, "a constant rate takes no arguments", given, {})
         elif isinstance(name, str) and name in classes:  # if not, the schema says so

@@ -4,20 +4,44 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class GaussianNoise(nn.Module):
+    """Adds normal noise of standard deviation `std` in training, nothing in evaluation."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.std * torch.randn_like(features) if self.training else features
+
+    def extra_repr(self) -> str:
+        return f"std={self.std}"
 
 
 class MLP(nn.Sequential):
     """Flatten; a linear layer, an activation and dropout for each width in `hidden`; a linear layer to the classes.
 
+    What is 0 or False has no layer. The others come in this order: dropout and noise of the pixels, then for each
+    hidden layer linear, batch norm, noise, activation, dropout. Noise lies between batch norm and activation as in the
+    encoder of Rasmus et al. (2015), so that its unit is the standard deviation of what it is added to.
+
     Args:
         hidden: width of the hidden layer, or of each of them; `[]` is softmax regression.
         dropout: share of units dropped after each hidden layer, from 0 to below 1: one rate for all, or one per layer.
         activation: an elementwise class of torch.nn.
+        batch_norm: normalise what enters each activation over the batch (Ioffe and Szegedy 2015); the linear layer
+            before it then has no bias. A batch of one image cannot be trained on.
+        input_dropout: share of pixels dropped, from 0 to below 1. A dropped pixel is 0 after normalisation.
+        input_noise: standard deviation of the noise on normalised pixels, at least 0.
+        hidden_noise: standard deviation of the noise before each hidden activation, at least 0.
 
     Raises:
-        ValueError: if a width is below 1, a rate is out of range, the rates are not one or one per layer, or torch has
-            no such activation.
+        ValueError: if a width is below 1, a rate or a deviation is out of range, the rates are not one or one per
+            layer, or torch has no such activation.
     """
 
     def __init__(
@@ -27,6 +51,10 @@ class MLP(nn.Sequential):
         activation: str = "ReLU",
         image_shape: Sequence[int] = (1, 28, 28),
         num_classes: int = 10,
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        hidden_noise: float = 0.0,
     ) -> None:
         hidden = [hidden] if isinstance(hidden, int) else hidden
         rates = [dropout] if isinstance(dropout, int | float) else list(dropout)
@@ -36,14 +64,26 @@ class MLP(nn.Sequential):
             raise ValueError(f"`dropout` must be one rate, or {len(hidden)} for {len(hidden)} layers, got {rates}")
         if not all(0 <= rate < 1 for rate in rates):
             raise ValueError(f"`dropout` must be from 0 to below 1, got {rates}")
+        if not 0 <= input_dropout < 1:
+            raise ValueError(f"`input_dropout` must be from 0 to below 1, got {input_dropout}")
+        if input_noise < 0 or hidden_noise < 0:
+            raise ValueError(f"`input_noise` and `hidden_noise` must be at least 0, got {input_noise}, {hidden_noise}")
         if not hasattr(nn, activation):
             raise ValueError(f"`activation` must be a class of torch.nn, got {activation!r}")
         if len(rates) == 1:
             rates *= len(hidden)
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())  # (B, C, H, W) -> (B, C*H*W)
+        if input_dropout:
+            layers["input_dropout"] = nn.Dropout(input_dropout)
+        if input_noise:
+            layers["input_noise"] = GaussianNoise(input_noise)
         features = prod(image_shape)
         for number, (width, rate) in enumerate(zip(hidden, rates, strict=True), start=1):
-            layers[f"linear{number}"] = nn.Linear(features, width)
+            layers[f"linear{number}"] = nn.Linear(features, width, bias=not batch_norm)  # batch norm has one
+            if batch_norm:
+                layers[f"batch_norm{number}"] = nn.BatchNorm1d(width)
+            if hidden_noise:
+                layers[f"noise{number}"] = GaussianNoise(hidden_noise)
             layers[f"{activation.lower()}{number}"] = getattr(nn, activation)()
             if rate:
                 layers[f"dropout{number}"] = nn.Dropout(rate)

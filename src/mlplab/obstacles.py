@@ -13,7 +13,13 @@ from mlplab.step import CompilationError
 # What the compiled step does in its own way, so that a subclass which does it otherwise has to train the ordinary way.
 OWN_WAY = {
     Classifier: ("forward", "training_step", "optimizer_step", "backward", "configure_gradient_clipping"),
-    ImageDataModule: ("normalized", "train_dataloader", "on_after_batch_transfer", "transfer_batch_to_device"),
+    ImageDataModule: (
+        "normalized",
+        "batch_seeds",
+        "train_dataloader",
+        "on_after_batch_transfer",
+        "transfer_batch_to_device",
+    ),
 }
 
 # What a callback may want of each step by itself.

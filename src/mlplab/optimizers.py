@@ -23,28 +23,42 @@ def make_optimizer(
 ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler | None]:
     """An optimizer, and its schedule over `length` steps or epochs; None for a constant rate.
 
+    With `warmup` W the rate of the first W steps is 1/W, 2/W, ... of the chosen one, and the schedule, in steps too, is
+    one of the `length` - W after them.
+
     Raises:
-        ConfigError: if torch refuses an argument.
+        ConfigError: if torch refuses an argument, or the warm-up is as long as the run or not in steps.
     """
+    warmup = scheduler.get("warmup", 0)
+    if warmup and schedule_interval(scheduler) != "step":
+        raise ConfigError("scheduler.warmup: counts steps: needs scheduler.interval=step")
+    if warmup and warmup >= length:
+        raise ConfigError(f"scheduler.warmup: must be below {length:,}, the steps of the run, got {warmup:,}")
     kind: type[optim.Optimizer] = getattr(optim, optimizer["name"])
     chosen = {key: value for key, value in optimizer.items() if key != "name"}
-    arguments = {key: value for key, value in scheduler.items() if key not in ("name", "interval")}
+    arguments = {key: value for key, value in scheduler.items() if key not in ("name", "interval", "warmup")}
     try:
         made = kind(parameters, **_fused(kind, chosen))
         name = scheduler.get("name")
+        rise = optim.lr_scheduler.LinearLR(made, 1 / warmup, total_iters=max(1, warmup - 1)) if warmup else None
         if not name:
-            return made, None
+            return made, rise
+        length -= warmup
         from_the_run = {"T_max": length, "total_steps": length, "max_lr": made.param_groups[0]["lr"]}
         for argument in FROM_THE_RUN.get(name, ()):
             arguments.setdefault(argument, from_the_run[argument])
-        return made, getattr(optim.lr_scheduler, name)(made, **arguments)
+        schedule: optim.lr_scheduler.LRScheduler = getattr(optim.lr_scheduler, name)(made, **arguments)
+        if rise is None:
+            return made, schedule
+        return made, optim.lr_scheduler.SequentialLR(made, [rise, schedule], milestones=[warmup])
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
 
 
 def schedule_interval(scheduler: Mapping[str, Any]) -> str:
-    """What is chosen, "step" or "epoch", or what the class is made for."""
-    by_class = "step" if scheduler.get("name") in ("OneCycleLR", "CyclicLR") else "epoch"
+    """What is chosen, "step" or "epoch", or what the class is made for; a warm-up alone is in steps."""
+    name = scheduler.get("name")
+    by_class = "step" if name in ("OneCycleLR", "CyclicLR") or (not name and scheduler.get("warmup")) else "epoch"
     return str(scheduler.get("interval") or by_class)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mlplab.datamodule import ImageDataModule
 from mlplab.evaluation import Scores
 from mlplab.figures import predictions, run
+from mlplab.randomness import seed_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +37,16 @@ def first_layer(network: nn.Module, image_shape: tuple[int, int, int], about: st
 
 
 def training_images(datamodule: ImageDataModule) -> "Figure":
-    """The first ones of the first batch."""
+    """The first ones, distorted as in their batch; before mixup, and before dropout and noise of pixels."""
+    cpu = torch.device("cpu")
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
-    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
-    seen = datamodule.normalized(images).mean(dim=1).numpy()
+    images, labels = (part[rows] for part in datamodule.training_data(cpu))
+    batches = images.split(datamodule.batch_size)  # the last one in part: what becomes of an image does not show that
+    distorted = [
+        datamodule.distortion(batch, seed_tensor(seed, cpu))
+        for batch, seed in zip(batches, datamodule.batch_seeds(0), strict=False)
+    ]
+    seen = datamodule.normalized(torch.cat(distorted)).mean(dim=1).numpy()
     return run.training_images(grey(images), seen, labels.numpy(), datamodule.info.classes)
 
 

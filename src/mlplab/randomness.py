@@ -15,7 +15,9 @@ class Purpose(IntEnum):
     SPLIT = 0
     WEIGHTS = 1
     ORDER = 2
-    DROPOUT = 3
+    DROPOUT = 3  # and noise
+    AUGMENT = 4
+    MIXUP = 5
 
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
@@ -43,6 +45,11 @@ def seed_generator(device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
 
 
+def seed_tensor(seed: int, device: torch.device) -> Tensor:
+    """A seed of 32 bits as int32 of shape (), for what is below."""
+    return torch.tensor(_int32(seed), dtype=torch.int32, device=device)
+
+
 def bits(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
     """Random numbers from 0 to 2^31 - 1, int32, by a hash of seed, place and index: for graphs, which keep no state.
 
@@ -61,8 +68,11 @@ def bits(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
 
 
 def uniform(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
-    """float32 from above 0 to below 1; arguments as those of `bits`."""
-    return (bits(shape, seed, place) >> 7).float().add(0.5).mul(2.0**-24)
+    """float32 from 2^-24 to 1 - 2^-24, each the middle of one of 2^23 equal parts; arguments as those of `bits`.
+
+    One more bit could not be kept: 2^24 - 0.5 rounds to 2^24.
+    """
+    return (bits(shape, seed, place) >> 8).float().add(0.5).mul(2.0**-23)
 
 
 def normal(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:

@@ -203,7 +203,8 @@ class LastCheckpoint(Checkpoint):
 
 
 def _is_finite(module: LightningModule) -> bool:
-    return all(bool(weight.isfinite().all()) for weight in module.parameters())
+    """Weights and the running statistics of batch norm, which a batch moves before its loss is known."""
+    return all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values())
 
 
 def _forget_what_began(progress: Any, but_for: int = 0) -> None:

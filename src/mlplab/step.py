@@ -14,22 +14,29 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab import updates
-from mlplab.randomness import bits
+from mlplab import averaging, max_norm, updates
+from mlplab.augment import Distortion
+from mlplab.mixup import Mixture
+from mlplab.mlp import GaussianNoise
+from mlplab.randomness import bits, normal
 
 log = logging.getLogger(__name__)
 
 Compiled = Callable[[list[Tensor]], object]
 
 # What a compiled step is made from: a change in one of these files makes a new one.
-SOURCES = ("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py")
+SOURCES = (
+    *("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py", "augment.py"),
+    *("max_norm.py", "mixup.py", "averaging.py"),
+)
 
 
 class CompilationError(Exception):
@@ -44,9 +51,19 @@ class Recipe:
     optimizer: optim.Optimizer
     normalized: Callable[[Tensor], Tensor]  # pixels (B, C, H, W) uint8 -> float32
     normalization: str  # tells one `normalized` from another
+    distortion: Distortion = field(default_factory=Distortion)  # of the pixels, before that
     bfloat16: bool = False  # forward and backward in mixed precision
     clip_norm: float | None = None  # largest norm of the gradient
     clip_value: float | None = None  # largest value in it
+    label_smoothing: float = 0.0
+    max_norm: float | None = None  # of the weights into a hidden unit
+    mixes: bool = False  # mixup
+    ema_decay: float | None = None  # of an average of the weights
+
+    @property
+    def inputs(self) -> int:
+        """How many tensors are of the data and of one batch; the others last."""
+        return 7 if self.mixes else 5
 
 
 def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
@@ -55,41 +72,86 @@ def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
     Args:
         recipe: what to do.
         tensors: images (N, C, H, W) uint8; labels (N,); rows (B,) of the batch; numbers (n,) of the update rule;
-            seed () int32 of dropout; sums (3,) float64 to which loss, correct answers and images are added; then the
-            weights, and the buffers of each weight.
+            seeds (2,) int32 of dropout and noise and of the distortion; with mixup, share () float32 and partners (B,);
+            sums (3,) float64 to which loss, correct answers and images are added; then the weights, the running
+            statistics of batch norm, and the optimizer's buffers of each weight; with an average, its count () int64,
+            weights and statistics.
     """
-    all_images, all_labels, rows, numbers, seed, sums, *rest = tensors
-    optimizer, count = recipe.optimizer, len(list(recipe.mlp.parameters()))
+    all_images, all_labels, rows, numbers, seeds, *_ = tensors
+    optimizer, rest = recipe.optimizer, iter(tensors[recipe.inputs :])
     rule, group = updates.RULES[type(optimizer)], optimizer.param_groups[0]
-    weights, buffers = rest[:count], rest[count:]
-    images, labels = recipe.normalized(all_images[rows]), all_labels[rows]  # (B, C, H, W), (B,)
+    sums = next(rest)
+    weights = [next(rest) for _ in recipe.mlp.parameters()]
+    statistics = [next(rest) for _ in recipe.mlp.buffers()]
+    buffers = [[next(rest) for _ in rule.buffers(group)] for _ in weights]
+    seed, distortion_seed = seeds.unbind()
+    images, labels = all_images[rows], all_labels[rows]  # (B, C, H, W), (B,)
+    images = recipe.normalized(recipe.distortion(images, distortion_seed))
+    mixture = Mixture(*tensors[5:7]) if recipe.mixes else None
+    if mixture is not None:
+        images = mixture.images(images)
 
-    def loss_of(weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def loss_of(weights: list[Tensor]) -> tuple[Tensor, tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            logits = _logits(recipe.mlp, weights, images, seed)  # (B, K)
-            return F.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).sum()
+            logits, moments = _logits(recipe.mlp, weights, images, seed)  # (B, K)
+            if mixture is None:
+                return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing), (logits, moments)
+            return mixture.loss(logits, labels, recipe.label_smoothing), (logits, moments)
 
-    gradients, (loss, correct) = torch.func.grad_and_value(loss_of, has_aux=True)(weights)
+    gradients, (loss, (logits, moments)) = torch.func.grad_and_value(loss_of, has_aux=True)(weights)
     if recipe.clip_norm is not None:  # as torch.nn.utils.clip_grad_norm_
         norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
         gradients = [gradient * (recipe.clip_norm / (norm + 1e-6)).clamp(max=1) for gradient in gradients]
     if recipe.clip_value is not None:
         gradients = [gradient.clamp(-recipe.clip_value, recipe.clip_value) for gradient in gradients]
-    kept = len(rule.buffers(group))
-    for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-        rule.update(weight, gradient, buffers[index * kept : (index + 1) * kept], numbers.unbind(), group)
+    limited = max_norm.limited_weights(recipe.mlp)
+    for weight, gradient, own, is_limited in zip(weights, gradients, buffers, limited, strict=True):
+        rule.update(weight, gradient, own, numbers.unbind(), group)
+        if recipe.max_norm is not None and is_limited:
+            max_norm.limit(weight, recipe.max_norm)
+    _move_statistics(recipe.mlp, statistics, moments)
+    if recipe.ema_decay is not None:
+        count, *averages = rest
+        # The first average is the weights of the first step.
+        averaging.move(averages, [*weights, *statistics], torch.where(count == 0, 1.0, 1 - recipe.ema_decay))
+        count.add_(1)
+    labels = labels if mixture is None else mixture.labels(labels)
+    correct = (logits.argmax(dim=1) == labels).sum()
     sums.add_(torch.stack([loss.double() * len(rows), correct.double(), torch.full_like(sums[0], len(rows))]))
 
 
-def _logits(mlp: nn.Sequential, weights: Sequence[Tensor], images: Tensor, seed: Tensor) -> Tensor:
-    remaining, features = iter(weights), images
+def _logits(
+    mlp: nn.Sequential, weights: Sequence[Tensor], images: Tensor, seed: Tensor
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Logits (B, K), and for each batch norm the mean and the variance (units,) of the batch."""
+    remaining, features, moments = iter(weights), images, []
     for place, module in enumerate(mlp):
+        own = {name: next(remaining) for name, _ in module.named_parameters()}
         if isinstance(module, nn.Dropout):
             features = dropout(features, module.p, seed, place)
+        elif isinstance(module, GaussianNoise):
+            # `normal` takes the place after it, too: that of a linear layer or an activation, which draw nothing.
+            features = features + module.std * normal(features.shape, seed, place).to(features.dtype)
+        elif isinstance(module, nn.BatchNorm1d):
+            variance, mean = torch.var_mean(features.float(), dim=0)
+            moments.append((mean.detach(), variance.detach()))
+            features = F.batch_norm(features, None, None, own["weight"], own["bias"], training=True, eps=module.eps)
         else:
-            own = {name: next(remaining) for name, _ in module.named_parameters()}
             features = torch.func.functional_call(module, own, (features,))
-    return features
+    return features, moments
+
+
+def _move_statistics(
+    mlp: nn.Sequential, statistics: Sequence[Tensor], moments: Sequence[tuple[Tensor, Tensor]]
+) -> None:
+    """As a batch norm of torch does it, in place; `statistics`: running mean, variance and count of each."""
+    remaining = iter(statistics)
+    norms = [module for module in mlp if isinstance(module, nn.BatchNorm1d)]
+    for module, batch in zip(norms, moments, strict=True):
+        assert module.momentum is not None
+        for running, value in zip(islice(remaining, 2), batch, strict=True):
+            running.lerp_(value, module.momentum)
+        next(remaining).add_(1)
 
 
 def dropout(x: Tensor, rate: float, seed: Tensor, place: int) -> Tensor:
@@ -142,9 +204,10 @@ def _package(recipe: Recipe, tensors: Sequence[Tensor]) -> Path:
     """A file whose name tells all that the compiled step depends on."""
     optimizer = recipe.optimizer
     folder = Path(__file__).parent
+    constants = [constant for constant in fields(recipe) if constant.name not in ("mlp", "optimizer", "normalized")]
     parts = [
         [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors],
-        [repr(recipe.mlp), recipe.normalization, recipe.bfloat16, recipe.clip_norm, recipe.clip_value],
+        [repr(recipe.mlp), *((constant.name, getattr(recipe, constant.name)) for constant in constants)],
         [type(optimizer), updates.constants(optimizer)],
         [torch.__version__, torch.get_num_threads(), _processor()],
         [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SOURCES],
@@ -192,8 +255,9 @@ def _loaded(package: Path) -> Compiled:
 
 def _captured(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
     """Record the compiled step over copies of its small inputs; to take a step is to write those and replay it."""
-    fixed = [*tensors[:2], *(tensor.clone() for tensor in tensors[2:5]), *tensors[5:]]
-    saved = [tensor.clone() for tensor in tensors[5:]]
+    inputs, lasting = slice(2, recipe.inputs), tensors[recipe.inputs :]
+    fixed = [*tensors[:2], *(tensor.clone() for tensor in tensors[inputs]), *lasting]
+    saved = [tensor.clone() for tensor in lasting]
     function = torch.compile(_traced(recipe, tensors)[0], fullgraph=True, dynamic=False)
     graph = torch.cuda.CUDAGraph()
     try:
@@ -206,11 +270,11 @@ def _captured(recipe: Recipe, tensors: Sequence[Tensor]) -> Compiled:
         with torch.cuda.graph(graph):
             function(*fixed)
     finally:
-        for tensor, before in zip(tensors[5:], saved, strict=True):
+        for tensor, before in zip(lasting, saved, strict=True):
             tensor.copy_(before)
 
     def replay(tensors: list[Tensor]) -> None:
-        for old, new in zip(fixed[2:5], tensors[2:5], strict=True):
+        for old, new in zip(fixed[inputs], tensors[inputs], strict=True):
             old.copy_(new, non_blocking=True)
         graph.replay()
 

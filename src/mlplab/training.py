@@ -70,16 +70,19 @@ def rehearse(config: Config) -> None:
     make_trainer(config, Path())
     weights = [torch.nn.Parameter(torch.zeros(1))]
     optimizer, scheduler = (part.model_dump(exclude_unset=True) for part in (config.optimizer, config.scheduler))
-    make_optimizer(weights, optimizer, scheduler, length=1000)
+    make_optimizer(weights, optimizer, scheduler, length=1000 + config.scheduler.warmup)
 
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     """The data, read and verified, and an untrained classifier that fits them."""
-    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed)
+    augment = config.augment.model_dump() if config.augment.distorts else None
+    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
     torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
     classifier = Classifier(
         **config.model.model_dump(),
+        **config.aids.model_dump(),
+        averaging=config.averaging.model_dump(exclude_unset=True) if config.averaging.name else None,
         image_shape=datamodule.info.image_shape,
         classes=datamodule.info.classes,
         optimizer=config.optimizer.model_dump(exclude_unset=True),
@@ -279,7 +282,7 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "epochs": len(classifier.history),
         "max_epochs": config.trainer.max_epochs,
         "steps": parts.trainer.global_step,
-        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+        "parameters": sum(parameter.numel() for parameter in classifier.mlp.parameters()),
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,

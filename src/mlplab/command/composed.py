@@ -13,10 +13,10 @@ from mlplab.mistakes import parse
 
 # Hydra would want a + before every key that a config file does not list, such as an argument of an optimizer, and
 # would stop at the first that is unknown. Open groups take them all, and the schema lists what is wrong.
-_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
+_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
-NOT_OF_THE_RUN = ("hydra", "resume", "sweep_name")
+NOT_OF_THE_RUN = ("hydra", "resume", "sweep_name", "sweep_without")
 
 
 def config_of(composed: DictConfig) -> Config:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlplab import run_folder
 from mlplab.command.composed import plain
-from mlplab.config import FROM_THE_RUN, Config, Show
+from mlplab.config import AIDS, FROM_THE_RUN, Augment, Config, Show
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.mistakes import parse
 
@@ -99,14 +99,15 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
     """
     path = _config_file(folder)
     try:
-        stored = _flat(plain(_load(path)))
+        stored = _flat({"augment": Augment().model_dump(mode="json")}) | _flat(plain(_load(path)))  # new keys
         parse(_tree(stored))
     except ConfigError as error:
         line = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
     own = _flat(plain(composed))
     named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
-    changes = {key: own.get(key) for key in {**own, **stored} if key in named and own.get(key) != stored.get(key)}
+    found = {**AIDS, **stored}  # a run of a version that did not know them
+    changes = {key: own.get(key) for key in {**own, **stored} if key in named and own.get(key) != found.get(key)}
     config = parse(_tree({**stored, **changes}))
     refused = [
         f"{key}: the run has {stored.get(key)}, the command {value}{reason}"

@@ -15,6 +15,7 @@ from mlplab.errors import CheckpointError
 from mlplab.figures import page
 from mlplab.report import charts, files, terminal
 from mlplab.report.comparison import Answer
+from mlplab.report.reference import Gain, explanation, gains, reference_of
 from mlplab.report.runs import Run, Unfinished, read_runs
 from mlplab.report.settings import printable
 from mlplab.report.table import Table
@@ -28,6 +29,7 @@ class Report:
     folder: Path
     table: Table
     answer: Answer
+    gains: tuple[Gain, ...]  # of levels of a setting that has a reference
     complete: tuple[Run, ...]
     unfinished: tuple[Unfinished, ...]
 
@@ -48,7 +50,7 @@ class Report:
             count = "1 run is" if len(unfinished) == 1 else f"{len(unfinished)} runs are"
             note = f"{count} not complete, see below: a configuration is ranked by those that are."
             table = replace(table, notes=(*table.notes, note))
-        return cls(folder, table, Answer.of(table), tuple(complete), tuple(unfinished))
+        return cls(folder, table, Answer.of(table), tuple(gains(table)), tuple(complete), tuple(unfinished))
 
     def show(self, console: Console, written: Sequence[Path] = ()) -> None:
         """Print it; `written` are the files of `write`."""
@@ -57,6 +59,10 @@ class Report:
         else:
             console.print(NO_RUN)
         terminal.show_lines(console, "Notes", self.table.notes)
+        if self.gains:
+            console.print(f"\nAgainst {reference_of(self.gains[0].column)}\n", highlight=False, style="bold")
+            terminal.show_gains(console, self.table, self.gains)
+            terminal.show_lines(console, "How to read it", [explanation(self.gains)])
         terminal.show_lines(console, "Differences in validation accuracy", self.answer.sentences)
         terminal.show_lines(console, "Not complete", [about(run) for run in self.unfinished], wrap=False, most=None)
         terminal.show_lines(console, "Written", [run_folder.short(path) for path in written], wrap=False)
@@ -70,7 +76,9 @@ class Report:
         drawn = {name: page.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
         title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
-            "report.md": files.markdown(title, self.table, self.answer.sentences, self.unfinished, list(drawn)),
+            "report.md": files.markdown(
+                title, self.table, self.gains, self.answer.sentences, self.unfinished, list(drawn)
+            ),
             "report.csv": files.configurations_csv(self.table),
             "runs.csv": files.runs_csv(self.table, self.complete, self.unfinished),
         }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
-from mlplab.report.settings import Setting, order
+from mlplab.report.settings import REFERENCES, Setting, order
 from mlplab.report.table import Column, Configuration, Table
 
 CONFIDENCE = 0.95
@@ -23,7 +23,7 @@ Levels: TypeAlias = dict[Setting, dict[Pairing, float]]  # validation accuracy b
 
 @dataclass(frozen=True)
 class Comparison:
-    """One against another, the first of which has the better mean; differences are fractions of 1."""
+    """One against another; differences are fractions of 1."""
 
     factor: str
     first: str
@@ -33,7 +33,7 @@ class Comparison:
 
     @classmethod
     def of(cls, factor: str, one: str, other: str, differences: Mapping[int, float], among: int) -> Self:
-        """One of `among` levels or configurations against another."""
+        """One of `among` levels or configurations against another; the first is the one with the better mean."""
         pairs = math.comb(among, 2)
         if statistics.fmean(differences.values()) >= 0:
             return cls(factor, one, other, differences, pairs)
@@ -99,6 +99,8 @@ class Answer:
         found, alone = [], []
         for position, column in enumerate(table.columns):
             levels = _levels(configurations, position)
+            if REFERENCES.get(column.key) in levels:  # with which each of them is compared, see reference.py
+                continue
             of_column = list(_against_best(column, levels))
             found += of_column
             if len(levels) > 1 and not of_column:
@@ -114,7 +116,7 @@ def _levels(configurations: list[Configuration], position: int) -> Levels:
     for configuration in configurations:
         values = configuration.values
         others = values[:position] + values[position + 1 :]
-        for seed, acc in _by_seed(configuration).items():
+        for seed, acc in by_seed(configuration).items():
             levels[values[position]][others, seed] = acc
     return levels
 
@@ -166,7 +168,7 @@ def _fair_means(levels: Levels) -> dict[Setting, float]:
 
 def _best_against_second(table: Table, configurations: list[Configuration]) -> Iterator[Comparison]:
     best, second = configurations[:2]
-    first_acc, second_acc = _by_seed(best), _by_seed(second)
+    first_acc, second_acc = by_seed(best), by_seed(second)
     differences = {seed: first_acc[seed] - second_acc[seed] for seed in sorted(first_acc.keys() & second_acc.keys())}
     if differences:
         yield Comparison.of(
@@ -174,7 +176,8 @@ def _best_against_second(table: Table, configurations: list[Configuration]) -> I
         )
 
 
-def _by_seed(configuration: Configuration) -> dict[int, float]:
+def by_seed(configuration: Configuration) -> dict[int, float]:
+    """Validation accuracy of each run."""
     return {run.seed: run.val_acc for run in configuration.runs if run.val_acc is not None}
 
 

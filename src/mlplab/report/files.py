@@ -4,10 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from mlplab.report.reference import Gain, explanation, reference_of
 from mlplab.report.runs import Run, Unfinished
 from mlplab.report.settings import Setting, shown
 from mlplab.report.table import Column, Spread, Table
-from mlplab.report.wording import NO_RUN, about, cells, headings
+from mlplab.report.wording import NO_RUN, about, cells, gain_cells, gain_headings, headings
 
 
 def configurations_csv(table: Table) -> str:
@@ -60,10 +61,20 @@ def runs_csv(table: Table, complete: Sequence[Run], unfinished: Sequence[Unfinis
 
 
 def markdown(
-    title: str, table: Table, sentences: Sequence[str], unfinished: Sequence[Unfinished], pictures: Sequence[str]
+    title: str,
+    table: Table,
+    gains: Sequence[Gain],
+    sentences: Sequence[str],
+    unfinished: Sequence[Unfinished],
+    pictures: Sequence[str],
 ) -> str:
-    parts = [f"# {_escaped(title)}", "\n".join(_markdown_table(table)) if table.configurations else NO_RUN]
-    parts += map(_escaped, table.notes)
+    rows = [cells(table, place, configuration) for place, configuration in enumerate(table.configurations)]
+    ranked = _markdown_table(headings(table), rows, words=len(table.columns) + 1)
+    parts = [f"# {_escaped(title)}", ranked if rows else NO_RUN, *map(_escaped, table.notes)]
+    if gains:
+        parts.append(f"## Against {reference_of(gains[0].column)}")
+        rows = [gain_cells(table, gain) for gain in gains]
+        parts += [_markdown_table(gain_headings(table), rows, words=len(table.columns)), _escaped(explanation(gains))]
     for heading, items in (("Differences", sentences), ("Not complete", [about(run) for run in unfinished])):
         if items:
             parts += [f"## {heading}", "\n".join(f"- {_escaped(item)}" for item in items)]
@@ -71,13 +82,10 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(table: Table) -> Iterable[str]:
-    columns = headings(table)
-    words = len(table.columns) + 1  # to the left, figures to the right
-    yield _row(columns)
-    yield _row(["---"] * words + ["---:"] * (len(columns) - words))
-    for place, configuration in enumerate(table.configurations):
-        yield _row(cells(table, place, configuration))
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """The first `words` columns to the left, figures to the right."""
+    sides = ["---"] * words + ["---:"] * (len(columns) - words)
+    return "\n".join(map(_row, [columns, sides, *rows]))
 
 
 def _row(texts: Iterable[str]) -> str:

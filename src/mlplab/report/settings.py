@@ -21,6 +21,8 @@ NOT_SETTINGS = {
     "trainer.logger",
     "trainer.log_every_n_steps",
 }
+# A name for settings that vary together, and the name that the others are compared with.
+REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
 DEEPEST = 4  # levels; a configuration has two, a damaged file may have any number
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mlplab.report.runs import Run
-from mlplab.report.settings import Setting, order, shown
+from mlplab.report.settings import REFERENCES, Setting, order, shown
 
 
 @dataclass(frozen=True)
@@ -86,23 +86,27 @@ class Table:
 def varying_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
     """The settings that tell the runs apart, without those that only follow the name of their section.
 
-    Where optimizer.name varies, the rate or the momentum that comes with each optimizer tells nothing new.
+    Where optimizer.name varies, the rate or the momentum that comes with each optimizer tells nothing new. Nor does
+    what a name for several settings stands for.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     varying = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
-    varying = [key for key in varying if not _follows_name(key, runs)]
+    varying = [
+        key
+        for key in varying
+        if not any(_follows(key, name, runs) for name in (f"{key.partition('.')[0]}.name", *REFERENCES))
+    ]
     short = {key: key.removesuffix(".name").rpartition(".")[2] for key in varying}
     times = Counter(short.values())
     return tuple(Column(key, name if times[name] == 1 else key) for key, name in short.items())
 
 
-def _follows_name(key: str, runs: Sequence[Run]) -> bool:
-    name_key = f"{key.partition('.')[0]}.name"
-    if key == name_key:
+def _follows(key: str, name: str, runs: Sequence[Run]) -> bool:
+    if key == name:
         return False
     values = defaultdict(set)
     for run in runs:
-        values[run.settings.get(name_key)].add(run.settings.get(key))
+        values[run.settings.get(name)].add(run.settings.get(key))
     return all(len(of_name) == 1 for of_name in values.values())
 
 

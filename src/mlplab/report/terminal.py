@@ -9,26 +9,41 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
+from mlplab.report.reference import Gain
 from mlplab.report.settings import printable
 from mlplab.report.table import Table
-from mlplab.report.wording import cells, headings
+from mlplab.report.wording import cells, gain_cells, gain_headings, headings
 
 MOST_ROWS, MOST_LINES = 40, 25
 WIDEST = 20  # characters of a setting; longer ones go on in the next line
 
 
 def show_table(console: Console, table: Table) -> None:
+    """The configurations, in their order."""
+    rows = [cells(table, place, configuration) for place, configuration in enumerate(table.configurations[:MOST_ROWS])]
+    _show(console, headings(table), rows, settings=range(1, len(table.columns) + 1))
+    if len(table.configurations) > MOST_ROWS:
+        console.print(f"{len(table.configurations) - MOST_ROWS:,} more configurations: report.csv", highlight=False)
+
+
+def show_gains(console: Console, table: Table, gains: Sequence[Gain]) -> None:
+    """What each level of a setting gains against its reference."""
+    rows = [gain_cells(table, gain) for gain in gains[:MOST_ROWS]]
+    _show(console, gain_headings(table), rows, settings=range(len(table.columns)))
+    if len(gains) > MOST_ROWS:
+        console.print(f"{len(gains) - MOST_ROWS:,} more: report.md", highlight=False)
+
+
+def _show(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], settings: range) -> None:
     """As wide as its figures need: where the terminal is narrower, it breaks the lines, and no figure is cut."""
     for gap in (2, 1):
-        grid = _grid(table, gap)
+        grid = _grid(headings, rows, settings, gap)
         needed = Measurement.get(console, console.options.update(width=1000), grid).minimum
         if needed <= console.width:
             break
     else:
         grid.width = needed
     console.print(grid, crop=False)
-    if len(table.configurations) > MOST_ROWS:
-        console.print(f"{len(table.configurations) - MOST_ROWS:,} more configurations: report.csv", highlight=False)
 
 
 def show_lines(
@@ -47,11 +62,10 @@ def show_lines(
         console.print(f"  {len(lines) - most:,} more: report.md", highlight=False)
 
 
-def _grid(table: Table, gap: int) -> Grid:
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], settings: range, gap: int) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    rows = [cells(table, place, configuration) for place, configuration in enumerate(table.configurations[:MOST_ROWS])]
-    for position, heading in enumerate(headings(table)):
-        is_setting = 1 <= position <= len(table.columns)
+    for position, heading in enumerate(headings):
+        is_setting = position in settings
         lines = [heading] if is_setting else heading.split(" ", 1)
         width = max(len(text) for text in (*lines, *(row[position] for row in rows)))
         grid.add_column(

@@ -1,6 +1,7 @@
-"""Headings and cells of the table, and lines about runs, as text for people: on the terminal and in Markdown."""
+"""Headings and cells of the tables, and lines about runs, as text for people: on the terminal and in Markdown."""
 
 from mlplab import run_folder
+from mlplab.report.reference import Gain
 from mlplab.report.runs import Unfinished
 from mlplab.report.settings import printable
 from mlplab.report.table import Configuration, Spread, Table
@@ -28,6 +29,22 @@ def cells(table: Table, place: int, configuration: Configuration) -> list[str]:
     ]
 
 
+def gain_headings(table: Table) -> list[str]:
+    return [*(column.name for column in table.columns), "val points", "from", "to", "test points", "seeds"]
+
+
+def gain_cells(table: Table, gain: Gain) -> list[str]:
+    pairs = zip(table.columns, gain.configuration.values, strict=True)
+    ends = gain.comparison.interval() if gain.comparison.has_spread else None
+    return [
+        *(column.text(value) for column, value in pairs),
+        _points(gain.comparison.mean),
+        *("--" if ends is None else map(_points, ends)),
+        _points(gain.test),
+        str(gain.comparison.seeds),
+    ]
+
+
 def has_spread(table: Table) -> bool:
     return any(len(configuration.runs) > 1 for configuration in table.configurations)
 
@@ -35,6 +52,12 @@ def has_spread(table: Table) -> bool:
 def about(run: Unfinished) -> str:
     log = printable(run_folder.short(run.log)) if run.log else "no log"
     return f"{run.name}: {run.status}: {run.reason} ({log})"
+
+
+def _points(difference: float) -> str:
+    """With its sign, but for a zero."""
+    points = round(100 * difference, 2) + 0.0
+    return f"{points:+.2f}" if points else "0.00"
 
 
 def _percent(spread: Spread | None, with_sd: bool) -> list[str]:

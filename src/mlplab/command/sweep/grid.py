@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,18 @@ class Job:
 
 
 def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[Job]:
-    """One for each configuration, the longest first.
+    """One for each configuration, the longest first; none for what `sweep_without` describes.
 
     Raises:
         ConfigError: with a line for everything that is wrong in any of them.
     """
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
-    (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    left_out = composed.sweep_without
+    without = [left_out] if isinstance(left_out, str) else left_out or []
+    combinations = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
+    if not combinations:
+        raise ConfigError("sweep_without: leaves nothing of the grid")
     varying = [position for position, column in enumerate(zip(*combinations, strict=True)) if len(set(column)) > 1]
     if len(combinations) > MANY:
         print(f"{len(combinations)} jobs: composing and checking each ...", flush=True)
@@ -71,6 +77,15 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return sorted(found.values(), key=lambda job: -job.cost)
+
+
+def _fits(overrides: Sequence[str], description: str) -> bool:
+    """`data=mnist`, `seed=1` fits "data=mnist,digits", and "seed=1 data=mnist"."""
+    given = dict(override.split("=", 1) for override in overrides)
+    wanted = dict(part.partition("=")[::2] for part in description.split())
+    if not wanted or wanted.keys() - given.keys():
+        raise ConfigError(f"sweep_without: must be of key=value with keys of the grid, got {description!r}")
+    return all(given[key] in values.split(",") for key, values in wanted.items())
 
 
 def _label(overrides: list[str]) -> str:

@@ -1,0 +1,189 @@
+"""Distorted training images: shifted, flipped, rotated, scaled, sheared and bent, a whole batch at a time.
+
+All that is drawn is a hash of a seed, so that the same function distorts in the same way by itself and within a
+compiled step. However much is asked for, an image is sampled once.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlplab.randomness import bits, uniform
+
+# Places, which tell apart what is drawn with the seed of a batch.
+OF_IMAGES, OF_PIXELS = 0, 1
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How far images are distorted at most; each image draws its own share, uniformly and independently.
+
+    An image is flipped, then sheared, scaled and rotated about its centre, then shifted, then bent. What comes in from
+    outside is background, 0.
+
+    Args:
+        shift: whole pixels, from -shift to shift, in each direction. Fractions would blur.
+        flip: probability from 0 to 1 of being mirrored left to right.
+        rotation: degrees from 0 to 180, either way.
+        scale: smallest and largest factor of the size, above 0.
+        shear: degrees from 0 to below 90 by which upright lines lean, either way.
+        elastic_alpha: strength of the elastic displacement in pixels, see `elastic`.
+        elastic_sigma: its smoothness in pixels, at least 0.01.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    shift: int = 0
+    flip: float = 0.0
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    elastic_alpha: float = 0.0
+    elastic_sigma: float = 4.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", tuple(self.scale))  # a list, where a file was read
+        rules = {
+            "shift": ("a whole number of at least 0", isinstance(self.shift, int) and self.shift >= 0),
+            "flip": ("from 0 to 1", 0 <= self.flip <= 1),
+            "rotation": ("from 0 to 180", 0 <= self.rotation <= 180),
+            "scale": (
+                "two factors above 0, the smaller first",
+                len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] < math.inf,
+            ),
+            "shear": ("from 0 to below 90", 0 <= self.shear < 90),
+            "elastic_alpha": ("at least 0", 0 <= self.elastic_alpha < math.inf),
+            "elastic_sigma": ("at least 0.01", 0.01 <= self.elastic_sigma < math.inf),
+        }
+        for name, (rule, holds) in rules.items():
+            if not holds:
+                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r} (augment.{name})")
+
+    @property
+    def is_identity(self) -> bool:
+        return not (self.moves or self.elastic_alpha)
+
+    @property
+    def moves(self) -> bool:
+        """Is there anything but bending?"""
+        return bool(self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear)
+
+    def __call__(self, images: Tensor, seed: Tensor) -> Tensor:
+        """Images (B, C, H, W) of pixels from 0, the background, to 255: distorted as float32, or as they were.
+
+        `seed` is int32 of shape (). What becomes of an image follows from it and the place of the image in the batch.
+        """
+        if self.is_identity:
+            return images
+        matrices, shifts = self._drawn(len(images), seed) if self.moves else (None, None)
+        places = affine(images, matrices, shifts)  # (B or 1, 2, H, W)
+        if self.elastic_alpha:
+            places = places + elastic(images, self.elastic_alpha, self.elastic_sigma, seed)
+        return sample(images.float(), places).clamp(max=255)  # weights of neighbours sum to 1 but for rounding
+
+    def _drawn(self, count: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices (B, 2, 2) and shifts (B, 2) of B images, as `affine` takes them."""
+        drawn = uniform((count, 6), seed, OF_IMAGES).T  # (6, B)
+        signed = drawn * 2 - 1
+        smallest, largest = self.scale
+        matrices = matrices_of(
+            rotation=signed[0] * self.rotation,
+            scale=drawn[1] * (largest - smallest) + smallest,
+            shear=signed[2] * self.shear,
+            flipped=drawn[3] <= self.flip,  # numbers above 0
+        )
+        shifts = (signed[4:] * (self.shift + 0.5)).round().clamp(-self.shift, self.shift)
+        return matrices, shifts.T
+
+
+def matrices_of(rotation: Tensor, scale: Tensor, shear: Tensor, flipped: Tensor) -> Tensor:
+    """Matrices (B, 2, 2) that take (x, y) of a distorted image to where it was before, both from the centre.
+
+    Args:
+        rotation: (B,) degrees, counterclockwise.
+        scale: (B,) factors of the size.
+        shear: (B,) degrees by which upright lines lean, to the left at the top.
+        flipped: (B,) bool, left to right.
+    """
+    angle, slope, side = rotation.deg2rad(), shear.deg2rad().tan(), 1 - 2 * flipped.float()
+    cos, sin = angle.cos() / scale, angle.sin() / scale  # y points down: the way back turns clockwise
+    matrices = torch.stack([side * (cos - slope * sin), -side * (sin + slope * cos), sin, cos], dim=1)
+    return matrices.view(-1, 2, 2)
+
+
+def affine(images: Tensor, matrices: Tensor | None = None, shifts: Tensor | None = None) -> Tensor:
+    """Where each pixel of the distorted images (B, C, H, W) lies in the given ones.
+
+    Args:
+        images: whose size is meant.
+        matrices: (B, 2, 2), see `matrices_of`; all images stay as they are if there are none.
+        shifts: (B, 2) pixels to the right and down, after that.
+
+    Returns:
+        (B, 2, H, W), or one for all images: x and y in pixels from the centre.
+    """
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) - (width - 1) / 2
+    y = torch.arange(height, device=images.device).view(-1, 1) - (height - 1) / 2
+    if matrices is None or shifts is None:
+        return torch.stack([x.expand(height, width), y.expand(height, width)]).unsqueeze(0)
+    x, y = x - shifts[:, 0].view(-1, 1, 1, 1), y - shifts[:, 1].view(-1, 1, 1, 1)  # (B, 1, 1, W), (B, 1, H, 1)
+    return matrices[:, :, :1, None] * x + matrices[:, :, 1:, None] * y
+
+
+def elastic(images: Tensor, alpha: float, sigma: float, seed: Tensor) -> Tensor:
+    """Random displacements (B, 2, H, W) in pixels, x and y, for images (B, C, H, W).
+
+    Simard, Steinkraus and Platt (2003): for each pixel two numbers from -1 to 1, smoothed with a Gaussian of standard
+    deviation `sigma` pixels, times `alpha`. The Gaussian sums to 1, and beyond the image there is nothing to smooth. So
+    a displacement has, far from the edges, a standard deviation of alpha / (sigma * sqrt(12 pi)) pixels: 1.4 with their
+    alpha of 34 and sigma of 4.
+
+    From others: scipy's `gaussian_filter(field, sigma, mode="constant") * alpha` means the same; ElasticTransform of
+    torchvision divides by the size of an image that spans 2, so its alpha is twice this one; where the smoothed field
+    is scaled to a norm or a maximum before it is multiplied, alpha is that of the displacement itself.
+    """
+    count, _, height, width = images.shape
+    # One hash serves both directions. Sums over a neighbourhood do not show that a number has 15 bits.
+    drawn = bits((count, 1, height, width), seed, OF_PIXELS)
+    field = torch.cat([drawn & 0x7FFF, drawn >> 16], dim=1).float().sub_(0x7FFF / 2)  # (B, 2, H, W)
+    down, across = (smoothing(size, sigma, images.device) for size in (height, width))
+    return (down * (alpha * 2.0**-14)) @ (field @ across)
+
+
+def smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
+    """A matrix (size, size) that smooths a row of pixels with a Gaussian, the sum of which over all integers is 1.
+
+    A product with one for each direction takes a tenth of the time of a convolution.
+    """
+    total = sigma * math.sqrt(2 * math.pi)  # the sum as well as the integral, to 1e-8, unless sigma is small
+    if sigma < 1:
+        total = sum(math.exp(-0.5 * (distance / sigma) ** 2) for distance in range(-8, 9))
+    place = torch.arange(size, dtype=torch.float32, device=device)
+    return ((place - place.view(-1, 1)) / sigma).square().mul(-0.5).exp() / total
+
+
+def sample(images: Tensor, places: Tensor) -> Tensor:
+    """Images (B, C, H, W) with the pixels that lie at `places` (B, 2, H, W), x and y in pixels from the centre.
+
+    Between pixels the four around are mixed (bilinear), outside of the image it is 0.
+    """
+    height, width = images.shape[2:]
+    # In torch's units an image spans 2. In planes: with x and y side by side it would take three times as long.
+    sampled: Tensor = _sample(images, torch.stack([places[:, 0] * (2 / width), places[:, 1] * (2 / height)], dim=1))
+    return sampled
+
+
+@torch.library.custom_op("mlplab::sample", mutates_args=())
+def _sample(images: Tensor, planes: Tensor) -> Tensor:
+    """Kept whole in a compiled step: what Inductor makes of it for a CPU takes five times as long."""
+    return F.grid_sample(images, planes.permute(0, 2, 3, 1), align_corners=False)
+
+
+@_sample.register_fake
+def _like(images: Tensor, planes: Tensor) -> Tensor:
+    return torch.empty_like(images)

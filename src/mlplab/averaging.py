@@ -1,0 +1,52 @@
+"""Averages of the weights, which validate, test and predict in place of those that are trained.
+
+- ema: exponential, after each step, of weights and of the running statistics of batch norm: the average of the first
+  step is its weights, and each later one moves it by 1 - decay towards its own (Polyak and Juditsky 1992).
+- swa: the plain mean over the weights at the end of each epoch from `start_epoch` on (Izmailov et al. 2018). Until the
+  first of them the average is the weights themselves. The statistics of batch norm are those of the training images
+  under the mean weights, with dropout and noise, from one more pass over them at the end of each of these epochs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+DEFAULTS: Mapping[str, Any] = {"name": None, "decay": 0.999, "start_epoch": 1}
+
+
+def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedModel | None:
+    """An average that begins with the weights of `network`; None if `averaging` names none.
+
+    Args:
+        averaging: `name`; `decay` of ema, from 0 to below 1; `start_epoch` of swa, from 1.
+
+    Raises:
+        ValueError: if there is no average of that name, or its argument is out of range.
+    """
+    name, decay, start_epoch = (averaging[key] for key in DEFAULTS)
+    if name is None:
+        return None
+    if name not in ("ema", "swa"):
+        raise ValueError(f"`averaging` must name ema or swa, got {name!r}")
+    if not 0 <= decay < 1 or start_epoch < 1:
+        found = f"got {decay} and {start_epoch}"
+        raise ValueError(f"`averaging` must have a decay from 0 to below 1 and a start_epoch of at least 1, {found}")
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        move(averages, values, 1 - decay if name == "ema" else 1 / (count + 1))
+
+    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    return average.requires_grad_(False)
+
+
+@torch.no_grad()
+def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: float | Tensor) -> None:
+    """Move each average, in place, by a share of the way to its value; a count, which has no mean, is copied."""
+    for average, value in zip(averages, values, strict=True):
+        if average.is_floating_point():
+            average.lerp_(value, share)
+        else:
+            average.copy_(value)

@@ -1,0 +1,44 @@
+"""Mixup (Zhang et al. 2018): train on weighted means of two images, with the same mean of their losses."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Mixture(NamedTuple):
+    """How the images of one batch are mixed: with one share for all, as in the authors' own code."""
+
+    share: Tensor  # () float32 of an image itself, the rest is of its partner
+    partners: Tensor  # (B,) int64, a permutation of the batch
+
+    def images(self, images: Tensor) -> Tensor:
+        """The mixed images, of the same shape (B, C, H, W)."""
+        return self.share * images + (1 - self.share) * images[self.partners]
+
+    def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy () of logits (B, K) of mixed images with the labels (B,) of both."""
+        own = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        other = F.cross_entropy(logits, labels[self.partners], label_smoothing=label_smoothing)
+        return self.share * own + (1 - self.share) * other
+
+    def labels(self, labels: Tensor) -> Tensor:
+        """The label (B,) that has the larger share in each mixed image."""
+        return torch.where(self.share >= 0.5, labels, labels[self.partners])
+
+
+def draw(size: int, alpha: float, seed: int) -> tuple[float, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
+    """A share from Beta(alpha, alpha), and a permutation of `size` images, as a function of `seed` (32 bits).
+
+    numpy promises that a RandomState gives the same numbers in every version.
+    """
+    state = np.random.RandomState(seed)
+    return float(state.beta(alpha, alpha)), state.permutation(size).astype(np.int64)
+
+
+def mixture(size: int, alpha: float, seed: int, device: torch.device) -> Mixture:
+    """The same as tensors on a device."""
+    share, partners = draw(size, alpha, seed)
+    return Mixture(torch.tensor(share, device=device), torch.from_numpy(partners).to(device))

@@ -1,0 +1,71 @@
+"""The named sweep of training aids: what it is made of, and what a run of it in little comes to."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, Compose, Program
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from mlplab.command.sweep import grid
+from mlplab.config import Config
+from mlplab.errors import ConfigError
+
+TRICKS = sorted(path.stem for path in (PROJECT / "conf" / "trick").glob("*.yaml"))
+OWN = {"shift_flip": {"fashion"}, "shift": {"mnist"}, "affine": {"mnist"}, "elastic": {"mnist"}}
+
+
+def jobs_of(*overrides: str) -> list[grid.Job]:
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        loader: ConfigLoader = GlobalHydra.instance().config_loader()
+        name = "hydra.job.config_name=config"  # which Hydra notes where a program is started
+        composed = loader.load_configuration("config", ["sweep=tricks", name, *overrides], RunMode.MULTIRUN)
+        arguments = [f"{key}={values}" for key, values in composed.hydra.sweeper.params.items()]
+        return grid.jobs(composed, loader, [*arguments, "sweep=tricks"])
+
+
+def test_the_sweep_has_each_trick_where_it_makes_sense() -> None:
+    jobs = jobs_of("hydra.sweeper.params.seed='0,7'")
+    assert {(job.config.data.name, job.config.trick) for job in jobs} == {
+        (data, trick) for trick in TRICKS for data in OWN.get(trick, {"mnist", "fashion"})
+    }
+    assert Counter(job.config.seed for job in jobs) == {0: len(jobs) / 2, 7: len(jobs) / 2}
+    assert {job.config.model.hidden for job in jobs} == {(512, 512)}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
+    def settings(config: Config) -> dict[str, object]:
+        tree = config.model_dump()
+        return {
+            f"{key}.{name}": value for key in tree if isinstance(tree[key], dict) for name, value in tree[key].items()
+        }
+
+    plain, one = (settings(composed("sweep=tricks", f"trick={name}")) for name in ("plain", trick))
+    assert composed("sweep=tricks", f"trick={trick}").trick == trick
+    changed = {key.partition(".")[0] for key in one if one[key] != plain[key]}
+    assert len(changed) == (trick != "plain")
+
+
+def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
+    with pytest.raises(ConfigError, match="leaves nothing"):
+        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['data=mnist,fashion']")
+    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist trick=ema,swa'")
+    assert len(left) == 2 * len(TRICKS) - 2
+    with pytest.raises(ConfigError, match="must be of key=value with keys of the grid, got 'trik=ema'"):
+        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['trik=ema']")
+
+
+def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_root: Path) -> None:
+    finished = program.run(
+        "sweep=tricks", "hydra.sweeper.params.trick='plain,ema,shift_flip'", "hydra.sweeper.params.seed='0,1'",
+        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=20", "model.hidden=8", "trainer.max_epochs=1",
+        "compile=false", "show=none", "hydra/launcher=basic", "sweep_name=little",
+    )  # fmt: skip
+    assert finished.code == 0, finished.err
+    report = (program.folder / "outputs" / "sweeps" / "little" / "report.md").read_text()
+    rows = [line.split(" | ")[:2] for line in report.partition("## Against plain")[2].splitlines() if line[:2] == "| "]
+    assert sorted(rows[2:]) == [["| fashion", "ema"], ["| fashion", "shift\\_flip"], ["| mnist", "ema"]]
