@@ -231,7 +231,7 @@ def test_distorted_images_are_shown_as_the_network_gets_them(
         return forward(classifier, images)
 
     monkeypatch.setattr(Classifier, "forward", noting)
-    monkeypatch.setattr(board.run, "training_images", lambda *arguments: (shown.append(arguments), draw(*arguments))[1])
+    monkeypatch.setattr(run, "training_images", lambda *arguments: (shown.append(arguments), draw(*arguments))[1])
     overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true", "compile=false")
     train(tiny(*overrides, f"data.batch_size={batch_size}"), tmp_path / "run")
     ((originals, seen, _, _),) = shown
@@ -270,7 +270,7 @@ def test_the_weights_are_those_of_the_first_layer_of_the_average(
 ) -> None:
     drawn: list[Any] = []
     draw = run.first_layer
-    monkeypatch.setattr(board.run, "first_layer", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
+    monkeypatch.setattr(run, "first_layer", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
     result = train(tiny("averaging=ema", "averaging.decay=0.9", "show.weights=true"), tmp_path / "run")
     classifier, _ = loaded(result)
     assert np.array_equal(drawn[0][0], classifier.average.module.linear1.weight.numpy())
