@@ -412,6 +412,13 @@ def test_without_a_logger_there_are_the_pictures_in_the_folder(tiny: Compose, tm
     assert not list((tmp_path / "run").glob("events.*"))
 
 
+def test_barebones_show_nothing(tiny: Compose, tmp_path: Path) -> None:
+    switches = [f"show.{name}=true" for name in Show.model_fields]
+    train(tiny("trainer.barebones=true", *switches), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.png"))
+    assert not list((tmp_path / "run").glob("events.*"))
+
+
 def test_without_validation_or_hidden_layers_there_is_less_to_see(tiny: Compose, tmp_path: Path) -> None:
     switches = [f"show.{name}=true" for name in Show.model_fields]
     result = train(tiny("data.val_size=0", "model.hidden=[]", *switches), tmp_path / "run")

@@ -2,6 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from mlplab import process
+
 
 def _run(code: str, folder: Path) -> str:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=100)
@@ -66,6 +71,14 @@ process.tune()
 print((small * 1e-3 > 0).item(), torch.get_num_threads())
 """
     assert _run(code, tmp_path) == "True\nFalse 1\n"
+
+
+def test_the_pool_of_threads_is_made_anew_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[int] = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(torch, "set_num_threads", said.append)
+    process.tune()
+    assert said == [torch.get_num_threads()]
 
 
 def test_threads_that_were_asked_for(tmp_path: Path) -> None:

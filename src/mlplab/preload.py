@@ -18,8 +18,10 @@ import mlplab.training  # noqa: E402, F401
 from mlplab import datasets  # noqa: E402
 from mlplab.command.job import DATA  # noqa: E402
 from mlplab.errors import DataError  # noqa: E402
+from mlplab.figures import page  # noqa: E402
 from mlplab.versions import versions  # noqa: E402
 
+page.png(page.figure(1.0))  # imports matplotlib and finds its fonts
 versions()  # of the code as it is imported here: the files may change while the sweep runs
 
 _threads = torch.get_num_threads()

@@ -97,8 +97,9 @@ def tune() -> None:
     """
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    # Said even where it is so: in a copy of a process (fork) the first call makes torch's pool of threads anew, and two
+    # threads of autograd that come to do it at once abort ("Invalid thread pool!").
+    torch.set_num_threads(torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1)
     torch.set_flush_denormal(True)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -37,7 +37,7 @@ class Parts:
     best: BestCheckpoint | None
     interruption: Interruption
     logger: RunLogger | None
-    board: Board
+    board: Board  # not among the callbacks of barebones
 
 
 def make_trainer(config: Config, folder: Path) -> Parts:
@@ -70,7 +70,7 @@ def make_trainer(config: Config, folder: Path) -> Parts:
     callbacks: list[Callback] = [
         steps,  # says what it does before there is a bar
         Progress(sys.stderr.isatty() if bar is None else bar, folder),
-        board,  # once it is known how long an epoch took, and before it is saved
+        *([] if flags.get("barebones") else [board]),  # once it is known how long an epoch took, and before it is saved
         *_stopping(config),
     ]
     if best is not None:

@@ -115,7 +115,8 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     earlier_s = parts.last.seconds  # in processes before this one
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
-    parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
+    if parts.board in parts.trainer.callbacks:  # type: ignore[attr-defined]
+        parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
     if parts.trainer.is_global_zero:
         record = _record(config, parts, classifier, datamodule) | {

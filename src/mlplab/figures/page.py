@@ -1,6 +1,7 @@
 """What all pictures share: size, colours, and texts that can be drawn."""
 
 import io
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of each search for fonts, and of its caches
 
 # Okabe and Ito (2008), Color Universal Design: told apart by all kinds of colour vision.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
