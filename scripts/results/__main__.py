@@ -1,0 +1,5 @@
+"""`python scripts/results`, see commandline.py."""
+
+from commandline import main
+
+main()
