@@ -45,6 +45,9 @@ threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes
 sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the other, and without this project (25 minutes)
 	$(BIN)/python scripts/benchmark --sweep
 
+results: $(VENV)/installed  ## train the recipes that take under two minutes, compare with what was published; RECIPES="..." for others
+	@$(BIN)/python scripts/results/main.py $(RECIPES)
+
 torture: $(VENV)/installed-dev  ## kill and damage runs in every way, and compare them with runs that nobody stopped (15 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/torture
 
@@ -79,5 +82,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time torture pictures lock clean
+.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time results torture pictures lock clean
 .DEFAULT_GOAL := help

@@ -1,0 +1,79 @@
+"""Puts what was measured where people read it: into the headers of conf/experiment and the table of the README."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import page
+import sweeps
+from measured import Entries, Measured, place
+
+from mlplab import durable
+from mlplab.errors import CheckpointError
+
+OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
+WIDTH = len("Published: ")
+
+
+def publish(project: Path, measured: Entries) -> list[Path]:
+    """Rewrite the files that do not say it yet, and return them.
+
+    Raises:
+        CheckpointError: if the README has no place for the table, or a file cannot be written.
+    """
+    texts = {
+        path: with_fields(path.read_text(encoding="utf-8"), fields(entry))
+        for name, entry in page.known(measured).items()
+        if (path := sweeps.experiment(name, project)).is_file()
+    }
+    readme = project / "README.md"
+    texts[readme] = with_table(readme.read_text(encoding="utf-8"), measured)
+    changed = {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
+    try:
+        for path, text in changed.items():
+            durable.write(path, text.encode(), sync=False)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
+    return list(changed)
+
+
+def fields(entry: Measured) -> dict[str, str]:
+    """The lines of a recipe's header, by the word that they begin with."""
+    precision = "" if entry.precision == "32-true" else f", precision {entry.precision}"
+    missing = f"; {_seeds(entry.missing)} not complete" if entry.missing else ""
+    n = f"n = {entry.percent.n} ({_seeds(list(entry.test_acc))})"
+    return {
+        "Measured": f"{page.accuracy(entry)} % test accuracy, {n}{precision}{missing}",
+        "Takes": f"{page.seconds(entry.seconds)} s of training on {place(entry.machine)}",
+    }
+
+
+def with_fields(text: str, values: Mapping[str, str]) -> str:
+    """A configuration with these fields in its header in place of the old ones, or after its last line."""
+    for field, value in values.items():
+        line = f"# {f'{field}:':{WIDTH}}{value}\n"
+        # A field goes on in lines that are indented.
+        old = re.search(rf"^# {field}:.*\n(?:# {{3,}}.*\n)*", text, re.MULTILINE) or re.match(r"(?:#.*\n)*()", text)
+        assert old is not None
+        start = old.end() if old.lastindex else old.start()
+        text = text[:start] + line + text[old.end() :]
+    return text
+
+
+def with_table(readme: str, measured: Entries) -> str:
+    """Raises CheckpointError if there is no place for it."""
+    before, opened, rest = readme.partition(OPEN)
+    _, closed, after = rest.partition(CLOSE)
+    if not opened or not closed:
+        raise CheckpointError(f"README.md: {OPEN} and {CLOSE} must be in it, in this order, for the table of results.")
+    table = page.table(measured, with_commands=False)
+    return f"{before}{OPEN}\n{table}\n\n{page.conditions(measured)}\n{CLOSE}{after}"
+
+
+def _seeds(seeds: list[int]) -> str:
+    """`seeds 0 to 4`, or all of them."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"

@@ -1,0 +1,198 @@
+"""Recipes beside what was published: verdicts, table, picture, and where the figures are written."""
+
+import csv
+import json
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import headers
+import main as script
+import measured
+import page
+import pytest
+import sweeps
+from measured import Measured
+from published import RECIPES, Recipe
+
+from mlplab.errors import CheckpointError, ConfigError
+from mlplab.report.table import Spread
+
+MACHINE: dict[str, str | int] = {"cpu": "Intel(R) Xeon(R) CPU @ 2.10GHz", "cores": 2}
+
+
+def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = ()) -> Measured:
+    seeds = range(len(percents))
+    return Measured(
+        test_acc={seed: percent / 100 for seed, percent in zip(seeds, percents, strict=True)},
+        fit_s=dict.fromkeys(seeds, seconds),
+        config_hash=dict.fromkeys(seeds, "hash"),
+        missing=list(missing),
+        precision="32-true",
+        versions=[{"torch": "2.15.0", "lightning": "2.6.6", "mlplab": "0.1.0"}],
+        machine=MACHINE,
+    )
+
+
+PUBLISHED = Recipe("a network", 10, Decimal("98.40"))
+
+
+@pytest.mark.parametrize(
+    ("name", "percents", "expected"),
+    [
+        ("mnist_800", (98.30, 98.30, 98.30), "reproduced"),  # short by 0.10
+        ("mnist_800", (98.29, 98.29, 98.29), "short by 0.11"),
+        ("mnist_800", (98.00, 98.40), "reproduced"),  # by 0.2, with a standard deviation of 0.28
+        ("fashion_wide", (98.15, 98.15), "reproduced"),  # short by 0.25
+        ("fashion_wide", (98.14, 98.14), "short by 0.26"),
+        ("mnist_800", (98.50, 98.60), "beaten"),  # 98.55 - 2 * 0.07 / sqrt(2) = 98.45
+        ("mnist_800", (98.40, 98.60), "reproduced"),  # 98.5 - 2 * 0.14 / sqrt(2) = 98.3
+        ("mnist_800", (98.40, 98.40), "reproduced"),  # as good is not better
+        ("mnist_800", (99.0,), "one run"),
+    ],
+)
+def test_a_verdict(name: str, percents: tuple[float, ...], expected: str) -> None:
+    assert measured.verdict(PUBLISHED, name, Spread.of(list(percents))) == expected
+
+
+def test_what_was_not_published_has_no_verdict() -> None:
+    assert measured.verdict(Recipe("a network", 10), "mnist_98_fast", Spread.of([98.0, 98.2])) == ""
+
+
+def test_the_table_has_a_line_for_each_recipe_that_was_measured() -> None:
+    entries = {"fashion_wide": entry(90.0, 90.2, seconds=123.4), "mnist_800": entry(98.5, 98.6, missing=(2,))}
+    heading, _, first, second = page.table(entries, with_commands=True).splitlines()
+    assert [cell.strip() for cell in heading.strip("|").split("|")] == [*page.HEADINGS, "command"]
+    cells = [cell.strip() for cell in first.strip("|").split("|")]
+    assert cells[0] == "`mnist_800`"  # in the order of the registry
+    assert cells[2:8] == ["98.40", page.RECIPES["mnist_800"].source, "98.55 ± 0.07", "2 of 3", "beaten", "10"]
+    assert cells[8] == "`python train.py -m experiment=mnist_800 'seed=range(0,3)'`"
+    assert "| 90.10 ± 0.14 | 2 | beaten | 123 |" in second
+    assert "mnist_800x2" not in page.table(entries, with_commands=True)
+
+
+def test_the_csv_has_the_figures_as_fractions() -> None:
+    (row,) = csv.DictReader(page.as_csv({"mnist_800": entry(98.5, 98.7, seconds=9.87)}).splitlines())
+    assert float(row["test_acc_mean"]) == pytest.approx(0.986)
+    assert float(row["test_acc_sd"]) == pytest.approx(0.01 * math.sqrt(0.02))
+    assert (row["published_acc"], row["verdict"], row["fit_s"], row["n"]) == ("0.984", "beaten", "9.87", "2")
+
+
+def test_the_picture_has_a_dot_and_a_tick_for_each_recipe() -> None:
+    entries = {
+        "mnist_800": entry(98.5, 98.7, seconds=20),
+        "mnist_98_fast": entry(98.0, 98.4, seconds=3),
+        "fashion_wide": entry(90.0, 90.4, seconds=100),
+    }
+    figure = page.picture(entries)
+    lines = {str(line.get_gid()): line for axes in figure.axes for line in axes.get_lines()}
+    for name, found in entries.items():
+        (x,), (y,) = lines[f"measured {name}"].get_data()
+        assert (x, y) == pytest.approx((found.seconds, 100 - found.percent.mean))
+    assert lines["published mnist_800"].get_ydata()[0] == pytest.approx(1.60)
+    assert lines["published fashion_wide"].get_ydata()[0] == pytest.approx(10.71)
+    assert "published mnist_98_fast" not in lines
+    named = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert set(entries) <= named
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["MNIST", "Fashion-MNIST"]
+
+
+HEADER = """# @package _global_
+# A network.
+# Measured:  -
+# Takes:     -
+data:
+  val_size: 0  # Measured: not this
+"""
+
+
+def test_figures_are_put_into_the_header_of_a_recipe() -> None:
+    text = headers.with_fields(HEADER, headers.fields(entry(98.5, 98.7, 98.6, seconds=9.87)))
+    assert text == HEADER.replace(
+        "# Measured:  -", "# Measured:  98.60 ± 0.10 % test accuracy, n = 3 (seeds 0 to 2)"
+    ).replace("# Takes:     -", "# Takes:     9.9 s of training on one core of an Intel Xeon")
+    assert headers.with_fields(text, headers.fields(entry(98.5, 98.7, 98.6, seconds=9.87))) == text
+
+
+def test_the_table_goes_between_its_marks_in_the_readme() -> None:
+    readme = f"before\n{headers.OPEN}\nold\n{headers.CLOSE}\nafter\n"
+    text = headers.with_table(readme, {"mnist_800": entry(98.5, 98.7)})
+    assert text.startswith(f"before\n{headers.OPEN}\n| recipe ")
+    assert text.endswith(f"{headers.CLOSE}\nafter\n")
+    assert "old" not in text
+    with pytest.raises(CheckpointError, match="must be in it"):
+        headers.with_table("no marks", {"mnist_800": entry(98.5)})
+
+
+def test_entries_of_other_recipes_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "measured.json"
+    measured.kept(path, {"mnist_800": entry(98.5)})
+    measured.kept(path, {"fashion_wide": entry(90.0)})
+    again = measured.kept(path, {"mnist_800": entry(98.6)})
+    assert measured.load(path) == again == {"mnist_800": entry(98.6), "fashion_wide": entry(90.0)}
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match="it is damaged"):
+        measured.load(path)
+
+
+def _run(folder: Path, seed: int, acc: float, config_hash: str) -> None:
+    folder.mkdir(parents=True)
+    config = {"data": {"name": "mnist"}, "trainer": {"precision": "bf16-mixed", "max_epochs": 2}, "seed": seed}
+    result: dict[str, Any] = {
+        "status": "completed", "metrics": {"test/acc": acc, "test/loss": 0.1}, "score": 0.1, "epochs": 2,
+        "max_epochs": 2, "seed": seed, "config": config, "config_hash": config_hash, "fit_s": 5.0 + seed, "total_s": 9.0,
+        "images_per_s": 1000.0, "best_epoch": 2, "history": [], "versions": {"torch": "2.15.0"},
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_only_runs_of_the_recipe_as_it_is_now_are_read(tmp_path: Path) -> None:
+    for seed, acc in enumerate((0.98, 0.99)):
+        _run(tmp_path / f"seed={seed}", seed, acc, f"hash {seed}")
+    _run(tmp_path / "old", 2, 0.5, "another")
+    found = measured.read(tmp_path, lambda seed: f"hash {seed}", 3, MACHINE)
+    assert found is not None
+    assert (found.test_acc, found.missing, found.precision) == ({0: 0.98, 1: 0.99}, [2], "bf16-mixed")
+    assert found.seconds == 5.5
+    assert measured.read(tmp_path, lambda seed: "none", 3, MACHINE) is None
+
+
+def test_every_recipe_of_the_registry_has_a_file_and_a_place_in_the_picture() -> None:
+    assert [name for name in RECIPES if not sweeps.has_file(name)] == []
+    assert {name.partition("_")[0] for name in RECIPES} == set(page.TITLES)
+
+
+def test_what_is_trained_by_default_takes_under_two_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    names = script.chosen([], {"mnist_800": entry(98.5, seconds=121)})
+    assert "mnist_128_adam" in names
+    assert not {"mnist_800", "mnist_deep_big"} & set(names)
+    assert "mnist_deep_big" in capsys.readouterr().out
+    assert script.chosen(["mnist_deep_big"], {}) == ["mnist_deep_big"]
+    with pytest.raises(ConfigError, match=r"mnist_80: is not a recipe.*; did you mean mnist_800\?"):
+        script.chosen(["mnist_80"], {})
+
+
+def test_a_sweep_that_fails_is_said_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def train(name: str, seeds: int) -> int:
+        asked.append((name, seeds))
+        return 6 if name == "mnist_800" else 0
+
+    monkeypatch.setattr(sweeps, "train", train)
+    monkeypatch.setattr(measured, "read", lambda *_: entry(98.5, 98.6))
+    assert script.make(["mnist_800", "fashion_wide"], 2, False, False, tmp_path) == 6
+    assert asked == [("mnist_800", 2), ("fashion_wide", 2)]
+    assert "mnist_800: its sweep ended with exit code 6" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"results.md", "results.csv", "results.png", "measured.json"}
+    assert "`mnist_800`" in (tmp_path / "results.md").read_text()
+
+
+def test_where_nothing_was_measured_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "SWEEPS", tmp_path)
+    with pytest.raises(CheckpointError, match="nothing is measured yet"):
+        script.make(["mnist_800"], 2, True, False, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
