@@ -252,11 +252,16 @@ def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     assert "| total |  | 12,730 |" in texts["layers"]
 
 
-def test_the_graph_has_every_layer(shown: Shown) -> None:
+def test_the_graph_has_every_layer_with_its_shape(shown: Shown) -> None:
     _, found, _ = shown
-    graph = GraphDef.FromString(found.Graph().SerializeToString())
-    scopes = {name for node in graph.node for name in re.findall(r"\[(\w+)\]", node.name)}
-    assert {"flatten", "linear1", "relu1", "linear2", "relu2", "logits"} <= scopes
+    nodes = [*GraphDef.FromString(found.Graph().SerializeToString()).node]
+    layers = ["flatten", "linear1", "relu1", "dropout1", "linear2", "relu2", "dropout2", "logits"]
+    assert [node.name for node in nodes] == ["images", *(f"MLP/{name}" for name in layers), "output"]
+    assert [[*node.input] for node in nodes] == [[], *([node.name] for node in nodes[:-1])]
+    assert [node.op for node in nodes[1:4]] == ["Flatten", "Linear", "ReLU"]
+    shapes = [[dim.size for dim in node.attr["_output_shapes"].list.shape[0].dim] for node in nodes[:3]]
+    assert shapes == [[-1, 1, 28, 28], [-1, 784], [-1, 16]]
+    assert nodes[2].attr["arguments"].s == b"in_features=784, out_features=16, bias=True"
 
 
 def test_precision_and_recall_are_those_of_the_probabilities(shown: Shown) -> None:
