@@ -42,7 +42,7 @@ def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_
     scores = evaluation.score(classifier, datamodule.batches(split))
     show(scores, split, datamodule.info.classes, as_json)
     if with_pictures:
-        draw(scores, split, datamodule, checkpoints.folder_of(run))
+        draw(scores, split, datamodule, checkpoints.folder_of(run), checkpoints.find(run).stem)
 
 
 def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) -> None:
@@ -66,15 +66,17 @@ def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) 
         )
 
 
-def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", folder: Path) -> None:
-    """Those of the test images as a run itself has them, of others with their name in front."""
+def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", folder: Path, weights: str) -> None:
+    """Named as a run names those of the test and its best weights; others say in front what they are of."""
     from mlplab import pictures, run_folder
     from mlplab.figures import page
 
-    classes, prefix = datamodule.info.classes, "" if split == "test" else f"{split}_"
+    classes = datamodule.info.classes
+    prefix = ("" if weights == "best" else f"{weights}_") + ("" if split == "test" else f"{split}_")
+    about = f"{split} images, {weights} weights"
     figures = {
-        "confusion.png": pictures.confusion(scores.confusion, classes, f"{split} images"),
-        "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, f"{split} images"),
+        "confusion.png": pictures.confusion(scores.confusion, classes, about),
+        "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, about),
     }
     for name, figure in figures.items():
         page.save(figure, folder / f"{prefix}{name}")

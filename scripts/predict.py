@@ -80,7 +80,10 @@ def predict(arguments: argparse.Namespace) -> None:
             said = "   ".join(f"{classes[k]} {p:.1%}" for p, k in shares)
             print(f"{name:{width}}  {said}{truth and f'   (it is {truth})'}")
     if arguments.picture:
-        titles = [f"{name}: {truth}" if truth else Path(name).name for name, truth in zip(names, truths, strict=True)]
+        titles = [
+            f"{name}: true class {truth}" if truth else Path(name).name
+            for name, truth in zip(names, truths, strict=True)
+        ]
         draw(images, probabilities, classes, titles, checkpoints.folder_of(arguments.run) / "predictions.png")
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlplab.config import Config
     from mlplab.datamodule import ImageDataModule
 
+KEYS = ("data", "augment", "experiment", "seed")
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -25,9 +26,19 @@ def main() -> None:
     parser.add_argument(
         "--image", type=int, default=0, metavar="N", help="training image to write as numbers, from 0 (default: 0)"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     with reported():
+        refuse_other_than_data(arguments.overrides)
         show(command.compose(arguments.overrides, CONF), arguments.image)
+
+
+def refuse_other_than_data(overrides: list[str]) -> None:
+    """Raises ConfigError for what the picture of a data set does not depend on."""
+    others = [word for word in overrides if word.partition("=")[0].partition(".")[0] not in KEYS]
+    if others:
+        raise ConfigError(
+            f"{', '.join(others)}: of no matter to the data. Give data=..., data.KEY=... or experiment=..."
+        )
 
 
 def show(config: "Config", place: int) -> None:

@@ -20,10 +20,10 @@ from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab import blocks, checkpoints, datasets, durable, evaluation, log_file
-from mlplab.board import is_milestone
+from mlplab import blocks, board, checkpoints, datasets, durable, evaluation
+from mlplab.board import next_milestone
 from mlplab.classifier import Classifier
-from mlplab.config import Show
+from mlplab.config import Config, Show
 from mlplab.datamodule import ImageDataModule
 from mlplab.figures import run
 from mlplab.step import Recipe, step
@@ -59,6 +59,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
             patch.setattr(run, name, noting(name, getattr(run, name)))
+        patch.setattr(board, "DRAWING_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -312,11 +313,16 @@ def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     assert "| total |  | 12,730 |" in texts["layers"]
 
 
-def test_the_graph_has_every_layer(shown: Shown) -> None:
+def test_the_graph_has_every_layer_with_its_shape(shown: Shown) -> None:
     _, found, _ = shown
-    graph = GraphDef.FromString(found.Graph().SerializeToString())
-    scopes = {name for node in graph.node for name in re.findall(r"\[(\w+)\]", node.name)}
-    assert {"flatten", "linear1", "relu1", "linear2", "relu2", "logits"} <= scopes
+    nodes = [*GraphDef.FromString(found.Graph().SerializeToString()).node]
+    layers = ["flatten", "linear1", "relu1", "dropout1", "linear2", "relu2", "dropout2", "logits"]
+    assert [node.name for node in nodes] == ["images", *(f"MLP/{name}" for name in layers), "output"]
+    assert [[*node.input] for node in nodes] == [[], *([node.name] for node in nodes[:-1])]
+    assert [node.op for node in nodes[1:4]] == ["Flatten", "Linear", "ReLU"]
+    shapes = [[dim.size for dim in node.attr["_output_shapes"].list.shape[0].dim] for node in nodes[:3]]
+    assert shapes == [[-1, 1, 28, 28], [-1, 784], [-1, 16]]
+    assert nodes[2].attr["arguments"].s == b"in_features=784, out_features=16, bias=True"
 
 
 def test_precision_and_recall_are_those_of_the_probabilities(shown: Shown) -> None:
@@ -429,7 +435,7 @@ def test_without_validation_or_hidden_layers_there_is_less_to_see(tiny: Compose,
 
 
 def test_a_disk_that_takes_no_pictures_is_no_reason_to_lose_the_run(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write = durable.write
 
@@ -439,10 +445,9 @@ def test_a_disk_that_takes_no_pictures_is_no_reason_to_lose_the_run(
         write(path, *arguments, **named)
 
     monkeypatch.setattr(durable, "write", full)
-    monkeypatch.setattr(log_file, "_warned", False)
     result = train(tiny("show.files=true"), tmp_path / "run")
     assert (result.folder / "result.json").exists()
-    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert caplog.text.count("cannot be written: No space left on device") == 3
 
 
 def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
@@ -459,7 +464,65 @@ def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
 
 
 def test_milestones_become_rarer() -> None:
-    assert [epoch for epoch in range(1, 1001) if is_milestone(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    found = [0]
+    while found[-1] < 1000:
+        found.append(next_milestone(found[-1]))
+    assert found[1:] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+
+def titles_of_confusion(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Titles and steps of the matrices of the validation."""
+    titles: list[str] = []
+    draw = run.confusion
+    monkeypatch.setattr(run, "confusion", lambda *given: (titles.append(given[2]), draw(*given))[1])
+    steps = [image.step for image in events(train(config, folder).folder).Images("confusion/val")]
+    return list(zip((title for title in titles if title.startswith("validation")), steps, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("trainer.max_epochs=4",), [(1, 7), (2, 15), (4, 31)]),
+        (("trainer.max_epochs=2", "trainer.val_check_interval=3"), [(1, 7), (2, 15)]),  # the last of an epoch
+        (("trainer.max_epochs=9", "trainer.check_val_every_n_epoch=3"), [(3, 23), (6, 47), (9, 71)]),
+        (("trainer.max_epochs=9", "early_stopping.patience=2", "optimizer.lr=1e-30"), [(1, 7), (2, 15), (3, 23)]),
+    ],
+)
+def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
+    tiny: Compose,
+    tmp_path: Path,
+    overrides: tuple[str, ...],
+    expected: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board, "DRAWING_SHARE", math.inf)
+    found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
+    assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
+
+
+def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "DRAWING_SHARE", -1)
+    config = tiny("show.confusion=true", "trainer.max_epochs=3")
+    assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
+
+
+def test_batches_whose_gradients_are_added_up_are_one_step(tiny: Compose, tmp_path: Path) -> None:
+    config = tiny("show.scalars=true", "trainer.accumulate_grad_batches=3", "trainer.log_every_n_steps=2")
+    found = events(train(config, tmp_path / "run").folder)
+    assert [step for step, _ in scalars(found, "train/loss_step")] == [1, 3, 5]  # three steps in each of two epochs
+
+
+def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
+    tiny: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "00016").touch()  # where the projector wants a folder
+    result = train(tiny("show.projector=true", "show.pr_curves=true"), tmp_path / "run")
+    found = events(result.folder)
+    assert "pr/0" in found.Tags()["tensors"]
+    assert "val/acc_best" in found.Tags()["scalars"]
 
 
 def test_no_figure_is_not_a_number(shown: Shown) -> None:

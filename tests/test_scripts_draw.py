@@ -98,6 +98,7 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
+        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: of no matter to the data. Give data=..., "),
         (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
@@ -108,6 +109,12 @@ def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str
     assert err.startswith(says)
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def test_options_may_stand_between_overrides(call: Call, drawn: Drawn) -> None:
+    code, _, err = call("show.py", "data=digits", "--image", 3, "data.normalize=unit")
+    assert (code, err) == (0, "")
+    assert drawn["pixels"][1].startswith("training image 3: ")
 
 
 def test_what_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
@@ -130,7 +137,7 @@ def test_predict_draws_images_of_the_test_set(
     assert np.array_equal(images, dataset.test_images[[3, 1], 0].numpy())
     assert np.allclose(probabilities, expected.detach().numpy())
     truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
-    assert list(names) == [f"test/3: {truths[0]}", f"test/1: {truths[1]}"]
+    assert list(names) == [f"test/3: true class {truths[0]}", f"test/1: true class {truths[1]}"]
     assert tuple(classes) == dataset.info.classes
     first, second = out.splitlines()
     assert first.startswith(f"test/3  {classes[int(expected[0].argmax())]} ")
@@ -186,3 +193,12 @@ def test_evaluate_draws_what_it_scores(
     assert np.allclose(again.max(dim=1).values.numpy(), probabilities, atol=1e-6)
     assert again.argmax(dim=1).tolist() == list(predicted)
     assert all(true != said for true, said in zip(labels, predicted, strict=True))
+
+
+def test_pictures_of_other_weights_do_not_replace_those_of_the_best(
+    call: Call, drawn: Drawn, folder: Path, tiny_root: Path
+) -> None:
+    code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
+    assert code == 0
+    assert err.splitlines() == ["run/last_confusion.png", "run/last_mistakes.png"]
+    assert drawn["confusion"][2] == "test images, last weights"

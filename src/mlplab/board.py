@@ -4,7 +4,9 @@ Nothing of it changes a figure: neither random numbers nor weights are touched.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,8 @@ from mlplab import durable, exhibits, pictures
 from mlplab.classifier import Classifier
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
-from mlplab.evaluation import Scores
+from mlplab.evaluation import Scores, confusion
 from mlplab.figures import page, run
-from mlplab.log_file import warn_once
 from mlplab.logger import BY_EPOCH, RunLogger
 
 if TYPE_CHECKING:
@@ -26,38 +27,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DRAWING_SHARE = 0.02  # of the time so far, above which no confusion matrix is drawn before the last
 PROJECTED_IMAGES = 1000  # of the test
 GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
+
+
+@dataclass
+class Logged:
+    """Where something was last logged within an epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of the epoch: loss, correct answers, images
 
 
 class Board(Callback):
     """Without a logger only the pictures in the folder remain."""
 
     def __init__(self, config: Config, folder: Path, logger: RunLogger | None) -> None:
+        self.drawing_s = 0.0  # that drawing took
         self._config = config
         self._show = config.show
         self._folder = folder
         self._logger = logger
+        self._started = time.monotonic()
         self._shown = 0  # epochs
-        self._logged = (
-            0,
-            [0.0, 0.0, 0.0],
-        )  # last within an epoch: which, and its sums of loss, correct answers, images
+        self._logged = Logged()
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
-        self._pictured_epoch = 0
+        self._confusion: Tensor | None = None  # (K, K) of the last validation
+        self._confusion_due = 1  # the next epoch whose confusion matrix is wanted
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self._shown = len(pl_module.history)
+        self._confusion_due = next_milestone(self._shown)
+        self._started = time.monotonic()
         if self._logger is None or trainer.fast_dev_run or trainer.global_step > 0:  # type: ignore[attr-defined]
             return
         datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
         if self._show.scalars:
             exhibits.layout(writer)
         if self._show.text:
-            exhibits.text(writer, self._config, self._folder, pl_module.mlp, shape)
+            _guarded("text", lambda: exhibits.text(writer, self._config, self._folder, pl_module.mlp, shape))
         if self._show.graph:
-            exhibits.graph(writer, pl_module.mlp, shape)
+            _guarded("graph", lambda: exhibits.graph(writer, pl_module.mlp, shape))
         if self._show.images:
             self._show_picture(lambda: pictures.training_images(datamodule), "data/training")
 
@@ -69,16 +82,17 @@ class Board(Callback):
         assert isinstance(pl_module, Classifier)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         passed: Mapping[int, tuple[Tensor, float]] = outputs.get("passed", {})
-        if "passed" not in outputs and every and trainer.global_step % every == 0:
+        is_new = trainer.global_step > self._logged.step  # and not another batch whose gradients are added up
+        if "passed" not in outputs and every and is_new and trainer.global_step % every == 0:
             passed = {trainer.global_step: (pl_module.totals["train"].sums(), pl_module.rate)}
         for step, (sums, rate) in passed.items():
-            self._log_within_epoch(trainer.current_epoch, step, sums.tolist(), rate)
+            self._log_within_epoch(Logged(step, trainer.current_epoch, sums.tolist()), rate)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show_epoch(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show_epoch(trainer, pl_module)
+        self._show_epoch(trainer, pl_module, is_last=True)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
@@ -87,15 +101,10 @@ class Board(Callback):
             self._scored.append((outputs, batch[1]))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch, scored, self._scored = trainer.current_epoch + 1, self._scored, []
-        wanted = is_milestone(epoch) or epoch == trainer.max_epochs
-        if not scored or trainer.state.fn != "fit" or not wanted or epoch == self._pictured_epoch:
-            return
-        self._pictured_epoch = epoch
-        logits, labels = (torch.cat(parts).cpu() for parts in zip(*scored, strict=True))
-        matrix = trainer.strategy.reduce(Scores.of(logits, labels).confusion, reduce_op="sum")
-        title, classes = f"validation images after epoch {epoch}", pl_module.hparams["classes"]
-        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        scored, self._scored = self._scored, []
+        if scored and trainer.state.fn == "fit":
+            matrix = confusion(*(torch.cat(parts) for parts in zip(*scored, strict=True)))
+            self._confusion = trainer.strategy.reduce(matrix, reduce_op="sum").cpu()
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
@@ -137,29 +146,31 @@ class Board(Callback):
             return
         writer, step = self._logger.experiment, trainer.global_step
         if show.pr_curves:
-            exhibits.pr_curves(writer, scores.probabilities, scores.labels, info.classes, step)
+            _guarded(
+                "pr_curves", lambda: exhibits.pr_curves(writer, scores.probabilities, scores.labels, info.classes, step)
+            )
         if show.projector:
             some = images[:PROJECTED_IMAGES]
             names = [info.classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
-            exhibits.projector(writer, classifier.evaluated, _datamodule(trainer).normalized(some), some, names, step)
+            seen = _datamodule(trainer).normalized(some)
+            _guarded("projector", lambda: exhibits.projector(writer, classifier.evaluated, seen, some, names, step))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"logged": self._logged}
+        return {"logged": asdict(self._logged)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        epoch, sums = state_dict["logged"]
-        self._logged = epoch, list(sums)
+        self._logged = Logged(**state_dict["logged"])
 
-    def _log_within_epoch(self, epoch: int, step: int, sums: list[float], rate: float) -> None:
-        """Means since the last time; `sums` of loss, correct answers and images of the epoch so far."""
+    def _log_within_epoch(self, now: Logged, rate: float) -> None:
+        """Means since the last time."""
         assert self._logger is not None
-        before = self._logged[1] if self._logged[0] == epoch else [0.0, 0.0, 0.0]
-        self._logged = epoch, sums
-        loss, correct, images = (now - then for now, then in zip(sums, before, strict=True))
+        before = self._logged.sums if self._logged.epoch == now.epoch else [0.0, 0.0, 0.0]
+        self._logged = now
+        loss, correct, images = (new - old for new, old in zip(now.sums, before, strict=True))
         figures = {"train/loss_step": loss / images, "train/acc_step": correct / images, "lr_step": rate}
-        self._logger.log_metrics(figures, step - 1)
+        self._logger.log_metrics(figures, now.step - 1)
 
-    def _show_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+    def _show_epoch(self, trainer: Trainer, module: LightningModule, is_last: bool = False) -> None:
         """The epoch that has just ended, once it is known how long it took."""
         assert isinstance(module, Classifier)
         if len(module.history) == self._shown or self._logger is None:
@@ -171,13 +182,24 @@ class Board(Callback):
             by_epoch = {BY_EPOCH + name: epoch[name] for name in names if name in epoch}
             self._logger.log_metrics(by_epoch, self._shown)
             self._logger.log_metrics(_derived(trainer, module.history), _step(trainer))
+        self._show_confusion(trainer, module, is_last)
         if self._show.histograms and trainer.is_global_zero:
             datamodule = _datamodule(trainer)
             rows = datamodule.train_rows[:GRADIENT_IMAGES]
             images, labels = (part[rows] for part in datamodule.training_data(module.device))
-            exhibits.histograms(
-                self._logger.experiment, module.mlp, datamodule.normalized(images), labels, _step(trainer)
-            )
+            writer, seen, step = self._logger.experiment, datamodule.normalized(images), _step(trainer)
+            _guarded("histograms", lambda: exhibits.histograms(writer, module.mlp, seen, labels, step))
+
+    def _show_confusion(self, trainer: Trainer, module: LightningModule, is_last: bool) -> None:
+        """Of the last validation of the epoch, where it is wanted and drawing has not taken long so far."""
+        matrix, self._confusion = self._confusion, None
+        has_time = self.drawing_s <= DRAWING_SHARE * (time.monotonic() - self._started)
+        if matrix is None or not trainer.is_global_zero:
+            return
+        if is_last or (self._shown >= self._confusion_due and has_time):
+            self._confusion_due = next_milestone(self._shown)
+            title, classes = f"validation images after epoch {self._shown}", module.hparams["classes"]
+            self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
 
     def _show_picture(
         self, draw: "Callable[[], Figure]", tag: str | None, file: str | None = None, step: int = 0
@@ -186,23 +208,36 @@ class Board(Callback):
         tag = None if self._logger is None else tag
         if tag is None and file is None:
             return
+        started = time.monotonic()
         try:
             png = page.png(draw())
         except Exception as error:  # of matplotlib and its fonts: the run is worth more than its picture
             log.warning(f"{tag or file} could not be drawn: {type(error).__name__}: {error}")
             return
+        self.drawing_s += time.monotonic() - started
         if tag is not None and self._logger is not None:
             self._logger.add_png(tag, png, step)
         if file is not None:
             try:
                 durable.write(self._folder / file, png, sync=False)
             except OSError as error:
-                warn_once(self._folder, error)
+                log.warning(f"{self._folder / file}: cannot be written: {error.strerror}.")
 
 
-def is_milestone(epoch: int) -> bool:
-    """1, 2, 5, 10, 20, 50, 100, ...: much changes at first, and little later."""
-    return epoch / 10 ** (len(str(epoch)) - 1) in (1, 2, 5)
+def _guarded(name: str, show: Callable[[], None]) -> None:
+    """The run is worth more than what is shown of it."""
+    try:
+        show()
+    except Exception as error:
+        log.warning(f"show.{name}: not possible here: {type(error).__name__}: {error}")
+
+
+def next_milestone(epoch: int) -> int:
+    """Of 1, 2, 5, 10, 20, 50, 100, ... the first after `epoch`: much changes at first, and little later."""
+    power = 1
+    while 5 * power <= epoch:
+        power *= 10
+    return next(n for n in (power, 2 * power, 5 * power) if n > epoch)
 
 
 def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[str, float]:

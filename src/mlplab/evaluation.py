@@ -26,9 +26,8 @@ class Scores:
     def of(cls, logits: Tensor, labels: Tensor) -> Self:
         """Logits (N, K) and labels (N,) on the CPU."""
         logits = logits.float()
-        guesses, classes = logits.argmax(dim=1), logits.shape[1]
-        confusion = multiclass_confusion_matrix(guesses, labels, classes, validate_args=False)
-        return cls(F.cross_entropy(logits, labels).item(), confusion, logits.softmax(dim=1), labels)
+        loss = F.cross_entropy(logits, labels).item()
+        return cls(loss, confusion(logits, labels), logits.softmax(dim=1), labels)
 
     @property
     def acc(self) -> float:
@@ -55,6 +54,12 @@ class Scores:
         confidence, guesses = self.probabilities.max(dim=1)
         wrong = (guesses != self.labels).nonzero().flatten()
         return wrong[confidence[wrong].argsort(descending=True, stable=True)[:limit]]
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (N, K), labels (N,) -> (K, K): images of class row that were taken for class column."""
+    matrix: Tensor = multiclass_confusion_matrix(logits.argmax(dim=1), labels, logits.shape[1], validate_args=False)
+    return matrix
 
 
 @torch.inference_mode()

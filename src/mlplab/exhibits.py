@@ -1,19 +1,23 @@
 """What TensorBoard can show of a run beside curves: one function for each, given a SummaryWriter."""
 
-import copy
-import warnings
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.node_def_pb2 import NodeDef
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mlplab.config import Config
 from mlplab.logger import BY_EPOCH
-from mlplab.summary import layer_markdown
+from mlplab.summary import layer_markdown, layers
 
 PR_THRESHOLDS = 101  # from 0 to 1
 
@@ -52,10 +56,20 @@ def _code(text: str) -> str:
 
 
 def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorBoard's writer of graphs uses what torch advises against
-        own = copy.deepcopy(network).cpu().float().eval()
-        writer.add_graph(own, torch.zeros(1, *image_shape))
+    """A node for each layer. SummaryWriter.add_graph would trace the network, and import a second of torch for it."""
+    nodes: list[NodeDef] = []
+    for name, layer, shape in layers(network, image_shape):
+        dimensions = [TensorShapeProto.Dim(size=size) for size in (-1, *shape)]
+        attributes = {"_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dimensions)]))}
+        if layer is not None and layer.extra_repr():
+            attributes["arguments"] = AttrValue(s=layer.extra_repr().encode())
+        node = NodeDef(name="images", op="Placeholder", attr=attributes)
+        if layer is not None:
+            node = NodeDef(name=f"{type(network).__name__}/{name}", op=type(layer).__name__, attr=attributes)
+            node.input.append(nodes[-1].name)
+        nodes.append(node)
+    nodes.append(NodeDef(name="output", op="Identity", input=[nodes[-1].name]))
+    writer.add_event(Event(graph_def=GraphDef(node=nodes).SerializeToString(), wall_time=time.time()))
 
 
 def pr_curves(writer: Any, probabilities: Tensor, labels: Tensor, classes: Sequence[str], step: int) -> None:

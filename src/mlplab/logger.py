@@ -137,7 +137,7 @@ class _Tolerant:
         self._try(lambda writer: writer.file_writer.add_summary(summary, step))
 
     def add_event(self, event: Any) -> None:
-        """As it was read from another file, with its time."""
+        """As it is, with its time."""
         self._try(lambda writer: writer.file_writer.event_writer.add_event(event))
 
     def flush(self) -> bool:

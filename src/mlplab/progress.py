@@ -50,10 +50,13 @@ class Progress(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show_epoch(trainer, pl_module)
-        self._started = time.perf_counter() - self._before
-        self._before = 0.0
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._started is None:  # the first batch: what others draw of the last epoch is not of this one
+            self._started = time.perf_counter() - self._before
+            self._before = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -115,8 +115,6 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     earlier_s = parts.last.seconds  # in processes before this one
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
-    if parts.board in parts.trainer.callbacks:  # type: ignore[attr-defined]
-        parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
     if parts.trainer.is_global_zero:
         record = _record(config, parts, classifier, datamodule) | {
@@ -125,13 +123,16 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
             "score": score,
             "best_epoch": best["epoch"],
             "fit_s": round(fit_s, 3),
-            "total_s": round(earlier_s + time.perf_counter() - started, 3),
             "images_per_s": round(classifier.images_seen / fit_s, 1),
         }
         if parts.logger is not None:
             best_val = {"val/acc_best": metrics["val/acc"]} if "val/acc" in metrics else {}
             final = {**best_val, "test/acc": metrics["test/acc"]}
             parts.logger.log_result(_hyperparameters(config), final, parts.trainer.global_step)
+    if parts.board in parts.trainer.callbacks:  # type: ignore[attr-defined]
+        parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
+    if parts.trainer.is_global_zero:
+        record["total_s"] = round(earlier_s + time.perf_counter() - started, 3)
         parts.interruption.is_ignored = True  # from here on the work is done
         run_folder.write_result(folder, record)
         log.info(
@@ -218,7 +219,7 @@ def _score_untrained(trainer: Trainer, classifier: Classifier, datamodule: Image
 
 
 def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last: Path | None) -> float:
-    """Train, and return the seconds it took, in earlier processes too, without compiling."""
+    """Train, and return the seconds it took, in earlier processes too, without compiling and drawing."""
     started = time.perf_counter()
     trainer = parts.trainer
     try:
@@ -234,7 +235,7 @@ def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last
         raise CheckpointError(f"{last}: the run cannot go on from it: {reason}") from error
     if len(classifier.history) < (trainer.max_epochs or 0) and trainer.is_global_zero:
         log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
-    return parts.last.seconds + time.perf_counter() - started - parts.steps.preparing_s
+    return parts.last.seconds + time.perf_counter() - started - parts.steps.preparing_s - parts.board.drawing_s
 
 
 def _score_best(

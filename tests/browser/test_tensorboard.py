@@ -41,7 +41,7 @@ def test_a_run(browser: Chrome, composed: Compose, tiny_root: Path, tmp_path: Pa
         board.wait_for_images(3)
         board.screenshot("images")
         board.open("hparams", {"hidden", "16x12", "optimizer", "batch_size", "fashion", "val/acc_best", "test/acc"})
-        board.open("graphs", {"Main Graph", "MLP", "input", "output"})
+        board.open("graphs", {"Main Graph", "MLP", "images", "output"})
         board.open("custom_scalars", {"by step", "by epoch", "accuracy", "gap of training to validation"})
         board.open("text", {"configuration", "layers", "linear1", "12,894"})
         board.open("pr_curves", {"pr/Ankle boot", "pr/T-shirt top"})

@@ -205,9 +205,8 @@ def test_predictions_are_bars_beside_each_image(count: int) -> None:
     shown, probabilities = images(count), random.dirichlet([0.3] * 10, count)
     names = [f"image {k}" for k in range(count)]
     figure = predictions.predictions(shown, probabilities, FASHION, names)
-    drawn = min(count, predictions.MOST)
-    assert len(figure.axes) == 2 * drawn
-    for k in range(drawn):
+    assert len(figure.axes) == 2 * count
+    for k in range(count):
         picture, bars = figure.axes[2 * k : 2 * k + 2]
         (image,) = picture.get_images()
         assert np.array_equal(image.get_array(), shown[k])
@@ -217,7 +216,13 @@ def test_predictions_are_bars_beside_each_image(count: int) -> None:
         best = int(probabilities[k].argmax())
         assert colours.count(colours[best]) == 1
         assert [tick.get_text() for tick in bars.get_yticklabels()] == list(FASHION)
-    assert any("first 20 of 25" in text for text in texts(figure)) == (count == 25)
+
+
+def test_of_too_many_predictions_there_are_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "MOST", 4)
+    figure = predictions.predictions(images(5), np.full((5, 3), 1 / 3), THREE, list("abcde"))
+    assert len(figure.axes) == 2 * 4
+    assert any("the first 4 of 5 images" in text for text in texts(figure))
 
 
 def test_an_image_of_a_mosaic_is_where_it_belongs() -> None:
@@ -248,6 +253,7 @@ def test_a_png_has_the_size_of_the_page() -> None:
 def test_a_label_is_short_and_no_formula() -> None:
     assert page.label("$x$") == r"\$x\$"
     assert page.label("\N{SNOWMAN}") == "?"
+    assert page.label("a\tb\n") == "a?b?"
     assert len(page.label("a" * 100, 20)) <= 20
     assert page.label("short", 20) == "short"
 

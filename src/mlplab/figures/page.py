@@ -79,6 +79,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 def label(text: str, longest: int = 40) -> str:
     """Short, and with nothing that matplotlib would take for a formula or has no letters for."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
     if len(text) > longest:
         text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"
     return text.encode("latin-1", "replace").decode("latin-1").replace("$", r"\$")

@@ -13,11 +13,11 @@ from mlplab.figures.page import BLUE, ORANGE, SMALL, TEXT, label
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 20  # images
+MOST = 200  # images, or the page would be longer than a PNG can be
 
 
 def predictions(images: Array, probabilities: Array, classes: Sequence[str], names: Sequence[str]) -> "Figure":
-    """The first 20 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
+    """The first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:
         names: a line above each image.
