@@ -63,7 +63,8 @@ def look() -> None:
     """Take pictures of TensorBoard."""
     with tempfile.TemporaryDirectory() as profile, chromium.browser(Path(profile), 1640, 1150) as browser:
         with chromium.tensorboard(SCRATCH / RUN.parent, browser, HERE / "tensorboard") as board:
-            board.open("custom_scalars", {"by step", "loss", "accuracy", "learning rate"}, settle_s=5)
+            board.visit("custom_scalars&_smoothingWeight=0", {"by step", "loss", "accuracy", "learning rate"})
+            board.screenshot("custom_scalars", settle_s=5)
             board.visit("images", {"confusion/val", "confusion/test"})
             board.click("Show actual image size")
             board.screenshot("images", settle_s=5)
