@@ -154,6 +154,7 @@ class Board(Callback):
             names = [info.classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
             seen = _datamodule(trainer).normalized(some)
             _guarded("projector", lambda: exhibits.projector(writer, classifier.evaluated, seen, some, names, step))
+        self._logger.save()
 
     def state_dict(self) -> dict[str, Any]:
         return {"logged": asdict(self._logged)}
