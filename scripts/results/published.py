@@ -57,7 +57,7 @@ RECIPES = {
         "cybertronai/schmidhuber-problems",
         runs=1,
     ),
-    "mnist_800_elastic": Recipe("784-800-10, elastic distortions, 400 epochs", 480, Decimal("99.30"), SIMARD),
+    "mnist_800_elastic": Recipe("784-800-10, elastic distortions, 300 epochs", 360, Decimal("99.30"), SIMARD),
     "mnist_dropout_maxnorm": Recipe(
         "784-1024-1024-1024-10, dropout 0.2 of the input and 0.5, max-norm",
         900,
@@ -88,7 +88,7 @@ RECIPES = {
     "fashion_wide": Recipe(
         "784-1024-1024-1024-10, dropout 0.3, a rate that falls, no distortions", 100, Decimal("89.29")
     ),
-    "fashion_wide_aug": Recipe("the same with dropout 0.2, shifts and flips, 300 epochs", 1000, Decimal("90.1")),
+    "fashion_wide_aug": Recipe("the same with dropout 0.2, shifts and flips, 250 epochs", 650, Decimal("90.1")),
 }
 
 
