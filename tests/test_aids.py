@@ -255,12 +255,11 @@ def test_a_run_folder_that_knows_no_aids_is_gone_on_with(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("compiled", ["true", "false"])
 def test_a_diverged_run_keeps_finite_weights(tiny: Compose, tmp_path: Path, compiled: str) -> None:
-    words = ("optimizer=sgd", "optimizer.lr=1e30", "model.batch_norm=true", "averaging=ema", f"compile={compiled}")
+    words = ("optimizer=sgd", "optimizer.lr=1e15", "model.batch_norm=true", "averaging=ema", f"compile={compiled}")
     with pytest.raises(DivergedError):
-        train(tiny(*words), tmp_path)
-    last = run_folder.checkpoint(tmp_path, "last")
-    if last.exists():
-        assert all(weight.isfinite().all() for weight in checkpoint_io.read(last)["state_dict"].values())
+        train(tiny(*words, "checkpoints.every_n_steps=1"), tmp_path)
+    weights = checkpoint_io.read(run_folder.checkpoint(tmp_path, "last"))["state_dict"]
+    assert all(weight.isfinite().all() for weight in weights.values())
 
 
 # Max-norm
@@ -506,18 +505,38 @@ def test_swa_is_the_mean_of_the_weights_at_the_end_of_epochs(
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_swa_takes_the_statistics_of_batch_norm_anew(
-    datamodule: ImageDataModule, trainer: MakeTrainer, compiled: bool
+@pytest.mark.parametrize(
+    "aids",
+    [
+        {"averaging": {"name": "swa", "start_epoch": 3}},
+        {"averaging": {"name": "swa", "start_epoch": 2}, "input_noise": 0.5},
+        {"input_noise": 0.5, "input_dropout": 0.2},
+        {"averaging": {"name": "ema", "decay": 0.9}, "input_noise": 0.5},
+    ],
+    ids=["swa", "swa, noise", "noise", "ema, noise"],
+)
+def test_what_is_evaluated_has_statistics_of_whole_images_under_its_weights(
+    datamodule: ImageDataModule, trainer: MakeTrainer, compiled: bool, aids: dict[str, Any]
 ) -> None:
-    classifier = _trained(trainer, datamodule, compiled, batch_norm=True, averaging={"name": "swa", "start_epoch": 3})
-    assert classifier.average is not None
-    network = classifier.average.module
+    classifier = _trained(trainer, datamodule, compiled, batch_norm=True, **aids)
+    network = classifier.evaluated
     features = [network.linear1(images.flatten(1)) for images, _ in datamodule.batches("train")]
     mean = torch.stack([x.mean(dim=0) for x in features]).mean(dim=0)
     variance = torch.stack([x.var(dim=0) for x in features]).mean(dim=0)
     torch.testing.assert_close(network.batch_norm1.running_mean, mean)
     torch.testing.assert_close(network.batch_norm1.running_var, variance)
-    assert not torch.allclose(classifier.mlp.batch_norm1.running_mean, mean, rtol=0.01)
+    assert network.batch_norm1.momentum == 0.1
+    if classifier.average is not None:
+        assert not torch.allclose(classifier.mlp.batch_norm1.running_mean, mean, rtol=0.01)
+
+
+def test_running_statistics_are_kept_where_nothing_is_drawn_or_averaged(
+    datamodule: ImageDataModule, trainer: MakeTrainer
+) -> None:
+    classifier = _trained(trainer, datamodule, batch_norm=True)
+    features = [classifier.mlp.linear1(images.flatten(1)) for images, _ in datamodule.batches("train")]
+    mean = torch.stack([x.mean(dim=0) for x in features]).mean(dim=0)
+    assert not torch.allclose(classifier.mlp.batch_norm1.running_mean, mean, rtol=1e-3)
 
 
 def test_validation_and_predictions_use_the_average(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:

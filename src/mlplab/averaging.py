@@ -1,10 +1,10 @@
 """Averages of the weights, which validate, test and predict in place of those that are trained.
 
 - ema: exponential, after each step, of weights and of the running statistics of batch norm: the average of the first
-  step is its weights, and each later one moves it by 1 - decay towards its own (Polyak and Juditsky 1992).
+  step is its weights, and each later one moves it by 1 - decay towards its own (Tarvainen and Valpola 2017).
 - swa: the plain mean over the weights at the end of each epoch from `start_epoch` on (Izmailov et al. 2018). Until the
-  first of them the average is the weights themselves. The statistics of batch norm are those of the training images
-  under the mean weights, with dropout and noise, from one more pass over them at the end of each of these epochs.
+  first of them the average is the weights themselves. The statistics of batch norm are then taken anew, under the mean
+  weights, see `mlplab.batch_statistics`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,16 +8,16 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
-from torch.optim.swa_utils import update_bn
 
 from mlplab.averaging import DEFAULTS, make_average
+from mlplab.batch_statistics import batch_norms, renew
 from mlplab.datamodule import Batch, ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.max_norm import limit, limited_weights
 from mlplab.mixup import mixture as draw_mixture
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.optimizers import make_optimizer, require_class, schedule_interval
-from mlplab.randomness import Purpose, derive, derive_many, seed_generator
+from mlplab.randomness import Purpose, derive_many, seed_generator
 from mlplab.totals import Totals
 
 
@@ -151,8 +151,13 @@ class Classifier(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
         self.images_seen += images * self.trainer.world_size
+        is_over = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if self.averaging["name"] == "swa":
-            self._average_epochs()
+            self._average_epochs(is_over)
+        if is_over and self._needs_statistics:
+            datamodule: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+            with self.trainer.precision_plugin.forward_context():
+                renew(self.evaluated, (images.to(self.dtype) for images, _ in datamodule.batches("train")))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits (B, K), for callbacks."""
@@ -258,21 +263,24 @@ class Classifier(LightningModule):
         if self.average is not None and self.averages_steps:
             self.average.update_parameters(self.mlp)
 
-    def _average_epochs(self) -> None:
+    @property
+    def _needs_statistics(self) -> bool:
+        """Are those of batch norm to be taken anew, at the end of an epoch?"""
+        if not batch_norms(self.evaluated):
+            return False
+        is_mean = self.averaging["name"] == "swa" and bool(self.average.n_averaged)  # type: ignore[union-attr]
+        is_evaluated = self.trainer.enable_validation or self.current_epoch + 1 == self.trainer.max_epochs
+        return is_evaluated and (is_mean or self.draws)
+
+    def _average_epochs(self, is_over: bool) -> None:
         """After a batch, or a block of them. Until there is an epoch to average, the average is the weights."""
         assert self.average is not None
         begun = self.current_epoch + 1 - self.averaging["start_epoch"]  # epochs since then
-        is_over = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if begun > 0 and not is_over:
             return
         self.average.update_parameters(self.mlp)
         if begun < 0 or not is_over:
             self.average.n_averaged.zero_()  # the next one replaces it
-        elif any(isinstance(module, nn.BatchNorm1d) for module in self.mlp):
-            if self.draws:
-                seed_generator(self.device, derive(self.seed, Purpose.DROPOUT, self.current_epoch))
-            datamodule: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-            update_bn(((images.to(self.dtype),) for images, _ in datamodule.batches("train")), self.average)
 
     def _log(self, stage: str) -> None:
         loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)

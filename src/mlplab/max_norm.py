@@ -1,6 +1,6 @@
 """Max-norm: the weights into a hidden unit are kept within a ball.
 
-Srivastava et al. (2014), section 5.1, bound those of hidden units: the layer to the classes is free, as are biases.
+Srivastava et al. (2014), section 5.1, bound those of hidden units: the output layer is free, as are biases.
 """
 
 import torch

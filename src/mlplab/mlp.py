@@ -23,7 +23,7 @@ class GaussianNoise(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Flatten; a linear layer, an activation and dropout for each width in `hidden`; a linear layer to the classes.
+    """Flatten; a linear layer, an activation and dropout for each width in `hidden`; an output layer.
 
     What is 0 or False has no layer. The others come in this order: dropout and noise of the pixels, then for each
     hidden layer linear, batch norm, noise, activation, dropout. Noise lies between batch norm and activation as in the

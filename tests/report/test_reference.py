@@ -55,10 +55,10 @@ def test_each_level_is_compared_with_the_reference_on_each_data_set(
         data, trick = map(str, gain.configuration.values)
         val, test = zip(*accs[data, trick], strict=True)
         plain_val, plain_test = zip(*accs[data, "plain"], strict=True)
-        two = ttest_rel(val, plain_val).confidence_interval(1 - 0.05 / 2)  # two tricks on a data set
-        assert gain.comparison.interval() == pytest.approx((two.low, two.high), rel=1e-9)
-        assert gain.comparison.mean == pytest.approx(statistics.fmean(val) - statistics.fmean(plain_val))
-        assert gain.test == pytest.approx(statistics.fmean(test) - statistics.fmean(plain_test))
+        for comparison, accs_of, of_plain in ((gain.val, val, plain_val), (gain.test, test, plain_test)):
+            two = ttest_rel(accs_of, of_plain).confidence_interval(1 - 0.05 / 2)  # two tricks on a data set
+            assert comparison.interval() == pytest.approx((two.low, two.high), rel=1e-9)
+            assert comparison.mean == pytest.approx(statistics.fmean(accs_of) - statistics.fmean(of_plain))
 
 
 def test_the_sentences_are_about_other_settings(accs: object, tmp_path: Path) -> None:
@@ -71,16 +71,16 @@ def test_the_report_has_a_row_for_each(accs: object, tmp_path: Path) -> None:
     report.write(pictures=False)
     _, _, rest = (tmp_path / "report.md").read_text().partition("## Against plain\n\n")
     heading, _, *rows = rest.splitlines()[:6]
-    assert heading == "| data | trick | val points | from | to | test points | seeds |"
+    assert heading == "| data | trick | val points | val from | val to | test points | test from | test to | seeds |"
     for row, gain in zip(rows, report.gains, strict=True):
-        low, high = gain.comparison.interval()
-        figures = [f"{100 * number:+.2f}" for number in (gain.comparison.mean, low, high, gain.test)]
+        parts = [(comparison.mean, *comparison.interval()) for comparison in (gain.val, gain.test)]
+        figures = [f"{100 * number:+.2f}" for number in (*parts[0], *parts[1])]
         assert row == f"| {' | '.join([*map(str, gain.configuration.values), *figures, '5'])} |"
     out = io.StringIO()
     report.show(Console(width=80, file=out))
     shown = out.getvalue()
     assert "Against plain" in shown
-    assert "choose nothing" in " ".join(shown.split())
+    assert "chooses nothing" in " ".join(shown.split())
 
 
 def test_a_seed_that_one_of_them_lacks_is_left_out(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_a_seed_that_one_of_them_lacks_is_left_out(tmp_path: Path) -> None:
     for seed in range(1, 5):
         sweep.add(result(config(seed=seed, trick="ema"), 0.91 + 0.01 * seed))
     (gain,) = Report.of(tmp_path).gains
-    assert list(gain.comparison.differences) == [1, 2]
-    assert not gain.comparison.has_spread
+    assert list(gain.val.differences) == [1, 2]
+    assert not gain.val.has_spread
     Report.of(tmp_path).write(pictures=False)
-    assert "| ema | +1.00 | - | - | 0.00 | 2 |" in (tmp_path / "report.md").read_text()
+    assert "| ema | +1.00 | - | - | 0.00 | - | - | 2 |" in (tmp_path / "report.md").read_text()
 
 
 def test_without_the_reference_levels_are_compared_with_the_best(tmp_path: Path) -> None:

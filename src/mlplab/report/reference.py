@@ -1,6 +1,5 @@
 """What each level of a setting gains or loses against one of them, the reference, with all else equal."""
 
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ class Gain:
 
     column: Column
     configuration: Configuration
-    comparison: Comparison  # in validation accuracy; its interval holds for all with the same other settings together
-    test: float  # mean difference in test accuracy, over the same seeds
+    val: Comparison  # of validation accuracy; its interval holds for all with the same other settings together
+    test: Comparison  # of test accuracy, over the same seeds, likewise
 
 
 def gains(table: Table) -> list[Gain]:
@@ -35,8 +34,8 @@ def explanation(found: Sequence[Gain]) -> str:
     together = "" if len(found) == 1 else " together (Bonferroni)"
     return (
         f"Points are hundredths of accuracy above {reference_of(column)}, over pairs of runs with the same seed. The"
-        f" intervals of validation hold with {CONFIDENCE:.0%} confidence for all of {column.name} with the same other"
-        f" settings{together}; test points stand beside them and choose nothing."
+        f" intervals, of validation and of test, hold with {CONFIDENCE:.0%} confidence for all of {column.name} with"
+        f" the same other settings{together}, over seeds, not over other images. The test chooses nothing."
     )
 
 
@@ -52,12 +51,15 @@ def _of_column(table: Table, position: int) -> Iterator[Gain]:
         others = [one for one in configurations if one is not plain[0]]
         pairs = [(one, seeds) for one in others if len(seeds := _common(one, plain[0])) > 1]
         for one, seeds in pairs:
-            val, of_plain = by_seed(one), by_seed(plain[0])
-            differences = {seed: val[seed] - of_plain[seed] for seed in seeds}
             names = column.text(one.values[position]), column.text(plain[0].values[position])
-            comparison = Comparison(column.name, *names, differences, len(pairs))
-            test, of_plain = _test_by_seed(one), _test_by_seed(plain[0])
-            yield Gain(column, one, comparison, statistics.fmean(test[seed] - of_plain[seed] for seed in seeds))
+            val, test = (
+                Comparison(column.name, *names, {seed: of_one[seed] - of_plain[seed] for seed in seeds}, len(pairs))
+                for of_one, of_plain in (
+                    (by_seed(one), by_seed(plain[0])),
+                    (_test_by_seed(one), _test_by_seed(plain[0])),
+                )
+            )
+            yield Gain(column, one, val, test)
 
 
 def _common(one: Configuration, other: Configuration) -> list[int]:

@@ -1,6 +1,7 @@
 """Headings and cells of the tables, and lines about runs, as text for people: on the terminal and in Markdown."""
 
 from mlplab import run_folder
+from mlplab.report.comparison import Comparison
 from mlplab.report.reference import Gain
 from mlplab.report.runs import Unfinished
 from mlplab.report.settings import printable
@@ -30,18 +31,17 @@ def cells(table: Table, place: int, configuration: Configuration) -> list[str]:
 
 
 def gain_headings(table: Table) -> list[str]:
-    return [*(column.name for column in table.columns), "val points", "from", "to", "test points", "seeds"]
+    figures = (f"{split} {what}" for split in ("val", "test") for what in ("points", "from", "to"))
+    return [*(column.name for column in table.columns), *figures, "seeds"]
 
 
 def gain_cells(table: Table, gain: Gain) -> list[str]:
     pairs = zip(table.columns, gain.configuration.values, strict=True)
-    ends = gain.comparison.interval() if gain.comparison.has_spread else None
     return [
         *(column.text(value) for column, value in pairs),
-        _points(gain.comparison.mean),
-        *("--" if ends is None else map(_points, ends)),
-        _points(gain.test),
-        str(gain.comparison.seeds),
+        *_mean_and_interval(gain.val),
+        *_mean_and_interval(gain.test),
+        str(gain.val.seeds),
     ]
 
 
@@ -52,6 +52,11 @@ def has_spread(table: Table) -> bool:
 def about(run: Unfinished) -> str:
     log = printable(run_folder.short(run.log)) if run.log else "no log"
     return f"{run.name}: {run.status}: {run.reason} ({log})"
+
+
+def _mean_and_interval(comparison: Comparison) -> list[str]:
+    ends = comparison.interval() if comparison.has_spread else None
+    return [_points(comparison.mean), *("--" if ends is None else map(_points, ends))]
 
 
 def _points(difference: float) -> str:

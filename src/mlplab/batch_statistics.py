@@ -1,0 +1,32 @@
+"""Statistics of batch norm taken over all training images at once, as the weights are then.
+
+Those that torch keeps in training are averages over past weights, and over images with noise and dropout, which an
+evaluation does not have (Li et al. 2019, "Understanding the disharmony between dropout and batch normalization").
+Rasmus et al. (2015) and Izmailov et al. (2018) take them anew before they evaluate.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def batch_norms(network: nn.Sequential) -> list[nn.BatchNorm1d]:
+    return [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
+
+
+@torch.no_grad()
+def renew(network: nn.Sequential, batches: Iterable[Tensor]) -> None:
+    """Put the mean over all batches (B, C, H, W) in place of the running statistics; nothing is dropped or added."""
+    norms = batch_norms(network)
+    momenta, was_training = [norm.momentum for norm in norms], network.training
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+        norm.momentum = None  # the plain mean
+    for images in batches:
+        network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.train(was_training)
