@@ -42,6 +42,9 @@ scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch a
 threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
 	$(BIN)/python scripts/benchmark --threads --rounds 3
 
+distortions: $(VENV)/installed-bench  ## time what distorting 100 images takes, beside torchvision (1 minute)
+	$(BIN)/python scripts/benchmark --distortions
+
 sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the other, and without this project (25 minutes)
 	$(BIN)/python scripts/benchmark --sweep
 
@@ -82,5 +85,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test board test-slurm format benchmark scaling threads sweep-time results torture pictures lock clean
+.PHONY: help quickstart test board test-slurm format benchmark scaling threads distortions sweep-time results torture pictures lock clean
 .DEFAULT_GOAL := help

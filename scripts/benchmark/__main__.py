@@ -1,4 +1,4 @@
-"""Time this project beside others: `python scripts/benchmark`; --scaling, --threads, --sweep measure more.
+"""Time this project beside others: `python scripts/benchmark`; --scaling, --threads, --sweep, --distortions measure more.
 
 Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
 and ratios are taken within a round, so that what slows the machine down for a while slows all of them. Written are a
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true", help="how the cost grows with width, batch and data set")
     parser.add_argument("--threads", action="store_true", help="what a second thread gains, alone and in company")
     parser.add_argument("--sweep", action="store_true", help="what twelve jobs take, at once and one after the other")
+    parser.add_argument("--distortions", action="store_true", help="what distorting 100 images takes")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -61,6 +62,11 @@ def main() -> None:
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process
+    if arguments.distortions:
+        import distortions
+
+        write(arguments.out / "distortions.json", {"machine": machine(), **distortions.measure()})
+        return
     if arguments.scaling:
         import scaling
 

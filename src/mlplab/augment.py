@@ -1,4 +1,4 @@
-"""Distorted training images: shifted, flipped, rotated, scaled, sheared and bent, a whole batch at a time.
+"""Distorted training images: shifted, flipped, rotated, scaled, sheared and elastically distorted, a batch at a time.
 
 All that is drawn is a hash of a seed, so that the same function distorts in the same way by itself and within a
 compiled step. However much is asked for, an image is sampled once.
@@ -21,8 +21,8 @@ OF_IMAGES, OF_PIXELS = 0, 1
 class Distortion:
     """How far images are distorted at most; each image draws its own share, uniformly and independently.
 
-    An image is flipped, then sheared, scaled and rotated about its centre, then shifted, then bent. What comes in from
-    outside is background, 0.
+    An image is flipped, then sheared, scaled and rotated about its centre, then shifted, then displaced elastically.
+    What comes in from outside is background, 0.
 
     Args:
         shift: whole pixels, from -shift to shift, in each direction. Fractions would blur.
@@ -69,7 +69,7 @@ class Distortion:
 
     @property
     def moves(self) -> bool:
-        """Is there anything but bending?"""
+        """Is there anything but an elastic displacement?"""
         return bool(self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear)
 
     def __call__(self, images: Tensor, seed: Tensor) -> Tensor:
@@ -138,10 +138,10 @@ def affine(images: Tensor, matrices: Tensor | None = None, shifts: Tensor | None
 def elastic(images: Tensor, alpha: float, sigma: float, seed: Tensor) -> Tensor:
     """Random displacements (B, 2, H, W) in pixels, x and y, for images (B, C, H, W).
 
-    Simard, Steinkraus and Platt (2003): for each pixel two numbers from -1 to 1, smoothed with a Gaussian of standard
-    deviation `sigma` pixels, times `alpha`. The Gaussian sums to 1, and beyond the image there is nothing to smooth. So
-    a displacement has, far from the edges, a standard deviation of alpha / (sigma * sqrt(12 pi)) pixels: 1.4 with their
-    alpha of 34 and sigma of 4.
+    Simard, Steinkraus and Platt (2003), as usually read: for each pixel two numbers from -1 to 1, smoothed with a
+    Gaussian of standard deviation `sigma` pixels, times `alpha`. The Gaussian sums to 1, and beyond the image there is
+    nothing to smooth. So a displacement has, far from the edges, a standard deviation of alpha / (sigma * sqrt(12 pi))
+    pixels: 1.4 with their alpha of 34 and sigma of 4.
 
     From others: scipy's `gaussian_filter(field, sigma, mode="constant") * alpha` means the same; ElasticTransform of
     torchvision divides by the size of an image that spans 2, so its alpha is twice this one; where the smoothed field
