@@ -1,4 +1,4 @@
-"""Time this project beside others: `python scripts/benchmark`; --scaling, --threads, --sweep, --distortions measure more.
+"""Time this project beside others: `python scripts/benchmark`. --scaling, --threads, --sweep, --distortions time more.
 
 Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
 and ratios are taken within a round, so that what slows the machine down for a while slows all of them. Written are a
