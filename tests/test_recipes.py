@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT, Compose
+from published import RECIPES as REGISTRY
 
 from mlplab.training import train
 
@@ -51,6 +52,8 @@ def test_a_header_says_all(path: Path, composed: Compose) -> None:
     said = header(path)
     assert list(said) == ["Command", "Source", "Published", "Measured", "Takes"]
     assert said["Command"].startswith(f"python train.py experiment={path.stem} seed=0")
+    accuracy = REGISTRY[path.stem].accuracy
+    assert ("none" if accuracy is None else str(accuracy)) in said["Published"]
     config = composed(f"experiment={path.stem}")
     title = path.read_text(encoding="utf-8").splitlines()[1]
     network = "-".join(map(str, (784, *config.model.hidden, 10)))
