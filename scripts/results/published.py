@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-TOLERANCE = {"mnist": 0.10, "fashion": 0.25}  # points of test accuracy by which a reproduction may be short
+TOLERANCE = {"mnist": 0.10, "fashion": 0.25}  # what the gate forgives, in points of test accuracy
 SLOW_S = 600  # of training a seed, from which on three seeds do
 SIMARD = "Simard, Steinkraus, Platt 2003"
 KERAS = "Keras 3 on JAX, measured for this project"

@@ -13,6 +13,8 @@ import measured
 import page
 import pytest
 import sweeps
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 from measured import Measured
 from published import RECIPES, Recipe
 
@@ -117,6 +119,48 @@ def test_the_picture_has_a_dot_and_a_tick_for_each_recipe() -> None:
     named = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert set(entries) <= named
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["MNIST", "Fashion-MNIST"]
+
+
+def _close_together() -> dict[str, Measured]:
+    """All recipes, of which several differ by less than a dot is wide."""
+    errors_and_seconds = {
+        "mnist_128_adam": (2.40, 3.5), "mnist_512x2_rmsprop": (1.58, 72), "mnist_98_fast": (1.82, 3.3),
+        "mnist_800": (1.55, 70), "mnist_800x2": (1.53, 85), "mnist_keras_mlp": (1.56, 62),
+        "mnist_affine_elastic": (1.15, 62), "mnist_800_elastic": (0.72, 430), "mnist_dropout_maxnorm": (0.85, 1500),
+        "mnist_bn_noise": (0.83, 1650), "mnist_deep_big": (0.50, 3400), "fashion_128": (11.9, 6.5),
+        "fashion_100": (12.1, 6), "fashion_256x128x100": (10.1, 48), "fashion_wide": (9.20, 180),
+        "fashion_wide_aug": (9.0, 190),
+    }  # fmt: skip
+    assert set(errors_and_seconds) == set(RECIPES)
+    return {
+        name: entry(*(100 - error + sd for sd in (-0.07, -0.03, 0, 0.03, 0.07)), seconds=seconds)
+        for name, (error, seconds) in errors_and_seconds.items()
+    }
+
+
+def _mark(line: Line2D) -> Bbox:
+    """What one dot or tick covers, in pixels."""
+    assert line.axes is not None
+    ((x, y),) = line.axes.transData.transform(line.get_xydata())
+    width = line.get_markersize()
+    height = width if line.get_marker() == "o" else line.get_markeredgewidth()
+    across, up = (length / 72 * line.axes.figure.dpi / 2 for length in (width, height))
+    return Bbox.from_extents(x - across, y - up, x + across, y + up)
+
+
+def test_names_cover_neither_each_other_nor_dots_and_ticks() -> None:
+    figure = page.picture(_close_together())
+    figure.canvas.draw()  # type: ignore[attr-defined]
+    names = {text: text.get_window_extent() for axes in figure.axes for text in axes.texts if text.get_text()}
+    assert {text.get_text() for text in names} == set(RECIPES)
+    for text, box in names.items():
+        axes = text.axes
+        assert axes is not None
+        assert axes.bbox.contains(box.x0, box.y0)
+        assert axes.bbox.contains(box.x1, box.y1)
+        marks = [_mark(line) for line in axes.get_lines() if line.get_marker() in ("o", "_")]
+        others = [other for another, other in names.items() if another is not text]
+        assert not any(box.overlaps(other) for other in (*marks, *others)), text.get_text()
 
 
 HEADER = """# @package _global_
