@@ -8,7 +8,7 @@ import torch
 from conftest import Compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlplab import checkpoints, evaluation, progress, run_folder
+from mlplab import checkpoints, device, evaluation, progress, run_folder
 from mlplab.config import Config
 from mlplab.errors import ConfigError, DataError, DivergedError
 from mlplab.training import Result, train
@@ -44,6 +44,7 @@ def test_the_result_says_what_happened(tiny_run: Result, tiny: Compose) -> None:
     }
     assert set(result["versions"]) >= {"torch", "lightning", "mlplab"}
     assert result["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert result["device"] == device.described(torch.device("cpu"))
     assert result["fit_s"] <= result["total_s"]
     assert result["metrics"] == tiny_run.metrics
     assert result["score"] == tiny_run.score == tiny_run.metrics["val/loss"]

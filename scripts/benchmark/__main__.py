@@ -201,14 +201,11 @@ def spread(values: list[float]) -> str:
 def machine() -> dict[str, Any]:
     from importlib.metadata import version
 
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor()
+    from mlplab.device import processor
+
     packages = ("torch", "lightning", "keras", "jax", "scikit-learn")
     versions = {package: version(package) for package in packages}
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions}
+    return {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions}
 
 
 if __name__ == "__main__":

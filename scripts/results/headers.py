@@ -15,18 +15,17 @@ OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
 WIDTH = len("Published: ")
 
 
-def publish(project: Path, measured: Entries) -> list[Path]:
+def publish(measured: Entries) -> list[Path]:
     """Rewrite the files that do not say it yet, and return them.
 
     Raises:
         CheckpointError: if the README has no place for the table, or a file cannot be written.
     """
     texts = {
-        path: with_fields(path.read_text(encoding="utf-8"), fields(entry))
+        (path := sweeps.experiment(name)): with_fields(path.read_text(encoding="utf-8"), fields(entry))
         for name, entry in page.known(measured).items()
-        if (path := sweeps.experiment(name, project)).is_file()
     }
-    readme = project / "README.md"
+    readme = sweeps.PROJECT / "README.md"
     texts[readme] = with_table(readme.read_text(encoding="utf-8"), measured)
     changed = {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
     try:
@@ -44,7 +43,7 @@ def fields(entry: Measured) -> dict[str, str]:
     n = f"n = {entry.percent.n} ({_seeds(list(entry.test_acc))})"
     return {
         "Measured": f"{page.accuracy(entry)} % test accuracy, {n}{precision}{missing}",
-        "Takes": f"{page.seconds(entry.seconds)} s of training on {place(entry.machine)}",
+        "Takes": f"{page.seconds(entry.seconds)} s of training on {place(entry.devices)}",
     }
 
 
@@ -61,13 +60,18 @@ def with_fields(text: str, values: Mapping[str, str]) -> str:
 
 
 def with_table(readme: str, measured: Entries) -> str:
-    """Raises CheckpointError if there is no place for it."""
+    """With what belongs to it; nothing where nothing was measured.
+
+    Raises:
+        CheckpointError: if there is no place for it.
+    """
     before, opened, rest = readme.partition(OPEN)
     _, closed, after = rest.partition(CLOSE)
     if not opened or not closed:
         raise CheckpointError(f"README.md: {OPEN} and {CLOSE} must be in it, in this order, for the table of results.")
-    table = page.table(measured, with_commands=False)
-    return f"{before}{OPEN}\n{table}\n\n{page.conditions(measured)}\n{CLOSE}{after}"
+    parts = [page.table(measured, with_commands=False), page.conditions(measured), page.VERDICTS]
+    block = "\n\n".join(parts) if page.known(measured) else ""
+    return f"{before}{OPEN}\n{block}\n{CLOSE}{after}"
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -10,23 +10,25 @@ results.png and measured.json.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from published import RECIPES
+import sweeps
+from published import RECIPES, seeds_wanted
 
 if TYPE_CHECKING:  # what takes time to import waits until it is needed: --help is there at once
     from measured import Entries, Measured
 
 LONG_S = 120  # of training a seed, from which on a recipe has to be named
-HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(RECIPES)}")
-    parser.add_argument("--seeds", type=_at_least_one, metavar="N", help="how many, from 0 (default: 5, or fewer)")
+    parser.add_argument(
+        "--seeds", type=_at_least_one, metavar="N", help="how many, from 0 (default: 5, or 3 of over 10 minutes)"
+    )
     parser.add_argument("--only-read", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path("outputs/results"), help="folder of what is written")
     parser.add_argument(
@@ -50,15 +52,12 @@ def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool
         CheckpointError: if there is nothing to write about, or no place for it.
     """
     import measured
-    import sweeps
 
     entries = measured.load(out / "measured.json")
-    worst, found, machine = 0, {}, measured.this_machine()
-    for name in chosen(names, {**measured.load(HERE / "measured.json"), **entries}):
-        wanted = seeds or RECIPES[name].seeds
-        if not sweeps.has_file(name):
-            print(f"{name}: skipped, there is no conf/experiment/{name}.yaml", flush=True)
-            continue
+    times = expected_s({**measured.load(_published() / "measured.json"), **entries})
+    worst, found = 0, {}
+    for name in chosen(names, times):
+        wanted = seeds or seeds_wanted(times[name])
         if not only_read:
             print(f"\n{name}: {RECIPES[name].title}", flush=True)
             code = sweeps.train(name, wanted)
@@ -68,7 +67,7 @@ def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool
             if code:
                 print(f"{name}: its sweep ended with exit code {code}, see above", file=sys.stderr, flush=True)
             worst = worst or code
-        entry = _read(name, wanted, machine)
+        entry = _read(name, wanted)
         if entry is not None:
             found[name] = entry
             entries = measured.kept(out / "measured.json", {name: entry})
@@ -78,8 +77,13 @@ def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool
     return worst
 
 
-def chosen(names: Sequence[str], measured: "Entries") -> list[str]:
-    """Those that are named, or all that do not take long, as measured or as expected.
+def expected_s(measured: "Entries") -> dict[str, float]:
+    """Of training a seed of each recipe, as measured or as guessed."""
+    return {name: measured[name].seconds if name in measured else recipe.seconds for name, recipe in RECIPES.items()}
+
+
+def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[str]:
+    """Those that are named, or all that do not take long.
 
     Raises:
         ConfigError: if a name is not in the registry.
@@ -92,7 +96,6 @@ def chosen(names: Sequence[str], measured: "Entries") -> list[str]:
         raise ConfigError("\n".join(f"{line}{did_you_mean(line.partition(':')[0], RECIPES)}" for line in unknown))
     if names:
         return list(dict.fromkeys(names))
-    times = {name: measured[name].seconds if name in measured else RECIPES[name].seconds for name in RECIPES}
     long = [name for name, seconds in times.items() if seconds >= LONG_S]
     if long:
         print(f"Left out, over {LONG_S} s a seed; name them to have them: {', '.join(long)}", flush=True)
@@ -122,16 +125,15 @@ def write(entries: "Entries", out: Path) -> None:
     print("\nWritten: " + ", ".join(str(out / name) for name in contents))
 
 
-def _read(name: str, wanted: int, machine: dict[str, str | int]) -> "Measured | None":
+def _read(name: str, wanted: int) -> "Measured | None":
     """Says what is missing; what cannot be composed has been complained about by its sweep."""
     import measured
-    import sweeps
     from hydra.errors import HydraException
 
     from mlplab.errors import MlplabError
 
     try:
-        entry = measured.read(sweeps.folder(name), sweeps.hashes(name), wanted, machine)
+        entry = measured.read(sweeps.folder(name), sweeps.hashes(name), wanted)
     except (MlplabError, HydraException) as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return None
@@ -147,15 +149,22 @@ def _publish(found: "Entries") -> None:
     import headers
     import measured
     import page
-    import sweeps
 
     from mlplab import durable
+    from mlplab.errors import CheckpointError
     from mlplab.figures.page import png
 
-    entries = measured.kept(HERE / "measured.json", found)
-    durable.write(HERE / "results.png", png(page.picture(entries)), sync=False)
-    changed = headers.publish(sweeps.PROJECT, entries)
+    if not found:
+        raise CheckpointError("Nothing is published: of none of these recipes a run is complete.")
+    entries = measured.kept(_published() / "measured.json", found)
+    durable.write(_published() / "results.png", png(page.picture(entries)), sync=False)
+    changed = headers.publish(entries)
     print("Published: " + ", ".join(str(path.relative_to(sweeps.PROJECT)) for path in changed))
+
+
+def _published() -> Path:
+    """Where the figures of the README are kept."""
+    return sweeps.PROJECT / "scripts" / "results"
 
 
 def _at_least_one(text: str) -> int:

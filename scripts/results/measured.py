@@ -1,18 +1,14 @@
 """Accuracies and times by seed, read from result files and kept in measured.json, and what they amount to."""
 
 import math
-import os
-import platform
 import re
-import shutil
 import statistics
-import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from published import TOLERANCE, Recipe, data_of
+from published import TOLERANCE, Recipe, data_of, seeds_wanted
 from pydantic import TypeAdapter, ValidationError
 
 from mlplab import durable, run_folder
@@ -21,7 +17,7 @@ from mlplab.report.runs import Run, read_runs
 from mlplab.report.table import Spread
 
 ROUNDING = 1e-9  # of percent
-ON_THE_CPU = {"cpu", "mps"}
+Device = dict[str, str | int]  # as mlplab.device describes it; empty where a result does not say
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Measured:
     missing: list[int]  # seeds that were wanted and are not complete
     precision: str
     versions: list[dict[str, str]]  # one, or several where seeds were trained with different ones
-    machine: dict[str, str | int]
+    devices: list[Device]  # in the same way
 
     @property
     def percent(self) -> Spread:
@@ -45,44 +41,55 @@ class Measured:
         """Of one seed: the median."""
         return statistics.median(self.fit_s.values())
 
+    @property
+    def wanted(self) -> int:
+        """How many seeds there should be."""
+        return max(seeds_wanted(self.seconds), len(self.test_acc) + len(self.missing))
+
 
 Entries = Mapping[str, Measured]  # by recipe
 _FILE: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
-def verdict(recipe: Recipe, name: str, found: Spread) -> str:
-    """Is the published figure reached? `found` is percent; empty where nothing was published."""
+def verdict(recipe: Recipe, name: str, entry: Measured) -> str:
+    """Is the published figure reached? Empty where nothing was published."""
     if recipe.accuracy is None:
         return ""
+    found, published = entry.percent, float(recipe.accuracy)
     if found.sd is None:
-        return "one run"
-    published = float(recipe.accuracy)
+        return f"one run, {_beside(published, found.mean)}"
+    if found.n < entry.wanted:
+        return "incomplete"
     if found.mean - 2 * found.sd / math.sqrt(found.n) > published + ROUNDING:
         return "beaten"
     if found.mean >= published - max(found.sd, TOLERANCE[data_of(name)]) - ROUNDING:
         return "reproduced"
-    return f"short by {published - found.mean:.2f}"
+    return f"short by {published - found.mean:.3f}"  # 0.104 is more than 0.10
 
 
-def read(folder: Path, hash_of: Callable[[int], str], wanted: int, machine: dict[str, str | int]) -> Measured | None:
+def _beside(published: float, once: float) -> str:
+    if abs(once - published) < ROUNDING:
+        return "the same"
+    return "above" if once > published else f"short by {published - once:.2f}"
+
+
+def read(folder: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | None:
     """From the runs of a sweep, those that have the recipe's present configuration; None if there are none.
 
     Args:
         folder: of the sweep.
         hash_of: the hash of the present configuration with a seed.
         wanted: how many seeds, from 0.
-        machine: where they were trained.
     """
     runs: dict[int, Run] = {}
+    devices: dict[int, Device] = {}
     for run in sorted(read_runs(folder)[0], key=lambda run: (run.seed, run.written)):
         result = run_folder.read_result(folder / run.name)
         if result is not None and result.get("config_hash") == hash_of(run.seed):
-            runs[run.seed] = run
+            runs[run.seed], devices[run.seed] = run, result.get("device", {})
     if not runs:
         return None
     settings = next(iter(runs.values())).settings
-    if settings.get("trainer.accelerator") in ON_THE_CPU:
-        machine = {key: value for key, value in machine.items() if key != "gpu"}
     return Measured(
         test_acc={seed: run.metrics["test/acc"] for seed, run in runs.items()},
         fit_s={seed: run.fit_s for seed, run in runs.items()},
@@ -90,7 +97,7 @@ def read(folder: Path, hash_of: Callable[[int], str], wanted: int, machine: dict
         missing=[seed for seed in range(wanted) if seed not in runs],
         precision=str(settings.get("trainer.precision") or "32-true"),
         versions=_distinct(versions for run in runs.values() for versions in (*run.earlier_versions, run.versions)),
-        machine=machine,
+        devices=_distinct(devices.values()),
     )
 
 
@@ -106,15 +113,8 @@ def load(path: Path) -> dict[str, Measured]:
 
 
 def kept(path: Path, found: Entries) -> dict[str, Measured]:
-    """Put entries into a file, in which all others stay as they were, and return all of them.
-
-    Figures that are in the file already keep the machine that they were noted with.
-    """
-    entries = load(path)
-    for name, entry in found.items():
-        before = entries.get(name)
-        if before is None or replace(before, machine=entry.machine) != entry:
-            entries[name] = entry
+    """Put entries into a file, in which all others stay as they were, and return all of them."""
+    entries = {**load(path), **found}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.write(path, _FILE.dump_json(entries, indent=1) + b"\n")
@@ -123,35 +123,25 @@ def kept(path: Path, found: Entries) -> dict[str, Measured]:
     return entries
 
 
-def this_machine() -> dict[str, str | int]:
-    """The model of the processor and how many cores there are; the GPU, if there is one."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return {"cpu": model, "cores": os.cpu_count() or 1, **_gpu()}
+def place(devices: Iterable[Device]) -> str:
+    """`one core of an Intel Xeon`, `an NVIDIA H200`, or several."""
+    return " and ".join(map(_place, devices))
 
 
-def _gpu() -> dict[str, str]:
-    if shutil.which("nvidia-smi") is None:
-        return {}
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    names = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return {"gpu": names[0]} if names else {}
+def _place(device: Device) -> str:
+    if "name" not in device:
+        return "an unknown machine"
+    name = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*|\d+-Core", " ", str(device["name"])).split())
+    name = f"{'an' if name.startswith(('A', 'E', 'I', 'O', 'NVIDIA')) else 'a'} {name}"
+    if "threads" not in device:
+        return name
+    cores = "one core" if device["threads"] == 1 else f"{device['threads']} cores"
+    return f"{cores} of {name}"
 
 
-def place(machine: Mapping[str, str | int]) -> str:
-    """`one core of an Intel Xeon`, or `an NVIDIA H200`."""
-    name = str(machine.get("gpu") or machine["cpu"])
-    name = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*|\d+-Core", " ", name).split())
-    article = "an" if name.startswith(("A", "E", "I", "O", "NVIDIA")) else "a"
-    return f"{article} {name}" if "gpu" in machine else f"one core of {article} {name}"
-
-
-def _distinct(all_versions: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+def _distinct(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for versions in map(dict, all_versions):
-        if versions not in found:
-            found.append(versions)
+    for value in map(dict, values):
+        if value not in found:
+            found.append(value)
     return found

@@ -17,8 +17,6 @@ GAP = 1.5  # points around a name
 
 def put_names(axes: "Axes", dots: Mapping[str, tuple[float, float]]) -> None:
     """Of dots in the units of axes whose limits are final; a line leads to a name that is not beside its dot."""
-    from matplotlib.text import Text
-
     dot = axes.figure.dpi / 72
     inside = axes.get_window_extent()
     taken = list(_drawn(axes))
@@ -27,7 +25,7 @@ def put_names(axes: "Axes", dots: Mapping[str, tuple[float, float]]) -> None:
         best, least = (0.0, 0.0, "left", "center"), math.inf
         for candidate in _places():
             _move(text, *candidate)
-            box = Text.get_window_extent(text).padded(GAP * dot)
+            box = text.get_window_extent().padded(GAP * dot)
             out = box.width * box.height - _shared(box, inside)
             covered = out + sum(_shared(box, other) for other in taken)
             if covered < least:
@@ -35,8 +33,8 @@ def put_names(axes: "Axes", dots: Mapping[str, tuple[float, float]]) -> None:
             if covered == 0:
                 break
         _move(text, *best)
-        taken.append(Text.get_window_extent(text))
-        if math.hypot(*best[:2]) > NEAR + STEP:
+        taken.append(text.get_window_extent())
+        if math.hypot(*best[:2]) > NEAR + STEP / 2:
             line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
             axes.annotate("", place, best[:2], textcoords="offset points", arrowprops=line)
 

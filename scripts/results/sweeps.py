@@ -12,12 +12,8 @@ SWEEPS = Path("outputs/sweeps")  # where train.py puts them
 STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP}
 
 
-def has_file(name: str, project: Path = PROJECT) -> bool:
-    return experiment(name, project).is_file()
-
-
-def experiment(name: str, project: Path = PROJECT) -> Path:
-    return project / "conf" / "experiment" / f"{name}.yaml"
+def experiment(name: str) -> Path:
+    return PROJECT / "conf" / "experiment" / f"{name}.yaml"
 
 
 def folder(name: str) -> Path:

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 
-from mlplab import checkpoint_io, checkpoints, process, run_folder
+from mlplab import checkpoint_io, checkpoints, device, process, run_folder
 from mlplab.classifier import Classifier
 from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
@@ -292,6 +292,7 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "compile_s": round(parts.steps.preparing_s, 3),
         "config_hash": config.hash,
         "versions": versions(),
+        "device": device.described(parts.trainer.strategy.root_device),
         "history": classifier.history,
         "config": config.model_dump(mode="json", exclude_unset=True),
     }

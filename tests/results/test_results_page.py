@@ -13,13 +13,14 @@ import measured
 import page
 import pytest
 import sweeps
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 from measured import Measured
 from published import RECIPES, Recipe
 
 from mlplab.errors import CheckpointError, ConfigError
-from mlplab.report.table import Spread
 
-MACHINE: dict[str, str | int] = {"cpu": "Intel(R) Xeon(R) CPU @ 2.10GHz", "cores": 2}
+DEVICE: measured.Device = {"name": "Intel(R) Xeon(R) CPU @ 2.10GHz", "type": "cpu", "threads": 1, "cores": 2}
 
 
 def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = ()) -> Measured:
@@ -31,7 +32,7 @@ def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = ()
         missing=list(missing),
         precision="32-true",
         versions=[{"torch": "2.15.0", "lightning": "2.6.6", "mlplab": "0.1.0"}],
-        machine=MACHINE,
+        devices=[DEVICE],
     )
 
 
@@ -41,42 +42,64 @@ PUBLISHED = Recipe("a network", 10, Decimal("98.40"))
 @pytest.mark.parametrize(
     ("name", "percents", "expected"),
     [
-        ("mnist_800", (98.30, 98.30, 98.30), "reproduced"),  # short by 0.10
-        ("mnist_800", (98.29, 98.29, 98.29), "short by 0.11"),
-        ("mnist_800", (98.00, 98.40), "reproduced"),  # by 0.2, with a standard deviation of 0.28
-        ("fashion_wide", (98.15, 98.15), "reproduced"),  # short by 0.25
-        ("fashion_wide", (98.14, 98.14), "short by 0.26"),
-        ("mnist_800", (98.50, 98.60), "beaten"),  # 98.55 - 2 * 0.07 / sqrt(2) = 98.45
-        ("mnist_800", (98.40, 98.60), "reproduced"),  # 98.5 - 2 * 0.14 / sqrt(2) = 98.3
-        ("mnist_800", (98.40, 98.40), "reproduced"),  # as good is not better
-        ("mnist_800", (99.0,), "one run"),
+        ("mnist_800", [98.30] * 5, "reproduced"),  # short by 0.10
+        ("mnist_800", [98.30] * 4 + [98.28], "short by 0.104"),  # more than 0.10, which two digits would not say
+        ("mnist_800", [98.0, 98.4, 98.0, 98.4, 98.2], "reproduced"),  # by 0.2, which is the standard deviation
+        ("fashion_wide", [98.15] * 5, "reproduced"),  # short by 0.25
+        ("fashion_wide", [98.14] * 5, "short by 0.260"),
+        ("mnist_800", [98.4, 98.6, 98.5, 98.5, 98.5], "beaten"),  # 98.5 - 2 * 0.071 / sqrt(5) = 98.44
+        ("mnist_800", [98.3, 98.6, 98.4, 98.5, 98.45], "reproduced"),  # 98.45 - 2 * 0.112 / sqrt(5) = 98.35
+        ("mnist_800", [98.40] * 5, "reproduced"),  # as good is not better
     ],
 )
-def test_a_verdict(name: str, percents: tuple[float, ...], expected: str) -> None:
-    assert measured.verdict(PUBLISHED, name, Spread.of(list(percents))) == expected
+def test_a_verdict(name: str, percents: list[float], expected: str) -> None:
+    assert measured.verdict(PUBLISHED, name, entry(*percents)) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "n"),
+    [
+        (entry(*[99.0] * 4), "incomplete", "4 of 5"),
+        (entry(*[99.0] * 4, missing=(4,)), "incomplete", "4 of 5"),
+        (entry(*[99.0] * 5, missing=(5, 6)), "incomplete", "5 of 7"),
+        (entry(*[99.0] * 3, seconds=600), "incomplete", "3 of 5"),
+        (entry(*[99.0] * 3, seconds=601), "beaten", "3"),
+        (entry(*[99.0] * 3, seconds=601, missing=(3,)), "incomplete", "3 of 4"),
+        (entry(98.28, seconds=601), "one run, short by 0.12", "1 of 3"),
+        (entry(98.41), "one run, above", "1 of 5"),
+        (entry(98.40), "one run, the same", "1 of 5"),
+    ],
+)
+def test_a_verdict_takes_enough_seeds(monkeypatch: pytest.MonkeyPatch, found: Measured, expected: str, n: str) -> None:
+    monkeypatch.setitem(RECIPES, "mnist_800", PUBLISHED)
+    assert f"| {n} | {expected} |" in page.table({"mnist_800": found}, with_commands=False)
 
 
 def test_what_was_not_published_has_no_verdict() -> None:
-    assert measured.verdict(Recipe("a network", 10), "mnist_98_fast", Spread.of([98.0, 98.2])) == ""
+    assert measured.verdict(Recipe("a network", 10), "mnist_98_fast", entry(98.0, 98.2)) == ""
 
 
 def test_the_table_has_a_line_for_each_recipe_that_was_measured() -> None:
-    entries = {"fashion_wide": entry(90.0, 90.2, seconds=123.4), "mnist_800": entry(98.5, 98.6, missing=(2,))}
+    entries = {
+        "fashion_wide": entry(*[90.0, 90.2] * 3, seconds=123.4),
+        "mnist_800": entry(98.5, 98.7, 98.5, 98.7, missing=(4,)),
+    }
     heading, _, first, second = page.table(entries, with_commands=True).splitlines()
     assert [cell.strip() for cell in heading.strip("|").split("|")] == [*page.HEADINGS, "command"]
     cells = [cell.strip() for cell in first.strip("|").split("|")]
     assert cells[0] == "`mnist_800`"  # in the order of the registry
-    assert cells[2:8] == ["98.40", page.RECIPES["mnist_800"].source, "98.55 ± 0.07", "2 of 3", "beaten", "10"]
-    assert cells[8] == "`python train.py -m experiment=mnist_800 'seed=range(0,3)'`"
-    assert "| 90.10 ± 0.14 | 2 | beaten | 123 |" in second
+    assert cells[2:8] == ["98.40", page.RECIPES["mnist_800"].source, "98.60 ± 0.12", "4 of 5", "incomplete", "10"]
+    assert cells[8] == "`python train.py -m experiment=mnist_800 'seed=range(0,5)'`"
+    assert "| 90.10 ± 0.11 | 6 | beaten | 123 |" in second
     assert "mnist_800x2" not in page.table(entries, with_commands=True)
 
 
 def test_the_csv_has_the_figures_as_fractions() -> None:
-    (row,) = csv.DictReader(page.as_csv({"mnist_800": entry(98.6, 98.8, seconds=9.87)}).splitlines())
+    found = entry(98.6, 98.8, 98.7, 98.7, 98.7, seconds=9.87)
+    (row,) = csv.DictReader(page.as_csv({"mnist_800": found}).splitlines())
     assert float(row["test_acc_mean"]) == pytest.approx(0.987)
-    assert float(row["test_acc_sd"]) == pytest.approx(0.01 * math.sqrt(0.02))
-    assert (row["published_acc"], row["verdict"], row["fit_s"], row["n"]) == ("0.984", "beaten", "9.87", "2")
+    assert float(row["test_acc_sd"]) == pytest.approx(0.01 * math.sqrt(0.005))
+    assert (row["published_acc"], row["verdict"], row["fit_s"], row["n"]) == ("0.984", "beaten", "9.87", "5")
 
 
 def test_the_picture_has_a_dot_and_a_tick_for_each_recipe() -> None:
@@ -96,6 +119,48 @@ def test_the_picture_has_a_dot_and_a_tick_for_each_recipe() -> None:
     named = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert set(entries) <= named
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["MNIST", "Fashion-MNIST"]
+
+
+def _close_together() -> dict[str, Measured]:
+    """All recipes, of which several differ by less than a dot is wide."""
+    errors_and_seconds = {
+        "mnist_128_adam": (2.40, 3.5), "mnist_512x2_rmsprop": (1.58, 72), "mnist_98_fast": (1.82, 3.3),
+        "mnist_800": (1.55, 70), "mnist_800x2": (1.53, 85), "mnist_keras_mlp": (1.56, 62),
+        "mnist_affine_elastic": (1.15, 62), "mnist_800_elastic": (0.72, 430), "mnist_dropout_maxnorm": (0.85, 1500),
+        "mnist_bn_noise": (0.83, 1650), "mnist_deep_big": (0.50, 3400), "fashion_128": (11.9, 6.5),
+        "fashion_100": (12.1, 6), "fashion_256x128x100": (10.1, 48), "fashion_wide": (9.20, 180),
+        "fashion_wide_aug": (9.0, 190),
+    }  # fmt: skip
+    assert set(errors_and_seconds) == set(RECIPES)
+    return {
+        name: entry(*(100 - error + sd for sd in (-0.07, -0.03, 0, 0.03, 0.07)), seconds=seconds)
+        for name, (error, seconds) in errors_and_seconds.items()
+    }
+
+
+def _mark(line: Line2D) -> Bbox:
+    """What one dot or tick covers, in pixels."""
+    assert line.axes is not None
+    ((x, y),) = line.axes.transData.transform(line.get_xydata())
+    width = line.get_markersize()
+    height = width if line.get_marker() == "o" else line.get_markeredgewidth()
+    across, up = (length / 72 * line.axes.figure.dpi / 2 for length in (width, height))
+    return Bbox.from_extents(x - across, y - up, x + across, y + up)
+
+
+def test_names_cover_neither_each_other_nor_dots_and_ticks() -> None:
+    figure = page.picture(_close_together())
+    figure.canvas.draw()  # type: ignore[attr-defined]
+    names = {text: text.get_window_extent() for axes in figure.axes for text in axes.texts if text.get_text()}
+    assert {text.get_text() for text in names} == set(RECIPES)
+    for text, box in names.items():
+        axes = text.axes
+        assert axes is not None
+        assert axes.bbox.contains(box.x0, box.y0)
+        assert axes.bbox.contains(box.x1, box.y1)
+        marks = [_mark(line) for line in axes.get_lines() if line.get_marker() in ("o", "_")]
+        others = [other for another, other in names.items() if another is not text]
+        assert not any(box.overlaps(other) for other in (*marks, *others)), text.get_text()
 
 
 HEADER = """# @package _global_
@@ -121,6 +186,7 @@ def test_the_table_goes_between_its_marks_in_the_readme() -> None:
     assert text.startswith(f"before\n{headers.OPEN}\n| recipe ")
     assert text.endswith(f"{headers.CLOSE}\nafter\n")
     assert "old" not in text
+    assert headers.with_table(text, {}) == f"before\n{headers.OPEN}\n\n{headers.CLOSE}\nafter\n"
     with pytest.raises(CheckpointError, match="must be in it"):
         headers.with_table("no marks", {"mnist_800": entry(98.5)})
 
@@ -136,35 +202,45 @@ def test_entries_of_other_recipes_are_kept(tmp_path: Path) -> None:
         measured.load(path)
 
 
-def _run(folder: Path, seed: int, acc: float, config_hash: str) -> None:
+def _run(folder: Path, seed: int, acc: float, config_hash: str, **more: object) -> None:
     folder.mkdir(parents=True)
     config = {"data": {"name": "mnist"}, "trainer": {"precision": "bf16-mixed", "max_epochs": 2}, "seed": seed}
     result: dict[str, Any] = {
         "status": "completed", "metrics": {"test/acc": acc, "test/loss": 0.1}, "score": 0.1, "epochs": 2,
         "max_epochs": 2, "seed": seed, "config": config, "config_hash": config_hash, "fit_s": 5.0 + seed,
         "total_s": 9.0, "images_per_s": 1000.0, "best_epoch": 2, "history": [], "versions": {"torch": "2.15.0"},
-    }  # fmt: skip
+    } | more  # fmt: skip
     (folder / "result.json").write_text(json.dumps(result))
 
 
 def test_only_runs_of_the_recipe_as_it_is_now_are_read(tmp_path: Path) -> None:
     for seed, acc in enumerate((0.98, 0.99)):
-        _run(tmp_path / f"seed={seed}", seed, acc, f"hash {seed}")
+        _run(tmp_path / f"seed={seed}", seed, acc, f"hash {seed}", device=DEVICE)
     _run(tmp_path / "old", 2, 0.5, "another")
-    found = measured.read(tmp_path, lambda seed: f"hash {seed}", 3, MACHINE)
+    found = measured.read(tmp_path, lambda seed: f"hash {seed}", 3)
     assert found is not None
     assert (found.test_acc, found.missing, found.precision) == ({0: 0.98, 1: 0.99}, [2], "bf16-mixed")
-    assert found.seconds == 5.5
-    assert measured.read(tmp_path, lambda seed: "none", 3, MACHINE) is None
+    assert (found.seconds, found.devices) == (5.5, [DEVICE])
+    assert measured.read(tmp_path, lambda seed: "none", 3) is None
 
 
-def test_every_recipe_of_the_registry_has_a_file_and_a_place_in_the_picture() -> None:
-    assert [name for name in RECIPES if not sweeps.has_file(name)] == []
+def test_where_it_was_trained_is_what_the_runs_say(tmp_path: Path) -> None:
+    devices = ({"device": {"name": "NVIDIA H100", "type": "cuda"}}, {}, {"device": DEVICE | {"threads": 2}})
+    for seed, device in enumerate(devices):  # the second is of a version that did not note it
+        _run(tmp_path / f"seed={seed}", seed, 0.98, "hash", **device)
+    found = measured.read(tmp_path, lambda seed: "hash", 3)
+    assert found is not None
+    assert measured.place(found.devices) == "an NVIDIA H100 and an unknown machine and 2 cores of an Intel Xeon"
+    assert measured.place([{"name": "AMD EPYC 9V74 80-Core Processor", "threads": 1}]) == "one core of an AMD EPYC 9V74"
+
+
+def test_the_registry_is_the_recipes_of_conf() -> None:
+    assert {path.stem for path in sweeps.experiment("x").parent.glob("*.yaml")} == set(RECIPES)
     assert {name.partition("_")[0] for name in RECIPES} == set(page.TITLES)
 
 
 def test_what_is_trained_by_default_takes_under_two_minutes(capsys: pytest.CaptureFixture[str]) -> None:
-    names = script.chosen([], {"mnist_800": entry(98.5, seconds=121)})
+    names = script.chosen([], script.expected_s({"mnist_800": entry(98.5, seconds=121)}))
     assert "mnist_128_adam" in names
     assert not {"mnist_800", "mnist_deep_big"} & set(names)
     assert "mnist_deep_big" in capsys.readouterr().out
@@ -196,3 +272,12 @@ def test_where_nothing_was_measured_nothing_is_written(tmp_path: Path, monkeypat
     with pytest.raises(CheckpointError, match="nothing is measured yet"):
         script.make(["mnist_800"], 2, True, False, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_headers_and_readme_say_what_is_kept_as_measured() -> None:
+    entries = measured.load(sweeps.PROJECT / "scripts" / "results" / "measured.json")
+    for name, found in page.known(entries).items():
+        header = sweeps.experiment(name).read_text(encoding="utf-8")
+        assert headers.with_fields(header, headers.fields(found)) == header
+    readme = (sweeps.PROJECT / "README.md").read_text(encoding="utf-8")
+    assert headers.with_table(readme, entries) == readme
