@@ -80,11 +80,19 @@ def predict(arguments: argparse.Namespace) -> None:
             said = "   ".join(f"{classes[k]} {p:.1%}" for p, k in shares)
             print(f"{name:{width}}  {said}{truth and f'   (it is {truth})'}")
     if arguments.picture:
+        from mlplab import pictures, run_folder
+        from mlplab.figures import page
+
         titles = [
             f"{name}: true class {truth}" if truth else Path(name).name
             for name, truth in zip(names, truths, strict=True)
         ]
-        draw(images, probabilities, classes, titles, checkpoints.folder_of(arguments.run) / "predictions.png")
+        picture = pictures.predicted(
+            images, probabilities, classes, titles, [classes.index(truth) for truth in truths] if any(truths) else None
+        )
+        path = checkpoints.folder_of(arguments.run) / "predictions.png"
+        page.save(picture, path)
+        print(run_folder.short(path), file=sys.stderr)
 
 
 def of_test_set(datamodule: "ImageDataModule", places: list[int]) -> tuple[list[str], "Tensor", list[str]]:
@@ -100,14 +108,6 @@ def of_test_set(datamodule: "ImageDataModule", places: list[int]) -> tuple[list[
         raise ConfigError(f"--test: must be from 0 to {len(images) - 1}, got {', '.join(map(str, outside))}")
     classes = datamodule.info.classes
     return [f"test/{place}" for place in places], images[places], [classes[int(k)] for k in labels[places]]
-
-
-def draw(images: "Tensor", probabilities: "Tensor", classes: tuple[str, ...], titles: list[str], path: Path) -> None:
-    from mlplab import pictures, run_folder
-    from mlplab.figures import page
-
-    page.save(pictures.predicted(images, probabilities, classes, titles), path)
-    print(run_folder.short(path), file=sys.stderr)
 
 
 def _positive(text: str) -> int:

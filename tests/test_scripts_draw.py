@@ -130,11 +130,12 @@ def test_predict_draws_images_of_the_test_set(
     code, out, err = call("predict.py", folder, "--test", 3, 1, "--picture", "--data-root", tiny_root)
     assert (code, err) == (0, "run/predictions.png\n")
     assert is_picture(folder / "predictions.png")
-    images, probabilities, classes, names = drawn["predictions"]
+    images, probabilities, classes, names, labels = drawn["predictions"]
     classifier, datamodule = checkpoints.load(folder)
     dataset = datasets.load("mnist", tiny_root)
     expected = classifier.predict_step(datamodule.normalized(dataset.test_images[[3, 1]]))
-    assert np.array_equal(images, dataset.test_images[[3, 1], 0].numpy())
+    assert np.array_equal(images, dataset.test_images[[3, 1]].numpy())
+    assert labels == dataset.test_labels[[3, 1]].tolist()
     assert np.allclose(probabilities, expected.detach().numpy())
     truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
     assert list(names) == [f"test/3: true class {truths[0]}", f"test/1: true class {truths[1]}"]

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,12 +37,11 @@ def measure() -> dict[str, Any]:
     images = torch.randint(256, (IMAGES, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     ways: dict[str, Callable[[], object]] = {}
     for name, distortion in OURS.items():
-        ways[name] = lambda distortion=distortion: distortion(images, seed)
-        compiled = torch.compile(distortion.__call__)
-        ways[f"{name}, compiled"] = lambda compiled=compiled: compiled(images, seed)
+        ways[name] = partial(distortion, images, seed)
+        ways[f"{name}, compiled"] = partial(torch.compile(distortion.__call__), images, seed)
     for name, transform in TORCHVISION.items():
-        ways[f"{name}, torchvision, image by image"] = lambda transform=transform: one_by_one(transform, images)
-        ways[f"{name}, torchvision, all alike"] = lambda transform=transform: transform(images)
+        ways[f"{name}, torchvision, image by image"] = partial(one_by_one, transform, images)
+        ways[f"{name}, torchvision, all alike"] = partial(transform, images)
     turns: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():

@@ -135,7 +135,7 @@ class Board(Callback):
                 "mistakes.png",
             ),
             (
-                lambda: pictures.first_layer(classifier.evaluated, info.image_shape, weights),
+                lambda: pictures.first_layer(classifier.evaluated, info.image_shape, info.classes, weights),
                 "weights/first_layer" if show.weights else None,
                 None,
             ),

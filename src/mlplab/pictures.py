@@ -1,7 +1,7 @@
 """Figures of a network and of its data, from tensors."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from mlplab.figures import predictions, run
 from mlplab.randomness import seed_tensor
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 
@@ -27,13 +26,15 @@ def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str)
     surest = scores.probabilities[found].max(dim=1)
     labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
     title = f"most confident mistakes, {about}"
-    return run.mistakes(grey(images[found]), labels, guesses, probabilities, classes, title)
+    return run.mistakes(images[found].numpy(), labels, guesses, probabilities, classes, title)
 
 
-def first_layer(network: nn.Module, image_shape: tuple[int, int, int], about: str) -> "Figure":
-    layer = next(part for part in network.modules() if isinstance(part, nn.Linear))
+def first_layer(
+    network: nn.Sequential, image_shape: tuple[int, int, int], classes: Sequence[str], about: str
+) -> "Figure":
+    layer, *others = (part for part in network if isinstance(part, nn.Linear))
     weights = layer.weight.detach().float().cpu().numpy()
-    return run.first_layer(weights, image_shape, f"weights of the first layer, {about}")
+    return run.first_layer(weights, image_shape, f"first layer, {about}", None if others else classes)
 
 
 def training_images(datamodule: ImageDataModule) -> "Figure":
@@ -47,14 +48,11 @@ def training_images(datamodule: ImageDataModule) -> "Figure":
         for batch, seed in zip(batches, datamodule.batch_seeds(0), strict=False)
     ]
     seen = datamodule.normalized(torch.cat(distorted)).mean(dim=1).numpy()
-    return run.training_images(grey(images), seen, labels.numpy(), datamodule.info.classes)
+    return run.training_images(images.numpy(), seen, labels.numpy(), datamodule.info.classes)
 
 
-def predicted(images: Tensor, probabilities: Tensor, classes: Sequence[str], names: Sequence[str]) -> "Figure":
-    """Images (N, C, H, W) uint8, `probabilities` (N, K), and a name for each image."""
-    return predictions.predictions(grey(images), probabilities.numpy(), classes, names)
-
-
-def grey(images: Tensor) -> "np.ndarray[Any, Any]":
-    """Images (N, C, H, W) uint8 -> (N, H, W) uint8."""
-    return images.float().mean(dim=1).round().to(torch.uint8).numpy()
+def predicted(
+    images: Tensor, probabilities: Tensor, classes: Sequence[str], names: Sequence[str], truths: Sequence[int] | None
+) -> "Figure":
+    """Images (N, C, H, W) uint8, `probabilities` (N, K), a name and, if it is known, the class of each image."""
+    return predictions.predictions(images.numpy(), probabilities.numpy(), classes, names, truths)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -32,17 +33,55 @@ def texts(of: Figure | Axes) -> list[str]:
     return [text.get_text() for text in found if text.get_text()]
 
 
-def inside(mosaic: Axes, side: int = 28) -> Any:
-    """The pixels of a mosaic, those between the images left out, as images one after the other."""
-    (image,) = mosaic.get_images()
-    pixels = np.asarray(image.get_array().filled(np.nan))
-    return pixels[~np.isnan(pixels)]
+class Cell:
+    """An image of a mosaic, and what is written below it."""
+
+    def __init__(self, axes: Axes, pixels: Any, rows: tuple[int, int], columns: tuple[int, int], next_top: int) -> None:
+        self.image = pixels[slice(*rows), slice(*columns)]
+        middle = (sum(columns) - 1) / 2
+        self.words = [
+            text.get_text()
+            for text in axes.texts
+            if abs(text.get_position()[0] - middle) < 1 and rows[1] - 1 < text.get_position()[1] < next_top
+        ]
+
+
+def cells(axes: Axes) -> list[Cell]:
+    """Row by row: what is not NaN in the one image of these axes."""
+    (image,) = axes.get_images()
+    pixels = np.ma.filled(image.get_array(), np.nan)
+    filled = ~np.isnan(pixels)
+    bands = stretches(filled.any(axis=1))
+    next_tops = [top for top, _ in bands[1:]] + [len(pixels)]
+    return [
+        Cell(axes, pixels, rows, columns, next_top)
+        for rows, next_top in zip(bands, next_tops, strict=True)
+        for columns in stretches(filled[slice(*rows)].any(axis=0))
+    ]
+
+
+def stretches(flags: Any) -> list[tuple[int, int]]:
+    """Where flags are set: begin and end of each stretch."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return list(zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def shows(axes: Axes, expected: Sequence[Any]) -> bool:
+    """Are these the images, in this order?"""
+    found = cells(axes)
+    return len(found) == len(expected) and all(
+        np.allclose(cell.image, image, rtol=1e-5, atol=1e-3) for cell, image in zip(found, expected, strict=True)
+    )
 
 
 HISTORY = [
     {"epoch": k, "train/loss": 1 / k, "val/loss": 0.5 / k, "train/acc": 0.9 + 0.01 * k, "val/acc": 0.91}
     for k in (1, 2, 3)
 ]
+
+
+def figures_of(loss: float, acc: float) -> dict[str, float]:
+    return {"train/loss": loss, "val/loss": 1.1 * loss, "train/acc": acc, "val/acc": acc}
 
 
 def test_curves_are_the_history_with_accuracy_in_percent() -> None:
@@ -97,7 +136,7 @@ def test_the_confusion_matrix_has_each_count_in_its_cell() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names
     assert figure.axes[1].get_ylabel() == "mistakes: share of the true class (%)"
-    assert "a title" in texts(figure)
+    assert "confusion matrix, a title" in texts(figure)
 
 
 @pytest.mark.parametrize("matrix", [np.diag([5] * 3), np.zeros((3, 3), dtype=int)])
@@ -110,11 +149,10 @@ def test_mistakes_are_shown_with_what_is_true_and_what_is_said() -> None:
     sure = np.linspace(0.9996, 0.5, 30)
     figure = run.mistakes(shown, true, said, sure, FASHION, "title")
     (axes,) = figure.axes
-    assert np.array_equal(np.sort(inside(axes)), np.sort(shown[:24].ravel()))
-    words = [text.get_text() for text in axes.texts]
-    assert words[0::2] == [FASHION[k] for k in true[:24]]
-    assert words[1::2] == [f"{FASHION[k]} {min(99.9, 100 * p):.1f} %" for k, p in zip(said[:24], sure, strict=False)]
-    assert words[1] == "Dress 99.9 %"  # not 100.0: it is not certain
+    assert shows(axes, shown[:24])
+    for cell, k, guess, share in zip(cells(axes), true, said, sure, strict=False):
+        assert cell.words == [FASHION[k], f"{FASHION[guess]}, {min(99.9, 100 * share):.1f} %"]
+    assert cells(axes)[0].words[1] == "Dress, 99.9 %"  # not 100.0: it is not certain
 
 
 def test_no_mistakes_are_no_picture_but_a_line() -> None:
@@ -125,16 +163,21 @@ def test_no_mistakes_are_no_picture_but_a_line() -> None:
 
 
 def test_the_units_with_the_largest_weights_come_first() -> None:
-    weights = random.normal(size=(70, 16)) * np.arange(1, 71)[:, None]
-    figure = run.first_layer(weights, (1, 4, 4), "title")
-    norms = np.linalg.norm(weights, axis=1)
+    weights = random.normal(size=(70, 64)) * np.arange(1, 71)[:, None]
+    figure = run.first_layer(weights, (1, 8, 8), "title")
+    largest = weights[np.argsort(-np.linalg.norm(weights, axis=1))[:64]]
+    assert shows(figure.axes[0], largest.reshape(-1, 8, 8))
     (image,) = figure.axes[0].get_images()
-    pixels = np.ma.filled(image.get_array(), np.nan)
-    assert np.allclose(pixels[:4, :4], weights[np.argmax(norms)].reshape(4, 4))
-    assert (~np.isnan(pixels)).sum() == 64 * 16
     low, high = image.get_clim()
-    assert -low == high == pytest.approx(np.abs(weights[np.argsort(-norms)[:64]]).max(), rel=1e-6)
+    assert -low == high == pytest.approx(np.abs(largest).max(), rel=1e-6)
     assert any("64 of 70 units" in text for text in texts(figure))
+
+
+def test_units_that_are_classes_keep_their_order_and_have_names() -> None:
+    weights = random.normal(size=(10, 64)) * np.arange(1, 11)[:, None]
+    axes = run.first_layer(weights, (1, 8, 8), "title", FASHION).axes[0]
+    assert shows(axes, weights.reshape(-1, 8, 8))
+    assert [cell.words for cell in cells(axes)] == [[page.label(name, 14)] for name in FASHION]
 
 
 def test_few_units_and_colours_can_be_drawn() -> None:
@@ -147,25 +190,19 @@ def test_training_images_are_beside_what_the_network_sees() -> None:
     seen = (originals.astype(np.float32) - 33) / 78
     figure = run.training_images(originals, seen, np.arange(25) % 10, FASHION)
     left, right, bar = figure.axes
-    (stored,), (given,) = left.get_images(), right.get_images()
-    assert np.allclose(
-        (np.ma.filled(stored.get_array(), np.nan) - 33) / 78, np.ma.filled(given.get_array(), np.nan), equal_nan=True
-    )
-    assert np.array_equal(np.sort(inside(left)), np.sort(originals[:20].ravel()))
+    (given,) = right.get_images()
+    assert shows(left, originals[:20])
+    assert shows(right, seen[:20])
     assert given.get_clim() == (pytest.approx(seen[:20].min()), pytest.approx(seen[:20].max()))
-    names = [FASHION[k % 10] for k in range(20)]
-    assert [text.get_text() for text in left.texts] == [text.get_text() for text in right.texts] == names
+    for axes in (left, right):
+        assert [cell.words for cell in cells(axes)] == [[FASHION[k % 10]] for k in range(20)]
     assert bar.get_ylabel() == "number that the network gets"
 
 
 def test_a_class_has_a_row_of_examples() -> None:
     shown, labels = images(40), np.repeat([0, 1, 2], [25, 12, 3])
     (axes,) = data.examples(shown, labels, THREE).axes
-    (image,) = axes.get_images()
-    pixels = np.ma.filled(image.get_array(), np.nan)
-    assert np.array_equal(pixels[:28, :28], shown[0])
-    expected = np.concatenate([shown[:10], shown[25:35], shown[37:]]).ravel()
-    assert np.array_equal(np.sort(inside(axes)), np.sort(expected))
+    assert shows(axes, [*shown[:10], *shown[25:35], *shown[37:]])
     assert [text.get_text() for text in axes.texts] == [page.label(name, 18) for name in THREE]
 
 
@@ -187,10 +224,8 @@ def test_bars_are_as_long_as_a_class_has_images() -> None:
 def test_a_mean_image_is_the_mean_of_its_class() -> None:
     shown, labels = images(60, 8, 8), np.arange(60) % 3
     axes = data.means(shown, labels, THREE).axes[0]
-    (image,) = axes.get_images()
-    pixels = np.ma.filled(image.get_array(), np.nan)
-    assert np.allclose(pixels[:8, :8], shown[labels == 0].mean(axis=0), atol=1e-3)
-    assert np.nansum(pixels) == pytest.approx(sum(shown[labels == k].mean(axis=0).sum() for k in range(3)), rel=1e-5)
+    assert shows(axes, [shown[labels == k].mean(axis=0) for k in range(3)])
+    assert [cell.words for cell in cells(axes)] == [[page.label(name, 18)] for name in THREE]
 
 
 def test_the_histogram_counts_pixels() -> None:
@@ -200,11 +235,13 @@ def test_the_histogram_counts_pixels() -> None:
     assert axes.get_yscale() == "log"
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("count", [1, 3, 25])
-def test_predictions_are_bars_beside_each_image(count: int) -> None:
+def test_predictions_are_bars_beside_each_image(count: int, known: bool) -> None:
     shown, probabilities = images(count), random.dirichlet([0.3] * 10, count)
     names = [f"image {k}" for k in range(count)]
-    figure = predictions.predictions(shown, probabilities, FASHION, names)
+    truths = [int(row.argmax() + k % 2) % 10 for k, row in enumerate(probabilities)]  # every second one is wrong
+    figure = predictions.predictions(shown, probabilities, FASHION, names, truths if known else None)
     assert len(figure.axes) == 2 * count
     for k in range(count):
         picture, bars = figure.axes[2 * k : 2 * k + 2]
@@ -212,10 +249,14 @@ def test_predictions_are_bars_beside_each_image(count: int) -> None:
         assert np.array_equal(image.get_array(), shown[k])
         assert names[k] in texts(picture)
         assert [bar.get_width() for bar in bars.patches] == pytest.approx(list(100 * probabilities[k]))
-        colours = [bar.get_facecolor() for bar in bars.patches]
         best = int(probabilities[k].argmax())
-        assert colours.count(colours[best]) == 1
+        colours = [to_hex(bar.get_facecolor()).upper() for bar in bars.patches]
+        is_wrong = known and k % 2
+        assert colours == [page.BLUE] * best + [page.VERMILION if is_wrong else page.GREEN] + [page.BLUE] * (9 - best)
         assert [tick.get_text() for tick in bars.get_yticklabels()] == list(FASHION)
+        green = [tick.get_text() for tick in bars.get_yticklabels() if tick.get_color() == page.GREEN]
+        assert green == ([FASHION[truths[k]]] if known else [])
+        assert bars.get_xlabel() == "probability (%)"
 
 
 def test_of_too_many_predictions_there_are_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,24 +295,37 @@ def test_a_label_is_short_and_no_formula() -> None:
     assert page.label("$x$") == r"\$x\$"
     assert page.label("\N{SNOWMAN}") == "?"
     assert page.label("a\tb\n") == "a?b?"
+    assert page.label("\N{LATIN SMALL LETTER Z WITH DOT ABOVE}\N{CYRILLIC SMALL LETTER KA}") == "\u017c\u043a"
     assert len(page.label("a" * 100, 20)) <= 20
     assert page.label("short", 20) == "short"
 
 
 PICTURES: dict[str, Callable[[Sequence[str]], Figure]] = {
     "curves": lambda _: run.curves(HISTORY, 2),
+    "curves of one small loss": lambda _: run.curves([figures_of(0.00012, 0.90002)], 1),
+    "curves close together": lambda _: run.curves([figures_of(0.0512, 0.900025), figures_of(0.06, 0.90005)], 1),
+    "curves of large losses": lambda _: run.curves([figures_of(12345.6, 0.1), figures_of(67890.1, 1.0)], 1),
     "confusion": lambda names: run.confusion(
         np.full((len(names),) * 2, 1234), names, "test images, weights of epoch 12"
     ),
     "mistakes": lambda names: run.mistakes(
         images(24), np.arange(24) % len(names), np.arange(24) % len(names), np.full(24, 0.999), names, "test images"
     ),
-    "first_layer": lambda _: run.first_layer(random.normal(size=(512, 784)), (1, 28, 28), "weights of the first layer"),
+    "first_layer": lambda _: run.first_layer(random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
+    "small weights": lambda _: run.first_layer(0.03 * random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
+    "smaller weights": lambda _: run.first_layer(0.003 * random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
+    "weights of classes": lambda names: run.first_layer(
+        0.01 * random.normal(size=(len(names), 784)), (1, 28, 28), "first layer", names
+    ),
+    "pixels": lambda _: data.pixels(images(1)[0], "training image 0"),
     "training": lambda names: run.training_images(images(20), images(20) / 255, np.arange(20) % len(names), names),
     "examples": lambda names: data.examples(images(200), np.arange(200) % len(names), names),
     "counts": lambda names: data.counts(np.arange(6000) % len(names), np.arange(60) % len(names), names),
     "means": lambda names: data.means(images(200), np.arange(200) % len(names), names),
     "histogram": lambda _: data.histogram(images(20)),
+    "one prediction": lambda names: predictions.predictions(
+        images(1), np.full((1, len(names)), 1.0), names, ["test/7: Ankle boot"], [1]
+    ),
     "predictions": lambda names: predictions.predictions(
         images(3), np.full((3, len(names)), 1 / len(names)), names, ["test/7: Ankle boot"] * 3
     ),

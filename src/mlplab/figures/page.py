@@ -20,6 +20,7 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 PALE = "#dddddd"  # lines of a grid, and what is not meant to catch the eye
 WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 SMALL, TEXT, TITLE = 7, 8, 10  # points
+BEYOND_THE_FONT = 0x590  # Latin, Greek and Cyrillic letters are in matplotlib's own
 LETTER = 0.6 / 72  # inches that a letter takes on average, for each point of its size
 COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choose, files a quarter larger
 
@@ -79,7 +80,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 def label(text: str, longest: int = 40) -> str:
     """Short, and with nothing that matplotlib would take for a formula or has no letters for."""
-    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    text = "".join(sign if sign.isprintable() and ord(sign) < BEYOND_THE_FONT else "?" for sign in text)
     if len(text) > longest:
         text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"
-    return text.encode("latin-1", "replace").decode("latin-1").replace("$", r"\$")
+    return text.replace("$", r"\$")

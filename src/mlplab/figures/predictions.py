@@ -8,7 +8,7 @@ import numpy as np
 
 from mlplab.figures import page
 from mlplab.figures.mosaic import Array, grey
-from mlplab.figures.page import BLUE, ORANGE, SMALL, TEXT, label
+from mlplab.figures.page import BLUE, GREEN, SMALL, TEXT, VERMILION, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,21 +16,27 @@ if TYPE_CHECKING:
 MOST = 200  # images, or the page would be longer than a PNG can be
 
 
-def predictions(images: Array, probabilities: Array, classes: Sequence[str], names: Sequence[str]) -> "Figure":
+def predictions(
+    images: Array,
+    probabilities: Array,
+    classes: Sequence[str],
+    names: Sequence[str],
+    truths: Sequence[int] | None = None,
+) -> "Figure":
     """The first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:
         names: a line above each image.
+        truths: the class of each image, where it is known: its name is green, and red-orange is what was said instead.
     """
     shown = grey(images[:MOST])
     across = min(2, len(shown))
     width = page.WIDTH / across
     said = [label(name, 18) for name in classes]
     room = max(map(len, said)) * SMALL * page.LETTER + 0.08  # for the names of the classes
-    picture = 2.4 if across == 1 else 1.3
-    bars = max(len(classes) * 0.125, 0.7)
-    side = min(picture, bars)
-    height = bars + 0.5
+    bars = max(len(classes) * 0.125 * (2 if across == 1 else 1), 0.7)
+    side = min(2.5 / across, bars)
+    height = bars + 0.72
     top = page.NOTE_HEIGHT if len(images) > MOST else page.TITLE_HEIGHT
     figure = page.figure(top + height * math.ceil(len(shown) / across))
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
@@ -47,7 +53,9 @@ def predictions(images: Array, probabilities: Array, classes: Sequence[str], nam
         from_left = left + side + room
         axes = page.axes(figure, from_left, up, (position % across + 1) * width - from_left - 0.55, bars)
         best = int(np.argmax(row))
-        colours = [ORANGE if k == best else BLUE for k in range(len(said))]
+        true = best if truths is None else int(truths[position])
+        colours = [BLUE] * len(said)
+        colours[best] = GREEN if best == true else VERMILION
         axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
         for k, probability in enumerate(row):
             weight = "bold" if k == best else "normal"
@@ -56,7 +64,11 @@ def predictions(images: Array, probabilities: Array, classes: Sequence[str], nam
         axes.set_yticks(range(len(said)), said, fontsize=SMALL)
         axes.set_ylim(len(said) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_xticks([])
+        axes.set_xticks((0, 50, 100))
+        axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
+        axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
         axes.tick_params("y", length=0, pad=2)
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+        if truths is not None:
+            axes.get_yticklabels()[true].set(color=GREEN, fontweight="bold")
     return figure

@@ -19,11 +19,13 @@ DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> "Figure":
     """Loss and accuracy by epoch; metrics that an epoch lacks are left out."""
-    figure = page.figure(2.95)
+    top = page.TITLE_HEIGHT
+    figure = page.figure(top + 2.9)
+    page.title(figure, "loss and accuracy by epoch")
     shown = {}
     panels = {"loss": ("loss (nats)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
-        axes = page.axes(figure, 0.6 + place * 3.7, 0.15, 3.05, 2.05)
+        axes = page.axes(figure, 0.95 + place * 3.72, top + 0.1, 2.72, 2.05)
         for split, name, colour, style in (("train", "training", BLUE, "--"), ("val", "validation", ORANGE, "-")):
             points = [
                 (epoch.get("epoch", position), factor * epoch[key])
@@ -56,7 +58,8 @@ def _style(axes: "Axes", epochs: Sequence[float]) -> None:
     first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
     room = max(0.5, 0.03 * (last - first)) if first == last else 0.03 * (last - first)
     axes.set_xlim(first - room, last + room)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
@@ -73,7 +76,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
     cell = side / len(names)
     height = min(side, max(1.5, 0.42 * len(names)))
     figure = page.figure(top + height + below)
-    page.title(figure, title)
+    page.title(figure, f"confusion matrix, {title}")
     axes = page.axes(figure, left, top, side, height)
     counts = np.asarray(matrix)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K) in percent
@@ -110,13 +113,13 @@ def mistakes(
         return figure
     mosaic = Mosaic.of(shown, columns=6, width=page.WIDTH - 0.2, below=0.34, between=0.3)
     figure = page.figure(page.NOTE_HEIGHT + mosaic.height + 0.08)
-    page.title(figure, title, "black: the true class; orange, below it: what the network says, and its probability")
+    page.title(figure, title, "black: the true class; red-orange, below it: what the network says, and its probability")
     image = mosaic.draw(figure, shown, (page.WIDTH - _full(mosaic)) / 2, page.NOTE_HEIGHT)
     of_shown = zip(labels[: len(shown)], predicted, probabilities, strict=False)
     for position, (true, said, probability) in enumerate(of_shown):
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
         mosaic.write(image, position, label(classes[int(true)], 18), fontsize=TEXT)
-        text = f"{label(classes[int(said)], 16)} {percent:.1f} %"
+        text = f"{label(classes[int(said)], 16)}, {percent:.1f} %"
         mosaic.write(image, position, text, line=1, fontsize=TEXT, color=VERMILION)
     return figure
 
@@ -127,23 +130,34 @@ def _full(mosaic: Mosaic) -> float:
     return cells * mosaic.scale / page.DPI
 
 
-def first_layer(weights: Array, image_shape: tuple[int, int, int], title: str) -> "Figure":
-    """`weights` (units, C*H*W) of up to 64 units, those with the largest norm, each as an image of `image_shape`."""
+def first_layer(
+    weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
+) -> "Figure":
+    """`weights` (units, C*H*W) of up to 64 units, those with the largest norm, each as an image of `image_shape`.
+
+    Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
+    """
     norms = np.linalg.norm(weights, axis=1)
-    largest = np.argsort(-norms, kind="stable")[:MOST_UNITS]
-    shown = grey(weights[largest].reshape(-1, *image_shape))
-    columns = min(11, max(6, len(shown)))
-    mosaic = Mosaic.of(shown, columns, width=6.6, below=0.04)
+    order = np.argsort(-norms, kind="stable")[:MOST_UNITS] if names is None else np.arange(len(names))
+    shown = grey(weights[order].reshape(-1, *image_shape))
+    columns = min(11, max(5, len(shown)) if names is None else 5)
+    gaps = {} if names is None else {"below": 0.19, "between": 0.3}
+    mosaic = Mosaic.of(shown, columns, width=6.2, **gaps)
     height = max(mosaic.height, 1.4)
     figure = page.figure(page.NOTE_HEIGHT + height + 0.12)
-    of_all = f"the {len(shown)} of {len(weights):,} units with the largest weights" if len(weights) > len(shown) else (
-        f"all {len(shown)} units"
-    )  # fmt: skip
-    page.title(figure, title, f"weight of each pixel in {of_all}; the largest come first")
+    page.title(figure, title, f"weight of each pixel in {_which(len(shown), len(weights), names)}")
     limit = float(np.abs(shown).max()) or 1.0
     image = mosaic.draw(figure, shown, 0.15, page.NOTE_HEIGHT, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    for position, name in enumerate(names or ()):
+        mosaic.write(image, position, label(name, 14))
     page.colorbar(figure, image, 0.15 + mosaic.width + 0.12, page.NOTE_HEIGHT, height - 0.04, "weight")
     return figure
+
+
+def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
+    if names is not None:
+        return "the score of each class"
+    return f"{f'all {units:,}' if shown == units else f'the {shown} of {units:,}'} units; the largest come first"
 
 
 def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "Figure":
