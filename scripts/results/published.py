@@ -95,7 +95,7 @@ RECIPES = {
         runs=30,
     ),
     "fashion_wide": Recipe(
-        "784-1024-1024-1024-10, dropout 0.3, a rate that falls, no distortions", 100, Decimal("89.29"), UNKNOWN
+        "784-1024-1024-1024-10, dropout 0.3, decayed rate, no distortions", 100, Decimal("89.29"), UNKNOWN
     ),
     "fashion_wide_aug": Recipe(
         "784-1024-1024-1024-10, dropout 0.2, shifts and flips, 200 epochs", 650, Decimal("90.1"), UNKNOWN
