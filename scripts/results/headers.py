@@ -11,7 +11,6 @@ from measured import Entries, Measured, place
 from mlplab import durable
 from mlplab.errors import CheckpointError
 
-OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
 WIDTH = len("Published: ")
 
 
@@ -65,13 +64,22 @@ def with_table(readme: str, measured: Entries) -> str:
     Raises:
         CheckpointError: if there is no place for it.
     """
-    before, opened, rest = readme.partition(OPEN)
-    _, closed, after = rest.partition(CLOSE)
-    if not opened or not closed:
-        raise CheckpointError(f"README.md: {OPEN} and {CLOSE} must be in it, in this order, for the table of results.")
     parts = [page.table(measured, with_commands=False), page.conditions(measured), page.VERDICTS]
-    block = "\n\n".join(parts) if page.known(measured) else ""
-    return f"{before}{OPEN}\n{block}\n{CLOSE}{after}"
+    return with_block(readme, "results", "\n\n".join(parts) if page.known(measured) else "")
+
+
+def with_block(readme: str, name: str, block: str) -> str:
+    """With `block` between the marks of this name.
+
+    Raises:
+        CheckpointError: if they are not there.
+    """
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, opened, rest = readme.partition(first)
+    _, closed, after = rest.partition(last)
+    if not opened or not closed:
+        raise CheckpointError(f"README.md: {first} and {last} must be in it, in this order, for the table.")
+    return f"{before}{first}\n{block}\n{last}{after}"
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -20,6 +20,7 @@ from published import RECIPES, Recipe
 
 from mlplab.errors import CheckpointError, ConfigError
 
+OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
 DEVICE: measured.Device = {"name": "Intel(R) Xeon(R) CPU @ 2.10GHz", "type": "cpu", "threads": 1, "cores": 2}
 
 
@@ -181,12 +182,12 @@ def test_figures_are_put_into_the_header_of_a_recipe() -> None:
 
 
 def test_the_table_goes_between_its_marks_in_the_readme() -> None:
-    readme = f"before\n{headers.OPEN}\nold\n{headers.CLOSE}\nafter\n"
+    readme = f"before\n{OPEN}\nold\n{CLOSE}\nafter\n"
     text = headers.with_table(readme, {"mnist_800": entry(98.5, 98.7)})
-    assert text.startswith(f"before\n{headers.OPEN}\n| recipe ")
-    assert text.endswith(f"{headers.CLOSE}\nafter\n")
+    assert text.startswith(f"before\n{OPEN}\n| recipe ")
+    assert text.endswith(f"{CLOSE}\nafter\n")
     assert "old" not in text
-    assert headers.with_table(text, {}) == f"before\n{headers.OPEN}\n\n{headers.CLOSE}\nafter\n"
+    assert headers.with_table(text, {}) == f"before\n{OPEN}\n\n{CLOSE}\nafter\n"
     with pytest.raises(CheckpointError, match="must be in it"):
         headers.with_table("no marks", {"mnist_800": entry(98.5)})
 

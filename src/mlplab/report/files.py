@@ -73,13 +73,18 @@ def markdown(
     parts = [f"# {_escaped(title)}", ranked if rows else NO_RUN, *map(_escaped, table.notes)]
     if gains:
         parts.append(f"## Against {reference_of(gains[0].column)}")
-        rows = [gain_cells(table, gain) for gain in gains]
-        parts += [_markdown_table(gain_headings(table), rows, words=len(table.columns)), _escaped(explanation(gains))]
+        parts.append(gains_markdown(table, gains))
     for heading, items in (("Differences", sentences), ("Not complete", [about(run) for run in unfinished])):
         if items:
             parts += [f"## {heading}", "\n".join(f"- {_escaped(item)}" for item in items)]
     parts += [f"![{name}]({name})" for name in pictures]
     return "\n\n".join(parts) + "\n"
+
+
+def gains_markdown(table: Table, gains: Sequence[Gain]) -> str:
+    """A row for each, and what the figures mean."""
+    rows = [gain_cells(table, gain) for gain in gains]
+    return f"{_markdown_table(gain_headings(table), rows, words=len(table.columns))}\n\n{_escaped(explanation(gains))}"
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:

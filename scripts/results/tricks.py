@@ -1,0 +1,53 @@
+"""Put what a sweep says against its reference into the README: python scripts/results/tricks.py outputs/sweeps/NAME.
+
+It is that of `python train.py sweep=tricks`; the section "What is a trick worth?" shows it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlplab.errors import CheckpointError, reported
+from mlplab.report.runs import Run
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of the sweep")
+    folder = parser.parse_args(arguments).folder
+    with reported():
+        publish(folder)
+
+
+def publish(folder: Path) -> None:
+    """Raises CheckpointError if the folder compares nothing with a reference, or the README cannot be written."""
+    import headers
+    import sweeps
+
+    from mlplab import durable
+    from mlplab.report import Report, files
+
+    report = Report.of(folder)
+    if not report.gains:
+        raise CheckpointError(f"{folder}: no runs that could be compared with a reference, such as trick=plain.")
+    block = f"{files.gains_markdown(report.table, report.gains)}\n\n{conditions(report.complete)}"
+    readme = sweeps.PROJECT / "README.md"
+    try:
+        text = headers.with_block(readme.read_text(encoding="utf-8"), "tricks", block)
+        durable.write(readme, text.encode(), sync=False)
+    except OSError as error:
+        raise CheckpointError(f"{readme}: cannot be written: {error.strerror}.") from error
+    print("Published: README.md")
+
+
+def conditions(runs: Sequence[Run]) -> str:
+    """What all were trained with."""
+    epochs, precisions = (
+        " or ".join(dict.fromkeys(str(run.settings.get(key, default)) for run in runs))
+        for key, default in (("trainer.max_epochs", ""), ("trainer.precision", "32-true"))
+    )
+    return f"{len(runs)} runs of {epochs} epochs, precision {precisions}."
+
+
+if __name__ == "__main__":
+    main()
