@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlplab import blocks, board, checkpoints, datasets, durable, evaluation
-from mlplab.board import next_milestone
+from mlplab.board import Board, next_milestone
 from mlplab.classifier import Classifier
 from mlplab.config import Config, Show
 from mlplab.datamodule import ImageDataModule
 from mlplab.figures import run
+from mlplab.logger import WRITTEN_ONCE
 from mlplab.step import Recipe, step
 from mlplab.training import Result, train
 
@@ -59,7 +60,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
             patch.setattr(run, name, noting(name, getattr(run, name)))
-        patch.setattr(board, "DRAWING_SHARE", math.inf)
+        patch.setattr(board, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -313,6 +314,35 @@ def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     assert "| total |  | 12,730 |" in texts["layers"]
 
 
+ONCE = ("show.scalars=true", "show.text=true", "show.graph=true", "show.images=true")
+
+
+def names_of_what_is_written_once(folder: Path) -> list[str]:
+    return sorted(name for name, _, _ in states.curves(folder) if name == "graph" or name in WRITTEN_ONCE)
+
+
+def test_the_text_of_a_run_that_is_made_longer_says_so(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny(*ONCE), tmp_path / "run")
+    before = names_of_what_is_written_once(tmp_path / "run")
+    train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
+    assert names_of_what_is_written_once(tmp_path / "run") == before
+    text = tensor(events(tmp_path / "run"), "configuration/text_summary").item().decode()
+    assert "max_epochs: 3" in text
+
+
+def test_what_is_switched_on_when_a_run_goes_on_is_there_once(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
+    expected = [
+        "configuration/text_summary",
+        "custom_scalars__config__",
+        "data/training",
+        "graph",
+        "layers/text_summary",
+    ]
+    assert names_of_what_is_written_once(tmp_path / "run") == expected
+
+
 def test_the_graph_has_every_layer_with_its_shape(shown: Shown) -> None:
     _, found, _ = shown
     nodes = [*GraphDef.FromString(found.Graph().SerializeToString()).node]
@@ -495,7 +525,7 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     expected: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(board, "DRAWING_SHARE", math.inf)
+    monkeypatch.setattr(board, "CONFUSION_SHARE", math.inf)
     found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
     assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
 
@@ -503,9 +533,40 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
 def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "DRAWING_SHARE", -1)
+    monkeypatch.setattr(board, "CONFUSION_SHARE", -1)
     config = tiny("show.confusion=true", "trainer.max_epochs=3")
     assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
+
+
+class Clock:
+    """Goes on only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def before(self, seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            self.now += seconds
+            return call(*arguments)
+
+        return timed
+
+
+def test_drawing_confusion_matrices_takes_its_share_of_the_time_and_no_other_drawing_counts(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(board, "time", clock)
+    monkeypatch.setattr(run, "training_images", clock.before(1000, run.training_images))
+    monkeypatch.setattr(run, "confusion", clock.before(1, run.confusion))
+    monkeypatch.setattr(Board, "on_train_epoch_end", clock.before(40, Board.on_train_epoch_end))
+    config = tiny("show.confusion=true", "show.images=true", "trainer.max_epochs=12")
+    found = titles_of_confusion(config, tmp_path / "run", monkeypatch)
+    # 40 s after the start nothing has been drawn; the second has to wait for 100 s, the third for 200 s.
+    assert [step // 8 + 1 for _, step in found] == [1, 3, 5, 10, 12]
 
 
 def test_batches_whose_gradients_are_added_up_are_one_step(tiny: Compose, tmp_path: Path) -> None:

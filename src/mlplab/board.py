@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAWING_SHARE = 0.02  # of the time so far, above which no confusion matrix is drawn before the last
+CONFUSION_SHARE = 0.01  # of the time so far, above which no confusion matrix of the validation is drawn but the last
 PROJECTED_IMAGES = 1000  # of the test
 GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
 
@@ -56,13 +56,12 @@ class Board(Callback):
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
         self._confusion: Tensor | None = None  # (K, K) of the last validation
         self._confusion_due = 1  # the next epoch whose confusion matrix is wanted
+        self._confusion_s = 0.0  # that drawing those of the validation took
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what is written once: of a resumed run too, whose configuration may have changed."""
         assert isinstance(pl_module, Classifier)
-        self._shown = len(pl_module.history)
-        self._confusion_due = next_milestone(self._shown)
-        self._started = time.monotonic()
-        if self._logger is None or trainer.fast_dev_run or trainer.global_step > 0:  # type: ignore[attr-defined]
+        if self._logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
         if self._show.scalars:
@@ -73,6 +72,12 @@ class Board(Callback):
             _guarded("graph", lambda: exhibits.graph(writer, pl_module.mlp, shape))
         if self._show.images:
             self._show_picture(lambda: pictures.training_images(datamodule), "data/training")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        self._shown = len(pl_module.history)
+        self._confusion_due = next_milestone(self._shown)
+        self._started = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -192,15 +197,20 @@ class Board(Callback):
             _guarded("histograms", lambda: exhibits.histograms(writer, module.mlp, seen, labels, step))
 
     def _show_confusion(self, trainer: Trainer, module: LightningModule, is_last: bool) -> None:
-        """Of the last validation of the epoch, where it is wanted and drawing has not taken long so far."""
+        """Of the last validation of the epoch, where it is wanted and drawing them has not taken long so far."""
         matrix, self._confusion = self._confusion, None
-        has_time = self.drawing_s <= DRAWING_SHARE * (time.monotonic() - self._started)
         if matrix is None or not trainer.is_global_zero:
             return
-        if is_last or (self._shown >= self._confusion_due and has_time):
-            self._confusion_due = next_milestone(self._shown)
-            title, classes = f"validation images after epoch {self._shown}", module.hparams["classes"]
-            self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        has_time = self._confusion_s <= CONFUSION_SHARE * (time.monotonic() - self._started)
+        if not (is_last or (self._shown >= self._confusion_due and has_time)):
+            return
+        self._confusion_due = next_milestone(self._shown)
+        title, classes = f"validation images after epoch {self._shown}", module.hparams["classes"]
+        import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
+
+        started = time.monotonic()
+        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        self._confusion_s += time.monotonic() - started
 
     def _show_picture(
         self, draw: "Callable[[], Figure]", tag: str | None, file: str | None = None, step: int = 0

@@ -19,6 +19,8 @@ from mlplab.log_file import warn_once
 log = logging.getLogger(__name__)
 
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
+TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
+WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
 
 
 class RunLogger(TensorBoardLogger):
@@ -59,7 +61,8 @@ class RunLogger(TensorBoardLogger):
     def go_back(self, step: int, epoch: int) -> None:
         """Drop what was logged at `step` or later, by a process that was killed after it had last been saved.
 
-        Of curves by epoch, what comes after `epoch`.
+        Of curves by epoch, what comes after `epoch`; all of what is written once, the graph among it, which the process
+        that goes on writes anew.
 
         All events move into one new file: a reader that had seen the old one starts anew.
         """
@@ -73,8 +76,8 @@ class RunLogger(TensorBoardLogger):
             points = [(event.step, ",".join(value.tag for value in event.summary.value)) for event in events]
             for event, point in zip(events, points, strict=True):
                 is_earlier = event.step <= epoch if point[1].startswith(BY_EPOCH) else event.step < step
-                has_content = any(event.HasField(kind) for kind in ("summary", "graph_def", "tagged_run_metadata"))
-                if has_content and is_earlier and point not in earlier:
+                is_kept = event.HasField("summary") and point[1] not in WRITTEN_ONCE
+                if is_kept and is_earlier and point not in earlier:
                     self.experiment.add_event(event)
             earlier |= set(points)
         if not self.experiment.flush():
