@@ -80,11 +80,12 @@ def predict(arguments: argparse.Namespace) -> None:
             said = "   ".join(f"{classes[k]} {p:.1%}" for p, k in shares)
             print(f"{name:{width}}  {said}{truth and f'   (it is {truth})'}")
     if arguments.picture:
+        weights = checkpoints.weights(arguments.run)
         titles = [
-            f"{name}: true class {truth}" if truth else Path(name).name
+            f"{name}: true class {truth}, {weights}" if truth else f"{Path(name).name}, {weights}"
             for name, truth in zip(names, truths, strict=True)
         ]
-        draw(images, probabilities, classes, titles, checkpoints.folder_of(arguments.run) / "predictions.png")
+        draw(images, probabilities, classes, titles, checkpoints.picture(arguments.run, "predictions.png"))
 
 
 def of_test_set(datamodule: "ImageDataModule", places: list[int]) -> tuple[list[str], "Tensor", list[str]]:

@@ -1,6 +1,7 @@
 """TensorBoard curves in the run folder itself: one event file, and nothing beside it."""
 
 import logging
+import struct
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
@@ -20,7 +22,15 @@ log = logging.getLogger(__name__)
 
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
 TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
+POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
 WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
+
+
+def steps_between_points(trainer: Trainer) -> int:
+    """Of curves within epochs; 0 for no such curves."""
+    in_epoch = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return min(every, max(1, in_epoch // POINTS_BY_EPOCH))
 
 
 class RunLogger(TensorBoardLogger):
@@ -47,15 +57,16 @@ class RunLogger(TensorBoardLogger):
 
     def log_result(self, hyperparameters: Mapping[str, str | float], metrics: Mapping[str, float], step: int) -> None:
         """A row of the HParams tab: what was chosen, and what came of it; TensorBoard takes a figure from its curve."""
-        for tag in metrics.keys() - {"test/acc"}:  # which has one
-            self.experiment.add_scalar(tag, metrics[tag], step)
+        if "val/acc_best" in metrics:  # the other figure, test/acc, has one
+            self.experiment.add_scalar("val/acc_best", metrics["val/acc_best"], step)
         for summary in hparams(dict(hyperparameters), dict(metrics)):
             self.experiment.add_summary(summary, step)
         self.experiment.flush()
 
     def add_png(self, tag: str, png: bytes, step: int) -> None:
         """A picture, as the file that it is: add_image would take it apart and compress it again."""
-        image = Summary.Image(encoded_image_string=png, colorspace=4)
+        width, height = struct.unpack(">II", png[16:24])  # of IHDR, the first chunk
+        image = Summary.Image(encoded_image_string=png, colorspace=4, width=width, height=height)
         self.experiment.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def go_back(self, step: int, epoch: int) -> None:
