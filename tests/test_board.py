@@ -555,6 +555,20 @@ def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
     assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
 
 
+def test_what_is_shown_by_default_of_twenty_epochs_is_small(
+    composed: Compose, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "CONFUSION_SHARE", math.inf)
+    config = composed(  # with as many points in an epoch as 1,500 steps have
+        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=5", "model.hidden=[512,512]",
+        "trainer.max_epochs=20", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    folder = train(config, tmp_path / "run").folder
+    (file,) = folder.glob("events.out.tfevents.*")
+    assert len(events(folder).Scalars("train/loss_step")) == 600
+    assert 0.1e6 < file.stat().st_size < 3e6
+
+
 class Clock:
     """Goes on only where a test says so."""
 
