@@ -48,6 +48,9 @@ distortions: $(VENV)/installed-bench  ## time what distorting 100 images takes, 
 sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the other, and without this project (25 minutes)
 	$(BIN)/python scripts/benchmark --sweep
 
+board-time: $(VENV)/installed-dev  ## time TensorBoard on 200 runs (2 minutes; needs Chromium)
+	PYTHONPATH=tests $(BIN)/python scripts/benchmark --board
+
 results: $(VENV)/installed  ## train the recipes that take under two minutes, compare with what was published; RECIPES="..." for others
 	@$(BIN)/python scripts/results/main.py $(RECIPES)
 

@@ -1,6 +1,6 @@
 """Score a run or a checkpoint: loss, accuracy, and a table by class.
 
-python scripts/evaluate.py outputs/fashion/2026-11-20_12-00-00-000000
+python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-gr7f
 """
 
 import argparse
@@ -42,7 +42,7 @@ def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_
     scores = evaluation.score(classifier, datamodule.batches(split))
     show(scores, split, datamodule.info.classes, as_json)
     if with_pictures:
-        draw(scores, split, datamodule, checkpoints.folder_of(run), checkpoints.find(run).stem)
+        draw(scores, split, datamodule, run)
 
 
 def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) -> None:
@@ -66,21 +66,22 @@ def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) 
         )
 
 
-def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", folder: Path, weights: str) -> None:
-    """Named as a run names those of the test and its best weights; others say in front what they are of."""
-    from mlplab import pictures, run_folder
+def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
+    """Of the test, named as a run names its own; of others, their split stands in front."""
+    from mlplab import checkpoints, pictures, run_folder
     from mlplab.figures import page
 
     classes = datamodule.info.classes
-    prefix = ("" if weights == "best" else f"{weights}_") + ("" if split == "test" else f"{split}_")
-    about = f"{split} images, {weights} weights"
+    prefix = "" if split == "test" else f"{split}_"
+    about = f"{split} images, {checkpoints.weights(run)}"
     figures = {
         "confusion.png": pictures.confusion(scores.confusion, classes, about),
         "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, about),
     }
     for name, figure in figures.items():
-        page.save(figure, folder / f"{prefix}{name}")
-        print(run_folder.short(folder / f"{prefix}{name}"), file=sys.stderr)
+        path = checkpoints.picture(run, prefix + name)
+        page.save(figure, path)
+        print(run_folder.short(path), file=sys.stderr)
 
 
 def _taken_for(row: list[int], k: int, classes: tuple[str, ...]) -> str:

@@ -87,11 +87,10 @@ def predict(arguments: argparse.Namespace) -> None:
             f"{name}: true class {truth}" if truth else Path(name).name
             for name, truth in zip(names, truths, strict=True)
         ]
-        picture = pictures.predicted(
-            images, probabilities, classes, titles, [classes.index(truth) for truth in truths] if any(truths) else None
-        )
-        path = checkpoints.folder_of(arguments.run) / "predictions.png"
-        page.save(picture, path)
+        labels = [classes.index(truth) for truth in truths] if any(truths) else None
+        title = f"predictions, {checkpoints.weights(arguments.run)}"
+        path = checkpoints.picture(arguments.run, "predictions.png")
+        page.save(pictures.predicted(images, probabilities, classes, titles, labels, title), path)
         print(run_folder.short(path), file=sys.stderr)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlplab.config import Config
     from mlplab.datamodule import ImageDataModule
 
-KEYS = ("data", "augment", "experiment", "seed")
+OF_TRAINING = ("data.batch_size", "data.split_seed")
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -34,10 +34,14 @@ def main() -> None:
 
 def refuse_other_than_data(overrides: list[str]) -> None:
     """Raises ConfigError for what the picture of a data set does not depend on."""
-    others = [word for word in overrides if word.partition("=")[0].partition(".")[0] not in KEYS]
+    keys = {word: word.partition("=")[0] for word in overrides}
+    others = [
+        word for word, key in keys.items() if key.partition(".")[0] not in ("data", "experiment") or key in OF_TRAINING
+    ]
     if others:
         raise ConfigError(
-            f"{', '.join(others)}: of no matter to the data. Give data=..., data.KEY=... or experiment=..."
+            f"{', '.join(others)}: of no matter to these pictures. Give data=..., data.normalize=..., data.root=...,"
+            " data.val_size=... or experiment=..."
         )
 
 
@@ -45,7 +49,7 @@ def show(config: "Config", place: int) -> None:
     process.import_lightning()  # takes seconds, and --help does not need it
     from mlplab.datamodule import ImageDataModule
 
-    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed)
+    datamodule = ImageDataModule(**config.data.model_dump())
     datamodule.setup()
     images = len(datamodule.train_rows) + len(datamodule.val_rows)
     if not 0 <= place < images:

@@ -41,6 +41,16 @@ const found = find(document.body);
 if (found) found.click();
 return Boolean(found);
 """
+# How many that can be seen match a selector, in all of them.
+VISIBLE = """
+let count = 0;
+const walk = root => {
+    count += [...root.querySelectorAll(arguments[0])].filter(found => found.getClientRects().length).length;
+    root.querySelectorAll('*').forEach(node => { if (node.shadowRoot) walk(node.shadowRoot); });
+};
+walk(document);
+return count;
+"""
 LOADED_IMAGES = """
 let loaded = 0;
 const walk = node => {
@@ -96,6 +106,12 @@ class Board:
             return {words for words in expected if words not in text}
 
         _wait(lambda: not missing(), lambda: f"not on the page: {missing()}")
+
+    def wait_for_elements(self, selector: str, count: int) -> None:
+        def visible() -> int:
+            return int(self.browser.execute_script(VISIBLE, selector))
+
+        _wait(lambda: visible() >= count, lambda: f"{visible()} of {selector} instead of {count}")
 
     def wait_for_images(self, count: int) -> None:
         def loaded() -> int:

@@ -37,12 +37,18 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
 
 def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
     """All that TensorBoard shows but what depends on time, in all event files: name, step and value, sorted."""
-    return sorted(
-        (value.tag, event.step, _shown(value))
-        for path in folder.glob("events.out.tfevents.*")
-        for event in LegacyEventFileLoader(str(path)).Load()
-        for value in event.summary.value
-        if value.tag not in ("images_per_s", "confusion/val")
+    events = [
+        event for path in folder.glob("events.out.tfevents.*") for event in LegacyEventFileLoader(str(path)).Load()
+    ]
+    graphs = [("graph", event.step, bytes(event.graph_def)) for event in events if event.HasField("graph_def")]
+    return (
+        sorted(
+            (value.tag, event.step, _shown(value))
+            for event in events
+            for value in event.summary.value
+            if value.tag not in ("images_per_s", "confusion/val")
+        )
+        + graphs
     )
 
 

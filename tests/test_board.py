@@ -3,7 +3,9 @@
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import states
 import torch
 import yaml
 from conftest import Compose
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -21,11 +24,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlplab import blocks, board, checkpoints, datasets, durable, evaluation
-from mlplab.board import next_milestone
+from mlplab.board import Board, next_milestone
 from mlplab.classifier import Classifier
 from mlplab.config import Config, Show
 from mlplab.datamodule import ImageDataModule
 from mlplab.figures import run
+from mlplab.logger import WRITTEN_ONCE
 from mlplab.step import Recipe, step
 from mlplab.training import Result, train
 
@@ -52,14 +56,14 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
 
     config = composed(
         f"data.root={tiny_root}", "data=fashion", "data.val_size=50", "data.batch_size=20", "model.hidden=[16,12]",
-        "model.dropout=0.1", "trainer.max_epochs=3", "trainer.log_every_n_steps=3", "show=all",
+        "model.dropout=0.1", "trainer.max_epochs=3", "show=all",
         "trainer.accelerator=cpu", "optimizer=sgd", "scheduler=onecycle", "optimizer.lr=0.05",
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
             patch.setattr(run, name, noting(name, getattr(run, name)))
-        patch.setattr(board, "DRAWING_SHARE", math.inf)
+        patch.setattr(board, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -123,7 +127,7 @@ def test_the_learning_rate_within_epochs_is_that_of_the_schedule(shown: Shown) -
         optimizer.step()
         schedule.step() if len(rates) < 24 else None
     points = scalars(found, "lr_step")
-    assert [step for step, _ in points] == [2, 5, 8, 11, 14, 17, 20, 23]
+    assert [step for step, _ in points] == [*range(1, 24, 2)]  # four in an epoch of eight steps, which has no fifty
     assert [value for _, value in points] == pytest.approx([rates[step] for step, _ in points], rel=1e-5)
 
 
@@ -153,16 +157,21 @@ def test_curves_within_epochs_add_up_to_those_by_epoch(
     assert scalars(found, "train/loss_step")[0][1] == pytest.approx(first.item(), rel=1e-5)
 
 
+def charts_of(found: EventAccumulator) -> dict[tuple[str, str], list[str]]:
+    """The curves on each chart of the layout; a tag that has none is an error."""
+    layout = Layout.FromString(tensor(found, "custom_scalars__config__").item())
+    charts: dict[tuple[str, str], list[str]] = {}
+    for category in layout.category:
+        for chart in category.chart:
+            matches = [[tag for tag in found.Tags()["scalars"] if re.search(p, tag)] for p in chart.multiline.tag]
+            assert all(matches), chart
+            charts[category.title, chart.title] = [*chain.from_iterable(matches)]
+    return charts
+
+
 def test_the_layout_puts_training_and_validation_on_one_chart(shown: Shown) -> None:
     _, found, _ = shown
-    layout = Layout.FromString(tensor(found, "custom_scalars__config__").item())
-    charts = {
-        (category.title, chart.title): [
-            tag for pattern in chart.multiline.tag for tag in found.Tags()["scalars"] if re.search(pattern, tag)
-        ]
-        for category in layout.category
-        for chart in category.chart
-    }
+    charts = charts_of(found)
     assert charts["by step", "loss"] == ["train/loss_step", "val/loss"]
     assert charts["by step", "accuracy"] == ["train/acc_step", "val/acc"]
     assert charts["by epoch", "loss"] == ["by_epoch/train/loss", "by_epoch/val/loss"]
@@ -241,6 +250,13 @@ def test_distorted_images_are_shown_as_the_network_gets_them(
     assert np.abs(originals / 255 - seen).mean() > 0.1  # they are not what is stored
 
 
+def differences_but_of_the_board(one: Result, other: Result) -> list[str]:
+    left, right = states.of(one.folder), states.of(other.folder)
+    for state in (left, right):
+        del state["callbacks"]["Board"]
+    return states.differences(left, right)
+
+
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
 
 
@@ -249,7 +265,7 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
     aids = (*AIDED, "aids.mixup=0.4", "aids.max_norm=3", *average.split(), "show=all")
     result = train(tiny(*aids), tmp_path / "run")
     plain = train(tiny(*aids, "show=none"), tmp_path / "plain")
-    assert states.differences(states.of(result.folder), states.of(plain.folder)) == []
+    assert differences_but_of_the_board(result, plain) == []
     found = events(result.folder)
     classifier, datamodule = loaded(result, "last")
     classifier.mlp.eval()
@@ -291,6 +307,8 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
     for name in ("confusion", "mistakes"):
         (image,) = found.Images(f"{name}/test")
         assert image.encoded_image_string == (result.folder / f"{name}.png").read_bytes()
+        with Image.open(result.folder / f"{name}.png") as picture:
+            assert (image.width, image.height) == picture.size
     ((of_run, best_epoch),) = drawn["curves"]
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert of_run == history(result)
@@ -299,7 +317,7 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
 
 def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
-    overrides = ["model.hidden=[512,512]", "data=fashion"]
+    overrides = ["model.hidden=[512,512]", "data=fashion", "data.root=a folder"]
     (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     config = tiny("show.text=true", "model.dropout=0.25")
     found = events(train(config, tmp_path / "run").folder)
@@ -308,9 +326,39 @@ def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     }
     plain = yaml.safe_load(texts["configuration"].replace("\n    ", "\n").removeprefix("    "))
     assert plain == config.model_dump(mode="json", exclude_unset=True)
-    assert texts["command"] == "    python train.py model.hidden=[512,512] data=fashion"
+    assert shlex.split(texts["command"]) == ["python", "train.py", *overrides]
+    assert texts["command"].startswith("    python train.py 'model.hidden=[512,512]' ")
     assert "| linear1 | (B, 16) | 12,560 |" in texts["layers"]
     assert "| total |  | 12,730 |" in texts["layers"]
+
+
+ONCE = ("show.scalars=true", "show.text=true", "show.graph=true", "show.images=true")
+
+
+def names_of_what_is_written_once(folder: Path) -> list[str]:
+    return sorted(name for name, _, _ in states.curves(folder) if name == "graph" or name in WRITTEN_ONCE)
+
+
+def test_the_text_of_a_run_that_is_made_longer_says_so(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny(*ONCE), tmp_path / "run")
+    before = names_of_what_is_written_once(tmp_path / "run")
+    train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
+    assert names_of_what_is_written_once(tmp_path / "run") == before
+    text = tensor(events(tmp_path / "run"), "configuration/text_summary").item().decode()
+    assert "max_epochs: 3" in text
+
+
+def test_what_is_switched_on_when_a_run_goes_on_is_there_once(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
+    expected = [
+        "configuration/text_summary",
+        "custom_scalars__config__",
+        "data/training",
+        "graph",
+        "layers/text_summary",
+    ]
+    assert names_of_what_is_written_once(tmp_path / "run") == expected
 
 
 def test_the_graph_has_every_layer_with_its_shape(shown: Shown) -> None:
@@ -384,10 +432,7 @@ def test_looking_changes_nothing(tiny: Compose, composed: Compose, tmp_path: Pat
     switches = [f"show.{name}=true" for name in Show.model_fields]
     other = train(tiny("model.dropout=0.3", *switches), tmp_path / "other")
     assert one.metrics == other.metrics
-    left, right = states.of(one.folder), states.of(other.folder)
-    for state in (left, right):
-        del state["callbacks"]["Board"]
-    assert states.differences(left, right) == []
+    assert differences_but_of_the_board(one, other) == []
 
 
 SWITCHES: dict[str, Callable[[EventAccumulator, Path], bool]] = {
@@ -431,6 +476,8 @@ def test_without_validation_or_hidden_layers_there_is_less_to_see(tiny: Compose,
     found = events(result.folder)
     assert set(found.Tags()["images"]) == {"data/training", "confusion/test", "mistakes/test", "weights/first_layer"}
     assert not any("val" in tag or "gap" in tag for tag in found.Tags()["scalars"])
+    by_step = [title for category, title in charts_of(found) if category == "by step"]
+    assert by_step == ["loss", "accuracy", "learning rate", "images per second"]
     assert {path.name for path in result.folder.glob("*.png")} == PICTURES
 
 
@@ -447,7 +494,7 @@ def test_a_disk_that_takes_no_pictures_is_no_reason_to_lose_the_run(
     monkeypatch.setattr(durable, "write", full)
     result = train(tiny("show.files=true"), tmp_path / "run")
     assert (result.folder / "result.json").exists()
-    assert caplog.text.count("cannot be written: No space left on device") == 3
+    assert caplog.text.count("No space left on device") == 3
 
 
 def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
@@ -495,7 +542,7 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     expected: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(board, "DRAWING_SHARE", math.inf)
+    monkeypatch.setattr(board, "CONFUSION_SHARE", math.inf)
     found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
     assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
 
@@ -503,15 +550,60 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
 def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "DRAWING_SHARE", -1)
+    monkeypatch.setattr(board, "CONFUSION_SHARE", -1)
     config = tiny("show.confusion=true", "trainer.max_epochs=3")
     assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
+
+
+def test_what_is_shown_by_default_of_twenty_epochs_is_small(
+    composed: Compose, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "CONFUSION_SHARE", math.inf)
+    config = composed(  # with as many points in an epoch as 1,500 steps have
+        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=5", "model.hidden=[512,512]",
+        "trainer.max_epochs=20", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    folder = train(config, tmp_path / "run").folder
+    (file,) = folder.glob("events.out.tfevents.*")
+    assert len(events(folder).Scalars("train/loss_step")) == 600
+    assert 0.1e6 < file.stat().st_size < 3e6
+
+
+class Clock:
+    """Goes on only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def before(self, seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            self.now += seconds
+            return call(*arguments)
+
+        return timed
+
+
+def test_drawing_confusion_matrices_takes_its_share_of_the_time_and_no_other_drawing_counts(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(board, "time", clock)
+    monkeypatch.setattr(run, "training_images", clock.before(1000, run.training_images))
+    monkeypatch.setattr(run, "confusion", clock.before(1, run.confusion))
+    monkeypatch.setattr(Board, "on_train_epoch_end", clock.before(40, Board.on_train_epoch_end))
+    config = tiny("show.confusion=true", "show.images=true", "trainer.max_epochs=12")
+    found = titles_of_confusion(config, tmp_path / "run", monkeypatch)
+    # 40 s after the start nothing has been drawn; the second has to wait for 100 s, the third for 200 s.
+    assert [step // 8 + 1 for _, step in found] == [1, 3, 5, 10, 12]
 
 
 def test_batches_whose_gradients_are_added_up_are_one_step(tiny: Compose, tmp_path: Path) -> None:
     config = tiny("show.scalars=true", "trainer.accumulate_grad_batches=3", "trainer.log_every_n_steps=2")
     found = events(train(config, tmp_path / "run").folder)
-    assert [step for step, _ in scalars(found, "train/loss_step")] == [1, 3, 5]  # three steps in each of two epochs
+    assert [step for step, _ in scalars(found, "train/loss_step")] == [*range(6)]  # three steps in each of two epochs
 
 
 def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(

@@ -78,7 +78,7 @@ def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = 
     return False
 
 
-DROPOUT = ("model.dropout=0.3", "show.scalars=true", "trainer.log_every_n_steps=3")
+DROPOUT = ("model.dropout=0.3", "show.scalars=true", "show.text=true", "show.graph=true", "trainer.log_every_n_steps=3")
 SCHEDULES = {
     "none": (),
     "onecycle": ("scheduler=onecycle", "optimizer=sgd", "optimizer.lr=0.05"),

@@ -98,7 +98,9 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
-        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: of no matter to the data. Give data=..., "),
+        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: of no matter to these pictures. Give data=..., "),
+        (["augment=shift"], 2, "augment=shift: of no matter to these pictures. "),
+        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: of no matter to these pictures. "),
         (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
@@ -138,7 +140,8 @@ def test_predict_draws_images_of_the_test_set(
     assert labels == dataset.test_labels[[3, 1]].tolist()
     assert np.allclose(probabilities, expected.detach().numpy())
     truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
-    assert list(names) == [f"test/3: true class {truths[0]}", f"test/1: true class {truths[1]}"]
+    weights = f"weights of epoch {json.loads((folder / 'result.json').read_text())['best_epoch']}"
+    assert list(names) == [f"test/{n}: true class {truth}, {weights}" for n, truth in zip((3, 1), truths, strict=True)]
     assert tuple(classes) == dataset.info.classes
     first, second = out.splitlines()
     assert first.startswith(f"test/3  {classes[int(expected[0].argmax())]} ")
@@ -151,11 +154,11 @@ def test_predict_draws_image_files_and_says_so_beside_json(
     Image.fromarray(datasets.load("mnist", tiny_root).test_images[0, 0].numpy()).save(tmp_path / "digit.png")
     checkpoint = folder / "checkpoints" / "last.ckpt"
     code, out, err = call("predict.py", checkpoint, "digit.png", "--picture", "--json", "--background=dark")
-    assert (code, err) == (0, "run/predictions.png\n")
+    assert (code, err) == (0, "run/last_predictions.png\n")
     (answer,) = json.loads(out)
     assert answer["path"] == "digit.png"
     assert list(answer["probabilities"].values()) == pytest.approx(drawn["predictions"][1][0].tolist())
-    assert list(drawn["predictions"][3]) == ["digit.png"]
+    assert list(drawn["predictions"][3]) == ["digit.png, weights of epoch 2"]
 
 
 @pytest.mark.parametrize(
@@ -202,4 +205,4 @@ def test_pictures_of_other_weights_do_not_replace_those_of_the_best(
     code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
     assert code == 0
     assert err.splitlines() == ["run/last_confusion.png", "run/last_mistakes.png"]
-    assert drawn["confusion"][2] == "test images, last weights"
+    assert drawn["confusion"][2] == "test images, weights of epoch 2"

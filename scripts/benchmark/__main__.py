@@ -1,4 +1,5 @@
-"""Time this project beside others: `python scripts/benchmark`. --scaling, --threads, --sweep, --distortions time more.
+"""Time this project beside others: `python scripts/benchmark`. --scaling, --threads, --sweep, --distortions and
+--board time more.
 
 Every contestant is a process of its own on one core, and the caches of those that compile are warm. They take turns,
 and ratios are taken within a round, so that what slows the machine down for a while slows all of them. Written are a
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--threads", action="store_true", help="what a second thread gains, alone and in company")
     parser.add_argument("--sweep", action="store_true", help="what twelve jobs take, at once and one after the other")
     parser.add_argument("--distortions", action="store_true", help="what distorting 100 images takes")
+    parser.add_argument("--board", action="store_true", help="what TensorBoard takes to show 200 runs, in Chromium")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -59,6 +61,11 @@ def main() -> None:
         import sweep
 
         write(arguments.out / "sweep.json", {"machine": machine(), **sweep.measure(arguments.rounds)})
+        return
+    if arguments.board:
+        import board
+
+        board.measure()
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process

@@ -19,6 +19,7 @@ from torch import Tensor, optim
 
 from mlplab import mixup, obstacles, updates
 from mlplab.datamodule import to_device
+from mlplab.logger import steps_between_points
 from mlplab.saving import LastCheckpoint
 from mlplab.step import CompilationError, Recipe, compiled, step
 
@@ -136,7 +137,7 @@ class _Blocks(_AutomaticOptimization):
         seeds = self._seeds(first, count)
         numbers = self._numbers(count)
         mixtures = self._mixtures(first, [len(rows) for rows in batches])
-        every, passed = trainer.log_every_n_steps, {}  # type: ignore[attr-defined]
+        every, passed = steps_between_points(trainer), {}
         steps = zip(batches, self._tensor(numbers).unbind(), seeds, mixtures, strict=True)
         for taken, (rows, number, pair, mixture) in enumerate(steps, trainer.global_step + 1):
             tensors = [self.images, self.labels, rows, number, pair, *mixture, *lasting]

@@ -20,14 +20,14 @@ from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
 from mlplab.evaluation import Scores, confusion
 from mlplab.figures import page, run
-from mlplab.logger import BY_EPOCH, RunLogger
+from mlplab.logger import BY_EPOCH, RunLogger, steps_between_points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
-DRAWING_SHARE = 0.02  # of the time so far, above which no confusion matrix is drawn before the last
+CONFUSION_SHARE = 0.01  # of the time so far, above which no confusion matrix of the validation is drawn but the last
 PROJECTED_IMAGES = 1000  # of the test
 GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
 
@@ -45,7 +45,7 @@ class Board(Callback):
     """Without a logger only the pictures in the folder remain."""
 
     def __init__(self, config: Config, folder: Path, logger: RunLogger | None) -> None:
-        self.drawing_s = 0.0  # that drawing took
+        self.drawing_s = 0.0  # that drawing, and taking gradients for histograms, took
         self._config = config
         self._show = config.show
         self._folder = folder
@@ -56,23 +56,28 @@ class Board(Callback):
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
         self._confusion: Tensor | None = None  # (K, K) of the last validation
         self._confusion_due = 1  # the next epoch whose confusion matrix is wanted
+        self._confusion_s = 0.0  # that drawing those of the validation took
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what is written once: of a resumed run too, whose configuration may have changed."""
+        assert isinstance(pl_module, Classifier)
+        if self._logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
+        if self._show.scalars:
+            exhibits.layout(writer, self._config.validates)
+        if self._show.text:
+            _guarded("show.text", lambda: exhibits.text(writer, self._config, self._folder, pl_module.mlp, shape))
+        if self._show.graph:
+            _guarded("show.graph", lambda: exhibits.graph(writer, pl_module.mlp, shape))
+        if self._show.images:
+            self._show_picture(lambda: pictures.training_images(datamodule), "data/training")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self._shown = len(pl_module.history)
         self._confusion_due = next_milestone(self._shown)
         self._started = time.monotonic()
-        if self._logger is None or trainer.fast_dev_run or trainer.global_step > 0:  # type: ignore[attr-defined]
-            return
-        datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
-        if self._show.scalars:
-            exhibits.layout(writer)
-        if self._show.text:
-            _guarded("text", lambda: exhibits.text(writer, self._config, self._folder, pl_module.mlp, shape))
-        if self._show.graph:
-            _guarded("graph", lambda: exhibits.graph(writer, pl_module.mlp, shape))
-        if self._show.images:
-            self._show_picture(lambda: pictures.training_images(datamodule), "data/training")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -80,7 +85,7 @@ class Board(Callback):
         if self._logger is None or not self._show.scalars or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert isinstance(pl_module, Classifier)
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every = steps_between_points(trainer)
         passed: Mapping[int, tuple[Tensor, float]] = outputs.get("passed", {})
         is_new = trainer.global_step > self._logged.step  # and not another batch whose gradients are added up
         if "passed" not in outputs and every and is_new and trainer.global_step % every == 0:
@@ -117,44 +122,12 @@ class Board(Callback):
         logits, labels = (_in_order(trainer, torch.cat(parts)).cpu() for parts in zip(*scored, strict=True))
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        info, images = _datamodule(trainer).info, _datamodule(trainer).originals("test")[: len(labels)]
+        images = _datamodule(trainer).originals("test")[: len(labels)]
         scores = Scores.of(logits[: len(images)], labels[: len(images)])  # several processes may have some twice
-        weights = f"weights of epoch {best_epoch}"
-        about = f"test images, {weights}"
-        show = self._show
-        drawn: list[tuple[Callable[[], Figure], str | None, str | None]] = [
-            (lambda: run.curves(classifier.history, best_epoch), None, "curves.png"),
-            (
-                lambda: pictures.confusion(scores.confusion, info.classes, about),
-                "confusion/test" if show.confusion else None,
-                "confusion.png",
-            ),
-            (
-                lambda: pictures.mistakes(scores, images, info.classes, about),
-                "mistakes/test" if show.mistakes else None,
-                "mistakes.png",
-            ),
-            (
-                lambda: pictures.first_layer(classifier.evaluated, info.image_shape, info.classes, weights),
-                "weights/first_layer" if show.weights else None,
-                None,
-            ),
-        ]
-        for draw, tag, file in drawn:
-            self._show_picture(draw, tag, file if show.files else None, trainer.global_step)
-        if self._logger is None:
-            return
-        writer, step = self._logger.experiment, trainer.global_step
-        if show.pr_curves:
-            _guarded(
-                "pr_curves", lambda: exhibits.pr_curves(writer, scores.probabilities, scores.labels, info.classes, step)
-            )
-        if show.projector:
-            some = images[:PROJECTED_IMAGES]
-            names = [info.classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
-            seen = _datamodule(trainer).normalized(some)
-            _guarded("projector", lambda: exhibits.projector(writer, classifier.evaluated, seen, some, names, step))
-        self._logger.save()
+        self._show_pictures(trainer, classifier, scores, images, best_epoch)
+        if self._logger is not None:
+            self._show_scores(trainer, classifier, scores, images)
+            self._logger.save()
 
     def state_dict(self) -> dict[str, Any]:
         return {"logged": asdict(self._logged)}
@@ -162,8 +135,50 @@ class Board(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._logged = Logged(**state_dict["logged"])
 
+    def _show_pictures(
+        self, trainer: Trainer, classifier: Classifier, scores: Scores, images: Tensor, best_epoch: int
+    ) -> None:
+        show, info, step = self._show, _datamodule(trainer).info, trainer.global_step
+        weights = f"weights of epoch {best_epoch}"
+        about = f"test images, {weights}"
+        if show.files:
+            self._show_picture(lambda: run.curves(classifier.history, best_epoch), file="curves.png")
+        self._show_picture(
+            lambda: pictures.confusion(scores.confusion, info.classes, about),
+            "confusion/test" if show.confusion else None,
+            "confusion.png" if show.files else None,
+            step,
+        )
+        self._show_picture(
+            lambda: pictures.mistakes(scores, images, info.classes, about),
+            "mistakes/test" if show.mistakes else None,
+            "mistakes.png" if show.files else None,
+            step,
+        )
+        if show.weights:
+            self._show_picture(
+                lambda: pictures.first_layer(classifier.evaluated, info.image_shape, info.classes, weights),
+                "weights/first_layer",
+                step=step,
+            )
+
+    def _show_scores(self, trainer: Trainer, classifier: Classifier, scores: Scores, images: Tensor) -> None:
+        """In TensorBoard alone."""
+        assert self._logger is not None
+        writer, step, classes = self._logger.experiment, trainer.global_step, _datamodule(trainer).info.classes
+        if self._show.pr_curves:
+            probabilities, labels = scores.probabilities, scores.labels
+            _guarded("show.pr_curves", lambda: exhibits.pr_curves(writer, probabilities, labels, classes, step))
+        if self._show.projector:
+            some = images[:PROJECTED_IMAGES]
+            names = [classes[label] for label in scores.labels[:PROJECTED_IMAGES]]
+            seen = _datamodule(trainer).normalized(some)
+            _guarded(
+                "show.projector", lambda: exhibits.projector(writer, classifier.evaluated, seen, some, names, step)
+            )
+
     def _log_within_epoch(self, now: Logged, rate: float) -> None:
-        """Means since the last time."""
+        """Means since the last time, or since the start of the epoch."""
         assert self._logger is not None
         before = self._logged.sums if self._logged.epoch == now.epoch else [0.0, 0.0, 0.0]
         self._logged = now
@@ -185,52 +200,60 @@ class Board(Callback):
             self._logger.log_metrics(_derived(trainer, module.history), _step(trainer))
         self._show_confusion(trainer, module, is_last)
         if self._show.histograms and trainer.is_global_zero:
-            datamodule = _datamodule(trainer)
-            rows = datamodule.train_rows[:GRADIENT_IMAGES]
-            images, labels = (part[rows] for part in datamodule.training_data(module.device))
-            writer, seen, step = self._logger.experiment, datamodule.normalized(images), _step(trainer)
-            _guarded("histograms", lambda: exhibits.histograms(writer, module.mlp, seen, labels, step))
+            self._show_histograms(trainer, module)
+
+    def _show_histograms(self, trainer: Trainer, module: Classifier) -> None:
+        assert self._logger is not None
+        started = time.monotonic()
+        datamodule, writer, step = _datamodule(trainer), self._logger.experiment, _step(trainer)
+        rows = datamodule.train_rows[:GRADIENT_IMAGES]
+        images, labels = (part[rows] for part in datamodule.training_data(module.device))
+        seen = datamodule.normalized(images)
+        _guarded("show.histograms", lambda: exhibits.histograms(writer, module.mlp, seen, labels, step))
+        self.drawing_s += time.monotonic() - started
 
     def _show_confusion(self, trainer: Trainer, module: LightningModule, is_last: bool) -> None:
-        """Of the last validation of the epoch, where it is wanted and drawing has not taken long so far."""
+        """Of the last validation of the epoch, where it is wanted and drawing them has not taken long so far."""
         matrix, self._confusion = self._confusion, None
-        has_time = self.drawing_s <= DRAWING_SHARE * (time.monotonic() - self._started)
         if matrix is None or not trainer.is_global_zero:
             return
-        if is_last or (self._shown >= self._confusion_due and has_time):
-            self._confusion_due = next_milestone(self._shown)
-            title, classes = f"validation images after epoch {self._shown}", module.hparams["classes"]
-            self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        has_time = self._confusion_s <= CONFUSION_SHARE * (time.monotonic() - self._started)
+        if not (is_last or (self._shown >= self._confusion_due and has_time)):
+            return
+        self._confusion_due = next_milestone(self._shown)
+        title, classes = f"validation images after epoch {self._shown}", module.hparams["classes"]
+        import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
+
+        started = time.monotonic()
+        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        self._confusion_s += time.monotonic() - started
 
     def _show_picture(
-        self, draw: "Callable[[], Figure]", tag: str | None, file: str | None = None, step: int = 0
+        self, draw: "Callable[[], Figure]", tag: str | None = None, file: str | None = None, step: int = 0
     ) -> None:
         """In TensorBoard under `tag`, and as `file`, where they are given."""
-        tag = None if self._logger is None else tag
-        if tag is None and file is None:
-            return
+        if file is not None or (tag is not None and self._logger is not None):
+            _guarded(tag or str(file), lambda: self._put(self._png(draw), tag, file, step))
+
+    def _png(self, draw: "Callable[[], Figure]") -> bytes:
         started = time.monotonic()
-        try:
-            png = page.png(draw())
-        except Exception as error:  # of matplotlib and its fonts: the run is worth more than its picture
-            log.warning(f"{tag or file} could not be drawn: {type(error).__name__}: {error}")
-            return
+        png = page.png(draw())
         self.drawing_s += time.monotonic() - started
+        return png
+
+    def _put(self, png: bytes, tag: str | None, file: str | None, step: int) -> None:
         if tag is not None and self._logger is not None:
             self._logger.add_png(tag, png, step)
         if file is not None:
-            try:
-                durable.write(self._folder / file, png, sync=False)
-            except OSError as error:
-                log.warning(f"{self._folder / file}: cannot be written: {error.strerror}.")
+            durable.write(self._folder / file, png, sync=False)
 
 
 def _guarded(name: str, show: Callable[[], None]) -> None:
-    """The run is worth more than what is shown of it."""
+    """Matplotlib, its fonts, the disk: the run is worth more than what is shown of it."""
     try:
         show()
     except Exception as error:
-        log.warning(f"show.{name}: not possible here: {type(error).__name__}: {error}")
+        log.warning(f"{name} cannot be shown: {type(error).__name__}: {error}")
 
 
 def next_milestone(epoch: int) -> int:

@@ -48,6 +48,20 @@ def folder_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
+def picture(path: Path, name: str) -> Path:
+    """Where a picture belongs: named as a run names its own if it is of the best weights; others are named in front."""
+    weights = find(path).stem
+    return folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
+
+
+def weights(path: Path) -> str:
+    """Of which epoch they are, for titles."""
+    content = checkpoint_io.read(find(path))
+    figures = content["figures"]  # of an epoch, which later steps do not belong to
+    is_within_epoch = figures.get("step") != content["global_step"]
+    return f"weights of epoch {figures.get('epoch', 0) + is_within_epoch}"
+
+
 def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDataModule]:
     """The classifier, in evaluation mode on the CPU, and its data module, whose images are not read yet.
 

@@ -1,5 +1,6 @@
 """What TensorBoard can show of a run beside curves: one function for each, given a SummaryWriter."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,21 +23,21 @@ from mlplab.summary import layer_markdown, layers
 PR_THRESHOLDS = 101  # from 0 to 1
 
 
-def layout(writer: Any) -> None:
+def layout(writer: Any, validates: bool) -> None:
     """The tab Custom Scalars: training and validation on one chart, by step and by epoch."""
-    by_step = {
-        "loss": ["train/loss_step", "val/loss"],
-        "accuracy": ["train/acc_step", "val/acc"],
-        "gap of training to validation": ["gap/loss", "gap/acc"],
-        "learning rate": ["lr_step"],
-        "images per second": ["images_per_s"],
-    }
-    by_epoch = {"loss": ["train/loss", "val/loss"], "accuracy": ["train/acc", "val/acc"]}
-    charts = {
-        "by step": {name: ["Multiline", [f"^{tag}$" for tag in tags]] for name, tags in by_step.items()},
-        "by epoch": {name: ["Multiline", [f"^{BY_EPOCH}{tag}$" for tag in tags]] for name, tags in by_epoch.items()},
-    }
-    writer.add_custom_scalars(charts)
+    by_step = {"loss": ["train/loss_step"], "accuracy": ["train/acc_step"]}
+    by_epoch = {"loss": [f"{BY_EPOCH}train/loss"], "accuracy": [f"{BY_EPOCH}train/acc"]}
+    if validates:
+        for name, tag in (("loss", "val/loss"), ("accuracy", "val/acc")):
+            by_step[name].append(tag)
+            by_epoch[name].append(BY_EPOCH + tag)
+        by_step["gap of training to validation"] = ["gap/loss", "gap/acc"]
+    by_step |= {"learning rate": ["lr_step"], "images per second": ["images_per_s"]}
+    writer.add_custom_scalars({"by step": _charts(by_step), "by epoch": _charts(by_epoch)})
+
+
+def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    return {name: ["Multiline", [f"^{tag}$" for tag in of_chart]] for name, of_chart in tags.items()}
 
 
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
@@ -47,7 +48,7 @@ def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, imag
     overrides = folder / ".hydra" / "overrides.yaml"
     if overrides.is_file():
         given = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
-        writer.add_text("command", _code(" ".join(["python train.py", *map(str, given)])))
+        writer.add_text("command", _code(shlex.join(["python", "train.py", *map(str, given)])))
 
 
 def _code(text: str) -> str:

@@ -1,6 +1,7 @@
 """TensorBoard curves in the run folder itself: one event file, and nothing beside it."""
 
 import logging
+import struct
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
@@ -19,6 +21,16 @@ from mlplab.log_file import warn_once
 log = logging.getLogger(__name__)
 
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
+TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
+POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
+WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
+
+
+def steps_between_points(trainer: Trainer) -> int:
+    """Of curves within epochs; 0 for no such curves."""
+    in_epoch = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return min(every, max(1, in_epoch // POINTS_BY_EPOCH))
 
 
 class RunLogger(TensorBoardLogger):
@@ -45,21 +57,23 @@ class RunLogger(TensorBoardLogger):
 
     def log_result(self, hyperparameters: Mapping[str, str | float], metrics: Mapping[str, float], step: int) -> None:
         """A row of the HParams tab: what was chosen, and what came of it; TensorBoard takes a figure from its curve."""
-        for tag in metrics.keys() - {"test/acc"}:  # which has one
-            self.experiment.add_scalar(tag, metrics[tag], step)
+        if "val/acc_best" in metrics:  # the other figure, test/acc, has one
+            self.experiment.add_scalar("val/acc_best", metrics["val/acc_best"], step)
         for summary in hparams(dict(hyperparameters), dict(metrics)):
             self.experiment.add_summary(summary, step)
         self.experiment.flush()
 
     def add_png(self, tag: str, png: bytes, step: int) -> None:
         """A picture, as the file that it is: add_image would take it apart and compress it again."""
-        image = Summary.Image(encoded_image_string=png, colorspace=4)
+        width, height = struct.unpack(">II", png[16:24])  # of IHDR, the first chunk
+        image = Summary.Image(encoded_image_string=png, colorspace=4, width=width, height=height)
         self.experiment.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def go_back(self, step: int, epoch: int) -> None:
         """Drop what was logged at `step` or later, by a process that was killed after it had last been saved.
 
-        Of curves by epoch, what comes after `epoch`.
+        Of curves by epoch, what comes after `epoch`; all of what is written once, the graph among it, which the process
+        that goes on writes anew.
 
         All events move into one new file: a reader that had seen the old one starts anew.
         """
@@ -73,8 +87,8 @@ class RunLogger(TensorBoardLogger):
             points = [(event.step, ",".join(value.tag for value in event.summary.value)) for event in events]
             for event, point in zip(events, points, strict=True):
                 is_earlier = event.step <= epoch if point[1].startswith(BY_EPOCH) else event.step < step
-                has_content = any(event.HasField(kind) for kind in ("summary", "graph_def", "tagged_run_metadata"))
-                if has_content and is_earlier and point not in earlier:
+                is_kept = event.HasField("summary") and point[1] not in WRITTEN_ONCE
+                if is_kept and is_earlier and point not in earlier:
                     self.experiment.add_event(event)
             earlier |= set(points)
         if not self.experiment.flush():

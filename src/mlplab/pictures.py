@@ -52,7 +52,12 @@ def training_images(datamodule: ImageDataModule) -> "Figure":
 
 
 def predicted(
-    images: Tensor, probabilities: Tensor, classes: Sequence[str], names: Sequence[str], truths: Sequence[int] | None
+    images: Tensor,
+    probabilities: Tensor,
+    classes: Sequence[str],
+    names: Sequence[str],
+    truths: Sequence[int] | None,
+    title: str,
 ) -> "Figure":
     """Images (N, C, H, W) uint8, `probabilities` (N, K), a name and, if it is known, the class of each image."""
-    return predictions.predictions(images.numpy(), probabilities.numpy(), classes, names, truths)
+    return predictions.predictions(images.numpy(), probabilities.numpy(), classes, names, truths, title)

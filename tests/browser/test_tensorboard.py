@@ -63,8 +63,10 @@ def test_a_sweep_of_six(browser: Chrome, program: Program, tiny_root: Path, tmp_
         text: str = browser.execute_script(TEXT)
         assert "hp_metric" not in text
         assert "NaN" not in text
-        for view in ("Parallel Coordinates View", "Scatter Plot Matrix View"):
-            board.click(view)
-            board.wait_for({"test/acc", "val/acc_best"})
-            board.screenshot(view.split()[0].lower(), settle_s=2)
+        board.click("Parallel Coordinates View")
+        board.wait_for_elements(".foreground path:not(.invisible-path)", len(runs))
+        board.screenshot("parallel", settle_s=2)
+        board.click("Scatter Plot Matrix View")
+        board.wait_for_elements("circle.data-marker", 2 * len(runs))  # of two metrics against a hyperparameter, or more
+        board.screenshot("scatter", settle_s=2)
         board.open("graphs", {"Main Graph", "MLP"})

@@ -22,6 +22,7 @@ def predictions(
     classes: Sequence[str],
     names: Sequence[str],
     truths: Sequence[int] | None = None,
+    title: str = "predictions",
 ) -> "Figure":
     """The first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
@@ -40,7 +41,7 @@ def predictions(
     top = page.NOTE_HEIGHT if len(images) > MOST else page.TITLE_HEIGHT
     figure = page.figure(top + height * math.ceil(len(shown) / across))
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
-    page.title(figure, "predictions and their probabilities", more)
+    page.title(figure, title, more)
     for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
         left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
         tall, wide = image.shape
