@@ -296,7 +296,8 @@ def test_the_weights_are_those_of_the_first_layer_of_the_average(
 
 def test_the_weights_are_those_of_the_first_layer(shown: Shown) -> None:
     result, _, drawn = shown
-    ((weights, shape, _),) = drawn["first_layer"]
+    ((weights, shape, _, names),) = drawn["first_layer"]
+    assert names is None  # of hidden units
     classifier, _ = loaded(result)
     assert np.array_equal(weights, classifier.mlp.linear1.weight.detach().numpy())
     assert shape == (1, 28, 28)

@@ -132,7 +132,7 @@ def test_predict_draws_images_of_the_test_set(
     code, out, err = call("predict.py", folder, "--test", 3, 1, "--picture", "--data-root", tiny_root)
     assert (code, err) == (0, "run/predictions.png\n")
     assert is_picture(folder / "predictions.png")
-    images, probabilities, classes, names, labels = drawn["predictions"]
+    images, probabilities, classes, names, labels, title = drawn["predictions"]
     classifier, datamodule = checkpoints.load(folder)
     dataset = datasets.load("mnist", tiny_root)
     expected = classifier.predict_step(datamodule.normalized(dataset.test_images[[3, 1]]))
@@ -140,8 +140,8 @@ def test_predict_draws_images_of_the_test_set(
     assert labels == dataset.test_labels[[3, 1]].tolist()
     assert np.allclose(probabilities, expected.detach().numpy())
     truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
-    weights = f"weights of epoch {json.loads((folder / 'result.json').read_text())['best_epoch']}"
-    assert list(names) == [f"test/{n}: true class {truth}, {weights}" for n, truth in zip((3, 1), truths, strict=True)]
+    assert title == f"predictions, weights of epoch {json.loads((folder / 'result.json').read_text())['best_epoch']}"
+    assert list(names) == [f"test/{n}: true class {truth}" for n, truth in zip((3, 1), truths, strict=True)]
     assert tuple(classes) == dataset.info.classes
     first, second = out.splitlines()
     assert first.startswith(f"test/3  {classes[int(expected[0].argmax())]} ")
@@ -158,7 +158,8 @@ def test_predict_draws_image_files_and_says_so_beside_json(
     (answer,) = json.loads(out)
     assert answer["path"] == "digit.png"
     assert list(answer["probabilities"].values()) == pytest.approx(drawn["predictions"][1][0].tolist())
-    assert list(drawn["predictions"][3]) == ["digit.png, weights of epoch 2"]
+    assert list(drawn["predictions"][3]) == ["digit.png"]
+    assert drawn["predictions"][4:] == (None, "predictions, weights of epoch 2")
 
 
 @pytest.mark.parametrize(
