@@ -59,7 +59,7 @@ def _style(axes: "Axes", epochs: Sequence[float]) -> None:
     room = max(0.5, 0.03 * (last - first)) if first == last else 0.03 * (last - first)
     axes.set_xlim(first - room, last + room)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
