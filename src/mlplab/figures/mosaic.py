@@ -41,7 +41,7 @@ class Mosaic:
         """For images (N, H, W) on a page, in inches: `width` of all, room `below` each row and `between` columns."""
         count, height_of_one, width_of_one = images.shape
         cell = width * page.DPI / columns  # dots
-        scale = (cell - between * page.DPI) / width_of_one
+        scale = min((cell - between * page.DPI) / width_of_one, cell / (width_of_one + 1))  # a pixel between, at least
         scale = math.floor(scale) if scale >= 1 else scale
         gap = math.ceil(below * page.DPI / scale), int(cell / scale) - width_of_one
         return cls(count, columns, (height_of_one, width_of_one), gap, scale)

@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from mlplab import durable
 from mlplab.errors import CheckpointError
 
@@ -29,7 +31,7 @@ def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] |
     """In inches. Without a layout, which draws everything twice, what is on it is put in place with `axes`."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout=layout, facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
 def axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
@@ -53,15 +55,31 @@ TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches, without and with the second li
 
 def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, height: float, says: str) -> None:
     """Upright, 0.13 inches wide, with room for numbers and text to its right."""
-    bar = figure.colorbar(image, cax=axes(figure, left, top, 0.13, height))
-    bar.set_label(says, fontsize=TEXT)
-    bar.ax.tick_params(labelsize=SMALL)
-    bar.outline.set_linewidth(0.5)
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = image.get_clim()
+    bar = axes(figure, left, top, 0.13, height)  # as figure.colorbar's, which draws 256 rectangles
+    values = np.linspace(low, high, 256)[:, None]
+    bar.imshow(values, image.cmap, vmin=low, vmax=high, aspect="auto", origin="lower", extent=(0, 1, low, high))
+    bar.set_xticks([])
+    bar.yaxis.set_major_locator(MaxNLocator(5))
+    bar.yaxis.tick_right()
+    bar.yaxis.set_label_position("right")
+    bar.set_ylabel(says, fontsize=TEXT)
+    bar.tick_params(labelsize=SMALL)
+    bar.spines[:].set_linewidth(0.5)
 
 
 def png(figure: "Figure") -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"compress_level": COMPRESSION})
+    """RGB: savefig would write the transparency of each pixel too, though none is transparent."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas, file = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    size = canvas.get_width_height()
+    drawn = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+    drawn.save(file, format="png", dpi=(DPI, DPI), compress_level=COMPRESSION)
     return file.getvalue()
 
 

@@ -141,8 +141,7 @@ def first_layer(
     order = np.argsort(-norms, kind="stable")[:MOST_UNITS] if names is None else np.arange(len(names))
     shown = grey(weights[order].reshape(-1, *image_shape))
     columns = min(11, max(5, len(shown)) if names is None else 5)
-    gaps = {} if names is None else {"below": 0.19, "between": 0.3}
-    mosaic = Mosaic.of(shown, columns, width=6.2, **gaps)
+    mosaic = Mosaic.of(shown, columns, width=6.2, below=0.04 if names is None else 0.19)
     height = max(mosaic.height, 1.4)
     figure = page.figure(page.NOTE_HEIGHT + height + 0.12)
     page.title(figure, title, f"weight of each pixel in {_which(len(shown), len(weights), names)}")
