@@ -30,3 +30,4 @@ for _name, _root in json.loads(os.environ.get(DATA, "[]")):
     with suppress(DataError):  # the job will say so
         datasets.keep(_name, Path(_root))
 torch.set_num_threads(_threads)
+process.keep_imports()

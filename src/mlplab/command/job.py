@@ -80,6 +80,7 @@ def run(composed: DictConfig) -> float:
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
+    process.keep_imports()
     return train(job.config, job.folder, job.resume, job.began).score
 
 

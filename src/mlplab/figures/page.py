@@ -5,8 +5,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from mlplab import durable
 from mlplab.errors import CheckpointError
 
@@ -59,7 +57,7 @@ def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, heig
 
     low, high = image.get_clim()
     bar = axes(figure, left, top, 0.13, height)  # as figure.colorbar's, which draws 256 rectangles
-    values = np.linspace(low, high, 256)[:, None]
+    values = [[low + (high - low) * k / 255] for k in range(256)]
     bar.imshow(values, image.cmap, vmin=low, vmax=high, aspect="auto", origin="lower", extent=(0, 1, low, high))
     bar.set_xticks([])
     bar.yaxis.set_major_locator(MaxNLocator(5))
