@@ -91,3 +91,14 @@ process.tune()
 print(torch.get_num_threads())
 """
     assert _run(code, tmp_path) == "2\n"
+
+
+def test_what_was_imported_is_no_matter_of_the_garbage_collector_until_the_end(tmp_path: Path) -> None:
+    code = """
+import atexit, gc
+from mlplab import process
+atexit.register(lambda: print(gc.get_freeze_count()))
+process.keep_imports()
+print(gc.get_freeze_count() > 1000)
+"""
+    assert _run(code, tmp_path) == "True\n0\n"

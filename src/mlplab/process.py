@@ -1,5 +1,6 @@
 """What a process does about itself so that small networks train fast."""
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -91,6 +92,7 @@ def keep_imports() -> None:
     For a program, not a notebook: whatever else there is by now stays too.
     """
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries complain that not all of theirs is freed at the end
 
 
 def tune() -> None:
