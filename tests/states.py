@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.compat.proto.graph_pb2 import GraphDef
 
 from mlplab import checkpoint_io
 
@@ -40,7 +41,7 @@ def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
     events = [
         event for path in folder.glob("events.out.tfevents.*") for event in LegacyEventFileLoader(str(path)).Load()
     ]
-    graphs = [("graph", event.step, bytes(event.graph_def)) for event in events if event.HasField("graph_def")]
+    graphs = [("graph", event.step, _ordered(event.graph_def)) for event in events if event.HasField("graph_def")]
     return (
         sorted(
             (value.tag, event.step, _shown(value))
@@ -50,6 +51,11 @@ def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
         )
         + graphs
     )
+
+
+def _ordered(graph: bytes) -> bytes:
+    """A graph in one order of its attributes, which is otherwise that of a hash table."""
+    return GraphDef.FromString(graph).SerializeToString(deterministic=True)
 
 
 def _shown(value: Any) -> float | bytes:

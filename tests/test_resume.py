@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -50,10 +50,12 @@ def _status(folder: Path) -> str:
     return str(json.loads((folder / "status.json").read_text())["status"])
 
 
-def _is_the_whole(folder: Path, whole: Path) -> None:
+def _is_the_whole(folder: Path, whole: Path, but: Collection[str] = ()) -> None:
+    """The same to the last bit, but for what TensorBoard shows under these names."""
     assert states.differences(states.of(folder), states.of(whole)) == []
     assert states.differences(states.of(folder, "best"), states.of(whole, "best")) == []
-    assert states.curves(folder) == states.curves(whole)
+    curves = ([point for point in states.curves(run) if point[0] not in but] for run in (folder, whole))
+    assert next(curves) == next(curves)
     results = [json.loads((run / "result.json").read_text()) for run in (folder, whole)]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert _status(folder) == "completed"
@@ -237,7 +239,7 @@ def test_damaged_files_beside_the_checkpoints_are_not_needed(
     finished = program.run("resume=run")
     assert finished.code == 0, finished.err
     assert "Zen" not in finished.out
-    _is_the_whole(run, whole)
+    _is_the_whole(run, whole, but=["command/text_summary"] if file == ".hydra/overrides.yaml" else [])
 
 
 def test_a_change_that_leads_nowhere_can_be_taken_back(run: Path, program: Program) -> None:
