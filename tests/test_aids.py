@@ -18,8 +18,10 @@ from test_saving import _killed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mlplab import blocks, checkpoint_io, checkpoints, evaluation, mixup, run_folder
-from mlplab.averaging import make_average
+from mlplab import blocks, checkpoint_io, checkpoints, evaluation, run_folder
+from mlplab.aids import mixup
+from mlplab.aids.averaging import make_average
+from mlplab.aids.max_norm import limit, limited_weights
 from mlplab.blocks import CompiledSteps
 from mlplab.classifier import Classifier
 from mlplab.command.composed import plain
@@ -27,7 +29,6 @@ from mlplab.command.resume import earlier
 from mlplab.config import AIDS as AIDS_BY_KEY
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
-from mlplab.max_norm import limit, limited_weights
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.randomness import Purpose, derive_many
 from mlplab.step import Recipe, step

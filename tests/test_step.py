@@ -12,9 +12,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor, optim
 
-from mlplab import mixup, step, updates
+from mlplab import step, updates
+from mlplab.aids import mixup
+from mlplab.aids.averaging import make_average
 from mlplab.augment import Distortion
-from mlplab.averaging import make_average
 from mlplab.mlp import MLP
 from mlplab.step import CompilationError, Recipe
 

@@ -17,7 +17,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from torch import Tensor, optim
 
-from mlplab import mixup, obstacles, updates
+from mlplab import obstacles, updates
+from mlplab.aids import mixup
 from mlplab.datamodule import to_device
 from mlplab.logger import steps_between_points
 from mlplab.saving import LastCheckpoint

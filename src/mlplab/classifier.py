@@ -9,12 +9,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab.averaging import DEFAULTS, make_average
-from mlplab.batch_statistics import batch_norms, renew
+from mlplab.aids.averaging import DEFAULTS, make_average
+from mlplab.aids.batch_statistics import batch_norms, renew
+from mlplab.aids.max_norm import limit, limited_weights
+from mlplab.aids.mixup import mixture as draw_mixture
 from mlplab.datamodule import Batch, ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
-from mlplab.max_norm import limit, limited_weights
-from mlplab.mixup import mixture as draw_mixture
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.optimizers import make_optimizer, require_class, schedule_interval
 from mlplab.randomness import Purpose, derive_many, seed_generator
@@ -32,13 +32,13 @@ class Classifier(LightningModule):
             its arguments; none, or no name, for a constant rate.
         monitor: the metric that a schedule which needs one looks at.
         seed: of dropout, noise and mixup; the weights are drawn from torch's global generator.
-        max_norm: largest norm of the weights into a hidden unit, see `mlplab.max_norm`; None for no bound.
+        max_norm: largest norm of the weights into a hidden unit, see `mlplab.aids.max_norm`; None for no bound.
         label_smoothing: share of the target, from 0 to 1, that is spread over all classes, in the loss of training
             alone (Szegedy et al. 2016): `train/loss` is that loss, `val/loss` and `test/loss` plain cross-entropy.
-        mixup: alpha of the Beta distribution, above 0, see `mlplab.mixup`; None for no mixing. `train/loss` is that of
-            mixed images, and `train/acc` counts answers with the label of the larger share.
-        averaging: `name` "ema" and `decay`, or "swa" and `start_epoch`, see `mlplab.averaging`; none, or no name, for
-            no average. Evaluation (validation, test, predictions) uses the average.
+        mixup: alpha of the Beta distribution, above 0, see `mlplab.aids.mixup`; None for no mixing. `train/loss` is
+            that of mixed images, and `train/acc` counts answers with the label of the larger share.
+        averaging: `name` "ema" and `decay`, or "swa" and `start_epoch`, see `mlplab.aids.averaging`; none, or no name,
+            for no average. Evaluation (validation, test, predictions) uses the average.
 
     Raises:
         ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`.

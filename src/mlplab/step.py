@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab import averaging, max_norm, updates
+from mlplab import updates
+from mlplab.aids import averaging, max_norm
+from mlplab.aids.mixup import Mixture
 from mlplab.augment import Distortion
-from mlplab.mixup import Mixture
 from mlplab.mlp import GaussianNoise
 from mlplab.randomness import bits, normal
 
@@ -35,7 +36,7 @@ Compiled = Callable[[list[Tensor]], object]
 # What a compiled step is made from: a change in one of these files makes a new one.
 SOURCES = (
     *("step.py", "updates.py", "mlp.py", "datamodule.py", "randomness.py", "augment.py"),
-    *("max_norm.py", "mixup.py", "averaging.py"),
+    *("aids/max_norm.py", "aids/mixup.py", "aids/averaging.py"),
 )
 
 

@@ -4,7 +4,7 @@
   step is its weights, and each later one moves it by 1 - decay towards its own (Tarvainen and Valpola 2017).
 - swa: the plain mean over the weights at the end of each epoch from `start_epoch` on (Izmailov et al. 2018). Until the
   first of them the average is the weights themselves. The statistics of batch norm are then taken anew, under the mean
-  weights, see `mlplab.batch_statistics`.
+  weights, see `mlplab.aids.batch_statistics`.
 """
 
 from collections.abc import Mapping, Sequence
