@@ -22,12 +22,28 @@ class GaussianNoise(nn.Module):
         return f"std={self.std}"
 
 
+class Affine(nn.Module):
+    """A learned scale and shift of each unit: those of a batch norm, where something lies between the two."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, features, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}"
+
+
 class MLP(nn.Sequential):
     """Flatten; a linear layer, an activation and dropout for each width in `hidden`; an output layer.
 
     What is 0 or False has no layer. The others come in this order: dropout and noise of the pixels, then for each
-    hidden layer linear, batch norm, noise, activation, dropout. Noise lies between batch norm and activation as in the
-    encoder of Rasmus et al. (2015), so that its unit is the standard deviation of what it is added to.
+    hidden layer linear, batch norm, noise, activation, dropout. Noise is added to what batch norm has normalised,
+    before its scale and shift, as in the encoder of Rasmus et al. (2015): its unit is the standard deviation of what it
+    is added to, and a larger scale does not drown it.
 
     Args:
         hidden: width of the hidden layer, or of each of them; `[]` is softmax regression.
@@ -81,9 +97,11 @@ class MLP(nn.Sequential):
         for number, (width, rate) in enumerate(zip(hidden, rates, strict=True), start=1):
             layers[f"linear{number}"] = nn.Linear(features, width, bias=not batch_norm)  # batch norm has one
             if batch_norm:
-                layers[f"batch_norm{number}"] = nn.BatchNorm1d(width)
+                layers[f"batch_norm{number}"] = nn.BatchNorm1d(width, affine=not hidden_noise)
             if hidden_noise:
                 layers[f"noise{number}"] = GaussianNoise(hidden_noise)
+            if batch_norm and hidden_noise:
+                layers[f"affine{number}"] = Affine(width)
             layers[f"{activation.lower()}{number}"] = getattr(nn, activation)()
             if rate:
                 layers[f"dropout{number}"] = nn.Dropout(rate)

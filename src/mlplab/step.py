@@ -131,12 +131,13 @@ def _logits(
         if isinstance(module, nn.Dropout):
             features = dropout(features, module.p, seed, place)
         elif isinstance(module, GaussianNoise):
-            # `normal` takes the place after it, too: that of a linear layer or an activation, which draw nothing.
+            # `normal` takes the place after it, too: that of a layer that draws nothing.
             features = features + module.std * normal(features.shape, seed, place).to(features.dtype)
         elif isinstance(module, nn.BatchNorm1d):
             variance, mean = torch.var_mean(features.float(), dim=0)
             moments.append((mean.detach(), variance.detach()))
-            features = F.batch_norm(features, None, None, own["weight"], own["bias"], training=True, eps=module.eps)
+            scale, shift = own.get("weight"), own.get("bias")
+            features = F.batch_norm(features, None, None, scale, shift, training=True, eps=module.eps)
         else:
             features = torch.func.functional_call(module, own, (features,))
     return features, moments
