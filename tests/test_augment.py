@@ -121,6 +121,15 @@ def test_an_elastic_image_is_that_of_scipy(images: Tensor) -> None:
         _near(image, _by_scipy(original, np.stack([x, y]) + moved))
 
 
+def test_an_elastic_displacement_is_in_pixels_of_the_image_as_it_was(images: Tensor) -> None:
+    """An image that is enlarged is displaced by more."""
+    displacement = elastic(images, 34.0, 4.0, _seed(7))
+    found = Distortion(scale=(1.2, 1.2), elastic_alpha=34.0, elastic_sigma=4.0)(images, _seed(7))
+    x, y = np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5)
+    for image, original, moved in zip(found[:, 0], images[:, 0], displacement.double().numpy(), strict=True):
+        _near(image, _by_scipy(original, np.stack([x, y]) / 1.2 + 13.5 + moved))
+
+
 def _by_scipy(image: Tensor, places: "np.ndarray[Any, Any]") -> Tensor:
     """`places` (2, H, W): x and y from the first pixel."""
     return torch.from_numpy(

@@ -260,7 +260,7 @@ def differences_but_of_the_board(one: Result, other: Result) -> list[str]:
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
 
 
-@pytest.mark.parametrize("average", ["averaging=ema", "averaging=swa averaging.start_epoch=1"])
+@pytest.mark.parametrize("average", ["averaging=ema", "averaging=swa averaging.start=0"])
 def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_path: Path, average: str) -> None:
     aids = (*AIDED, "aids.mixup=0.4", "aids.max_norm=3", *average.split(), "show=all")
     result = train(tiny(*aids), tmp_path / "run")

@@ -61,7 +61,6 @@ def test_a_recipe_trains_and_can_be_compiled(
         changes.append("scheduler.warmup=1")
     result = train(composed(f"experiment={path.stem}", *changes), tmp_path / "run")
     assert json.loads((result.folder / "result.json").read_text())["steps"] == 2
-    assert 0 <= result.metrics["test/acc"] <= 1
     assert len(compiled) == 1
 
 

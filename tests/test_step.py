@@ -64,7 +64,7 @@ class Aided(Training):
         drawing = {"dropout": 0.3, "input_dropout": 0.1, "input_noise": 0.2, "hidden_noise": 0.1}
         self.mlp = MLP([6, 5], image_shape=(1, 4, 4), num_classes=3, batch_norm=True, **drawing)
         self.optimizer = optim.Adam(self.mlp.parameters())
-        self.average = make_average(self.mlp, {"name": "ema", "decay": 0.9, "start_epoch": 1})
+        self.average = make_average(self.mlp, {"name": "ema", "decay": 0.9, "start": 0.5})
         aids = {"label_smoothing": 0.1, "max_norm": 0.4, "mixes": True, "ema_decay": 0.9}
         self.recipe = dataclasses.replace(self.recipe, mlp=self.mlp, optimizer=self.optimizer, **aids)
 

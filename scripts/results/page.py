@@ -22,10 +22,10 @@ HEADINGS = ("recipe", "network and training", PUBLISHED, "source", "test acc %",
 TITLES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 VERDICTS = (
     "Test accuracy is mean ± standard deviation over n seeds; time is that of training one seed, without compiling,"
-    " the median. Of five seeds, or three where one takes over 10 minutes: *reproduced* where the mean is not below the"
-    " published figure, or the reference, by more than its standard deviation or 0.1 points (0.25 on Fashion-MNIST),"
-    " whichever is more; *beaten* where it is above it by more than two standard errors; otherwise *short*. With fewer"
-    " seeds it is *incomplete*."
+    " the median and the range. Of five seeds, or three where one takes over 10 minutes: *reproduced* where the mean is"
+    " not below the published figure, or the reference, by more than its standard deviation or 0.1 points (0.25 on"
+    " Fashion-MNIST), whichever is more; *beaten* where it is above it by more than two standard errors; otherwise"
+    " *short*. With fewer seeds it is *incomplete*."
 )
 LOGARITHMIC = 3  # an axis is, where its largest value is more than this many times its smallest
 LEFT, RIGHT, BETWEEN, BELOW = 0.62, 0.12, 0.42, 0.5  # inches around the panels
@@ -46,6 +46,12 @@ def seconds(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
+def times(entry: Measured) -> str:
+    """`36 (34 to 41)`: the median, and the range where it shows."""
+    low, high = (seconds(value) for value in (min(entry.fit_s.values()), max(entry.fit_s.values())))
+    return seconds(entry.seconds) + (f" ({low} to {high})" if low != high else "")
+
+
 def table(measured: Entries, with_commands: bool) -> str:
     """In Markdown, a line for each recipe that was measured."""
     headings = [*HEADINGS, "command"] if with_commands else list(HEADINGS)
@@ -60,7 +66,7 @@ def table(measured: Entries, with_commands: bool) -> str:
             accuracy(entry),
             f"{n}" if n == entry.wanted else f"{n} of {entry.wanted}",
             verdict(recipe, name, entry) or "-",
-            seconds(entry.seconds),
+            times(entry),
             f"`{command(name, entry.wanted)}`",
         ]
         lines.append(_line(cells[: len(headings)]))

@@ -30,7 +30,8 @@ def publish(folder: Path) -> None:
     report = Report.of(folder)
     if not report.gains:
         raise CheckpointError(f"{folder}: no runs that could be compared with a reference, such as trick=plain.")
-    block = f"{files.gains_markdown(report.table, report.gains)}\n\n{conditions(report.complete)}"
+    pairs = sum(gain.val.seeds for gain in report.gains)
+    block = f"{files.gains_markdown(report.table, report.gains)}\n\n{conditions(pairs, report.complete)}"
     readme = sweeps.PROJECT / "README.md"
     try:
         text = headers.with_block(readme.read_text(encoding="utf-8"), "tricks", block)
@@ -40,13 +41,13 @@ def publish(folder: Path) -> None:
     print("Published: README.md")
 
 
-def conditions(runs: Sequence[Run]) -> str:
-    """What all were trained with."""
+def conditions(pairs: int, runs: Sequence[Run]) -> str:
+    """How many pairs are compared, and what all runs were trained with."""
     epochs, precisions = (
         " or ".join(dict.fromkeys(str(run.settings.get(key, default)) for run in runs))
         for key, default in (("trainer.max_epochs", ""), ("trainer.precision", "32-true"))
     )
-    return f"{len(runs)} runs of {epochs} epochs, precision {precisions}."
+    return f"{pairs} pairs of runs of {epochs} epochs, precision {precisions}."
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ OF_IMAGES, OF_PIXELS = 0, 1
 class Distortion:
     """How far images are distorted at most; each image draws its own share, uniformly and independently.
 
-    An image is flipped, then sheared, scaled and rotated about its centre, then shifted, then displaced elastically.
-    What comes in from outside is background, 0.
+    An image is flipped, then sheared, scaled and rotated about its centre, then shifted. Elastic displacement is added
+    to the place where a pixel is read then: it is in pixels of the image as it was. What comes in from outside is
+    background, 0.
 
     Args:
         shift: whole pixels, from -shift to shift, in each direction. Fractions would blur.

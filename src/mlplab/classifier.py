@@ -1,7 +1,7 @@
 """The network in Lightning: loss, metrics, optimizer, schedule, predictions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -33,11 +33,12 @@ class Classifier(LightningModule):
         monitor: the metric that a schedule which needs one looks at.
         seed: of dropout, noise and mixup; the weights are drawn from torch's global generator.
         max_norm: largest norm of the weights into a hidden unit, see `mlplab.aids.max_norm`; None for no bound.
-        label_smoothing: share of the target, from 0 to 1, that is spread over all classes, in the loss of training
-            alone (Szegedy et al. 2016): `train/loss` is that loss, `val/loss` and `test/loss` plain cross-entropy.
+        label_smoothing: share of the target, from 0 to below 1, that is spread over all classes, in the loss of
+            training alone (Szegedy et al. 2016): `train/loss` is that loss, `val/loss` and `test/loss` are plain
+            cross-entropy.
         mixup: alpha of the Beta distribution, above 0, see `mlplab.aids.mixup`; None for no mixing. `train/loss` is
             that of mixed images, and `train/acc` counts answers with the label of the larger share.
-        averaging: `name` "ema" and `decay`, or "swa" and `start_epoch`, see `mlplab.aids.averaging`; none, or no name,
+        averaging: `name` "ema" and `decay`, or "swa" and `start`, see `mlplab.aids.averaging`; none, or no name,
             for no average. Evaluation (validation, test, predictions) uses the average.
 
     Raises:
@@ -68,8 +69,8 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"`label_smoothing` must be from 0 to 1, got {label_smoothing}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be from 0 to below 1, got {label_smoothing}")
         for name, value in (("max_norm", max_norm), ("mixup", mixup)):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be above 0, or None, got {value}")
@@ -92,6 +93,7 @@ class Classifier(LightningModule):
         self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
         self.rate = math.nan  # of the last step
         self.images_seen = 0  # in training
+        self.statistics_are_new = False
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -154,10 +156,25 @@ class Classifier(LightningModule):
         is_over = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if self.averaging["name"] == "swa":
             self._average_epochs(is_over)
-        if is_over and self._needs_statistics:
-            datamodule: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-            with self.trainer.precision_plugin.forward_context():
-                renew(self.evaluated, (images.to(self.dtype) for images, _ in datamodule.batches("train")))
+        self.statistics_are_new = False
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.renew_statistics()
+
+    def on_train_end(self) -> None:
+        self.renew_statistics()
+
+    def renew_statistics(self) -> None:
+        """Take those of batch norm anew, if the running ones are not of what is evaluated, and not yet since a step.
+
+        In training, before what is evaluated: a validation, and the weights at the end.
+        """
+        if self.statistics_are_new or not self._needs_statistics:
+            return
+        with self.trainer.precision_plugin.forward_context():
+            renew(self.evaluated, (images.to(self.device).to(self.dtype) for images in self._clean_images()))
+        self.statistics_are_new = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits (B, K), for callbacks."""
@@ -265,21 +282,26 @@ class Classifier(LightningModule):
 
     @property
     def _needs_statistics(self) -> bool:
-        """Are those of batch norm to be taken anew, at the end of an epoch?"""
-        if not batch_norms(self.evaluated):
-            return False
+        """Are those that batch norm kept in training of other weights, or of images that were mixed or had noise?"""
         is_mean = self.averaging["name"] == "swa" and bool(self.average.n_averaged)  # type: ignore[union-attr]
-        is_evaluated = self.trainer.enable_validation or self.current_epoch + 1 == self.trainer.max_epochs
-        return is_evaluated and (is_mean or self.draws)
+        return bool(batch_norms(self.evaluated)) and (is_mean or self.draws or self.mixup is not None)
+
+    def _clean_images(self) -> Iterator[Tensor]:
+        """All batches of training images (B, C, H, W), undistorted where there is an `ImageDataModule`."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if isinstance(datamodule, ImageDataModule):
+            yield from (images for images, _ in datamodule.batches("train"))
+        else:
+            yield from (images for images, _ in self.trainer.train_dataloader or ())
 
     def _average_epochs(self, is_over: bool) -> None:
         """After a batch, or a block of them. Until there is an epoch to average, the average is the weights."""
         assert self.average is not None
-        begun = self.current_epoch + 1 - self.averaging["start_epoch"]  # epochs since then
-        if begun > 0 and not is_over:
+        start = self.averaging["start"] * (self.trainer.max_epochs or 1)
+        if self.current_epoch > start and not is_over:  # there is an average, of epochs before this one
             return
         self.average.update_parameters(self.mlp)
-        if begun < 0 or not is_over:
+        if self.current_epoch + 1 <= start or not is_over:
             self.average.n_averaged.zero_()  # the next one replaces it
 
     def _log(self, stage: str) -> None:

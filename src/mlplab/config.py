@@ -239,7 +239,7 @@ class Averaging(Section):
         default=None, description="average of the weights that validates, tests and predicts; null: none"
     )
     decay: Rate = Field(default=0.999, description="of ema: what each step leaves of the average")
-    start_epoch: Length = Field(default=1, description="of swa: the first epoch, from 1, whose weights count")
+    start: Rate = Field(default=0.75, description="of swa: share of the epochs after which weights count")
 
 
 class EarlyStopping(Section):
@@ -338,16 +338,12 @@ class Config(Section):
     def _aids_fit_the_run(self) -> Self:
         if self.aids.max_norm is not None and not self.model.hidden:
             raise PydanticCustomError("hidden", "aids.max_norm: needs a hidden layer, model.hidden")
-        averaging, epochs = self.averaging, self.trainer.max_epochs
-        for key, name in (("decay", "ema"), ("start_epoch", "swa")):
+        averaging = self.averaging
+        for key, name in (("decay", "ema"), ("start", "swa")):
             if key in averaging.model_fields_set and averaging.name != name:
                 raise PydanticCustomError(
                     "other", "averaging.{key}: needs averaging={name}", {"key": key, "name": name}
                 )
-        if averaging.start_epoch > epochs:
-            raise PydanticCustomError(
-                "late", "averaging.start_epoch: must be at most {epochs}, trainer.max_epochs", {"epochs": epochs}
-            )
         images, size, limit = TRAINING_IMAGES[self.data.name], self.data.batch_size, self.trainer.limit_train_batches
         left = (images - self.data.val_size) % size  # images of the last batch of an epoch, if it is smaller
         if self.model.batch_norm and (size == 1 or (left == 1 and isinstance(limit, float))):

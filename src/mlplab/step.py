@@ -113,8 +113,7 @@ def step(recipe: Recipe, tensors: Sequence[Tensor]) -> None:
     _move_statistics(recipe.mlp, statistics, moments)
     if recipe.ema_decay is not None:
         count, *averages = rest
-        # The first average is the weights of the first step.
-        averaging.move(averages, [*weights, *statistics], torch.where(count == 0, 1.0, 1 - recipe.ema_decay))
+        averaging.move(averages, [*weights, *statistics], averaging.ema_share(count, recipe.ema_decay))
         count.add_(1)
     labels = labels if mixture is None else mixture.labels(labels)
     correct = (logits.argmax(dim=1) == labels).sum()

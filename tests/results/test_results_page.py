@@ -276,8 +276,11 @@ def test_where_nothing_was_measured_nothing_is_written(tmp_path: Path, monkeypat
 
 
 def test_headers_and_readme_say_what_is_kept_as_measured() -> None:
+    """Of the recipes as they are now."""
     entries = measured.load(sweeps.PROJECT / "scripts" / "results" / "measured.json")
     for name, found in page.known(entries).items():
+        hash_of = sweeps.hashes(name)
+        assert found.config_hash == {seed: hash_of(seed) for seed in found.config_hash}
         header = sweeps.experiment(name).read_text(encoding="utf-8")
         assert headers.with_fields(header, headers.fields(found)) == header
     readme = (sweeps.PROJECT / "README.md").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
 """Averages of the weights, which validate, test and predict in place of those that are trained.
 
-- ema: exponential, after each step, of weights and of the running statistics of batch norm: the average of the first
-  step is its weights, and each later one moves it by 1 - decay towards its own (Tarvainen and Valpola 2017).
-- swa: the plain mean over the weights at the end of each epoch from `start_epoch` on (Izmailov et al. 2018). Until the
-  first of them the average is the weights themselves. The statistics of batch norm are then taken anew, under the mean
-  weights, see `mlplab.aids.batch_statistics`.
+- ema: exponential, after each step, of weights and of the running statistics of batch norm: step n moves it towards its
+  own by 1 - decay, or by 1/n where that is more, so that it begins as the plain mean (Tarvainen and Valpola 2017).
+- swa: the plain mean over the weights at the end of each epoch that comes after a share `start` of them (Izmailov et
+  al. 2018). Until the first of these the average is the weights themselves. The statistics of batch norm are then taken
+  anew, under the mean weights, see `mlplab.aids.batch_statistics`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,37 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-DEFAULTS: Mapping[str, Any] = {"name": None, "decay": 0.999, "start_epoch": 1}
+DEFAULTS: Mapping[str, Any] = {"name": None, "decay": 0.999, "start": 0.75}
 
 
 def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedModel | None:
     """An average that begins with the weights of `network`; None if `averaging` names none.
 
     Args:
-        averaging: `name`; `decay` of ema, from 0 to below 1; `start_epoch` of swa, from 1.
+        averaging: `name`; `decay` of ema and `start` of swa, from 0 to below 1.
 
     Raises:
         ValueError: if there is no average of that name, or its argument is out of range.
     """
-    name, decay, start_epoch = (averaging[key] for key in DEFAULTS)
+    name, decay, start = (averaging[key] for key in DEFAULTS)
     if name is None:
         return None
     if name not in ("ema", "swa"):
         raise ValueError(f"`averaging` must name ema or swa, got {name!r}")
-    if not 0 <= decay < 1 or start_epoch < 1:
-        found = f"got {decay} and {start_epoch}"
-        raise ValueError(f"`averaging` must have a decay from 0 to below 1 and a start_epoch of at least 1, {found}")
+    if not 0 <= decay < 1 or not 0 <= start < 1:
+        raise ValueError(f"`averaging` must have decay and start from 0 to below 1, got {decay} and {start}")
 
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        move(averages, values, 1 - decay if name == "ema" else 1 / (count + 1))
+        count = torch.as_tensor(count)
+        move(averages, values, ema_share(count, decay) if name == "ema" else 1 / (count + 1))
 
     average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     return average.requires_grad_(False)
+
+
+def ema_share(count: Tensor, decay: float) -> Tensor:
+    """How far a step moves the average of the `count` () steps before it."""
+    return (1 / (count + 1)).clamp(min=1 - decay)
 
 
 @torch.no_grad()

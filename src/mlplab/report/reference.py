@@ -31,22 +31,24 @@ def reference_of(column: Column) -> str | None:
 def explanation(found: Sequence[Gain]) -> str:
     """Of the figures, as one sentence."""
     column = found[0].column
-    together = "" if len(found) == 1 else " together (Bonferroni)"
+    together = "" if len(found) == 1 else f" for all of {column.name} together (Bonferroni)"
     return (
-        f"Points are hundredths of accuracy above {reference_of(column)}, over pairs of runs with the same seed. The"
-        f" intervals, of validation and of test, hold with {CONFIDENCE:.0%} confidence for all of {column.name} with"
-        f" the same other settings{together}, over seeds, not over other images. The test chooses nothing."
+        f"Points are hundredths of accuracy above {reference_of(column)}, over pairs of runs with the same seed. With"
+        f" the same other settings, the intervals of validation hold{together} with {CONFIDENCE:.0%} confidence, and"
+        " so, by themselves, do those of the test: over seeds, not over other images. The test chooses nothing."
     )
 
 
 def _of_column(table: Table, position: int) -> Iterator[Gain]:
     column = table.columns[position]
+    if reference_of(column) is None:
+        return
     alike: defaultdict[tuple[Setting, ...], list[Configuration]] = defaultdict(list)
     for configuration in table.validated:  # by falling validation accuracy
         alike[configuration.values[:position] + configuration.values[position + 1 :]].append(configuration)
     for configurations in alike.values():
         plain = [one for one in configurations if one.values[position] == reference_of(column)]
-        if not plain or reference_of(column) is None:
+        if not plain:
             continue
         others = [one for one in configurations if one is not plain[0]]
         pairs = [(one, seeds) for one in others if len(seeds := _common(one, plain[0])) > 1]
