@@ -47,7 +47,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "mixup": {"aids.mixup": 0.2},
     "max_norm": {"aids.max_norm": 1.5},
     "ema": {"averaging.name": "ema"},
-    "swa": {"averaging.name": "swa", "averaging.start": 0.75},
+    "swa": {"averaging.name": "swa"},
     "warmup": {"scheduler.interval": "step", "scheduler.warmup": 500},
     "shift": {"augment.shift": 2},
     "flip": {"augment.flip": 0.5},
