@@ -17,11 +17,12 @@ from omegaconf import OmegaConf
 from test_saving import _killed
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from mlplab import blocks, checkpoint_io, checkpoints, evaluation, run_folder
 from mlplab.aids import mixup
 from mlplab.aids.averaging import make_average
+from mlplab.aids.batch_statistics import renew
 from mlplab.aids.max_norm import limit, limited_weights
 from mlplab.blocks import CompiledSteps
 from mlplab.classifier import Classifier
@@ -580,8 +581,10 @@ def test_the_last_weights_have_their_own_statistics_however_a_run_ends(
     _assert_statistics(classifier.evaluated, datamodule)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("averaging", [None, {"name": "ema", "decay": 0.9}], ids=["", "ema"])
 def test_a_validation_within_an_epoch_has_the_statistics_of_its_weights(
-    datamodule: ImageDataModule, trainer: MakeTrainer
+    datamodule: ImageDataModule, trainer: MakeTrainer, averaging: dict[str, Any] | None, compiled: bool
 ) -> None:
     seen = []
 
@@ -590,21 +593,52 @@ def test_a_validation_within_an_epoch_has_the_statistics_of_its_weights(
             assert isinstance(pl_module, Classifier)
             seen.append(_assert_statistics(pl_module.evaluated, datamodule))
 
-    flags = {"max_epochs": 1, "val_check_interval": 7, "num_sanity_val_steps": 0, "callbacks": [Looks()]}
-    _trained(trainer, datamodule, flags=flags, batch_norm=True, mixup=0.4)
+    flags = {"max_epochs": 1, "val_check_interval": 7, "num_sanity_val_steps": 0}
+    flags["callbacks"] = [Looks(), CompiledSteps(compiled)]
+    classifier = Classifier([16, 12], batch_norm=True, mixup=0.4, averaging=averaging)
+    trainer(**flags).fit(classifier, datamodule=datamodule)
     assert len(seen) == 2
 
 
-def test_statistics_are_renewed_without_a_data_module(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    """And a batch of one image, which has no variance, is left out."""
-    images = torch.cat([images for images, _ in datamodule.batches("train")])[:33]
-    labels = torch.zeros(33, dtype=torch.long)
-    loader = DataLoader(TensorDataset(images, labels), batch_size=16)
+def test_without_a_data_module_the_running_statistics_are_kept(
+    datamodule: ImageDataModule, trainer: MakeTrainer
+) -> None:
+    loader = DataLoader(list(datamodule.batches("train"))[:1], batch_size=None)  # type: ignore[arg-type]
     classifier = Classifier([8], dropout=0.5, batch_norm=True)
-    trainer(max_epochs=1, limit_train_batches=2).fit(classifier, loader, loader)
-    features = classifier.mlp.linear1(images[:32].flatten(1)).split(16)
-    variance = torch.stack([x.var(dim=0) for x in features]).mean(dim=0)
-    torch.testing.assert_close(classifier.mlp.batch_norm1.running_var, variance)
+    trainer(max_epochs=1).fit(classifier, loader, loader)
+    assert int(classifier.mlp.batch_norm1.num_batches_tracked) == 1
+    # A tenth of the variance of the one batch, and nine of the 1 that it began with.
+    assert classifier.mlp.batch_norm1.running_var.min() > 0.9
+
+
+def test_a_batch_of_one_image_has_no_variance() -> None:
+    images = torch.rand(16, 1, 28, 28)
+    network = MLP([8], batch_norm=True, dropout=0.5)
+    renew(network, [images[:10], images[10:11], images[11:16]])
+    features = network.linear1(images.flatten(1))
+    variances = [features[rows].var(dim=0) for rows in (slice(10), slice(11, 16))]
+    torch.testing.assert_close(network.batch_norm1.running_var, (2 * variances[0] + variances[1]) / 3)
+
+
+@pytest.mark.parametrize(
+    ("start", "epochs", "first"),
+    [(0.29, 100, 30), (0.75, 5, 4), (0.75, 10, 8), (0.75, 4, 4), (0.0, 3, 1), (0.99, 2, 2)],
+)
+def test_swa_begins_after_its_share_of_the_epochs(
+    trainer: MakeTrainer, datamodule: ImageDataModule, start: float, epochs: int, first: int
+) -> None:
+    classifier = Classifier([2], averaging={"name": "swa", "start": start})
+    trainer(max_epochs=epochs, limit_train_batches=1, limit_val_batches=0).fit(classifier, datamodule=datamodule)
+    assert classifier.average is not None
+    assert int(classifier.average.n_averaged) == epochs - first + 1
+
+
+def test_averages_in_64_bits_are_exact(trainer: MakeTrainer, datamodule: ImageDataModule) -> None:
+    noted = Noted()
+    averaging = {"name": "swa", "start": 0.25}
+    classifier = _trained(trainer, datamodule, noted=noted, flags={"precision": "64-true"}, averaging=averaging)
+    mean = torch.stack([noted.after_batch[end]["logits.weight"] for end in (37, 56, 75)]).mean(dim=0)
+    torch.testing.assert_close(classifier.evaluated.logits.weight, mean, rtol=1e-13, atol=0)
 
 
 def test_running_statistics_are_kept_where_nothing_is_drawn_or_averaged(
@@ -626,7 +660,10 @@ def test_validation_and_predictions_use_the_average(datamodule: ImageDataModule,
     assert not torch.allclose(classifier.train()(images), logits)
 
 
-@pytest.mark.parametrize("averaging", [{"name": "mean"}, {"name": "ema", "decay": 1.0}, {"name": "swa", "start": 1.0}])
+@pytest.mark.parametrize(
+    "averaging",
+    [{"name": "mean"}, {"name": "ema", "decay": 1.0}, {"name": "swa", "start": 1.0}, {"name": "swa", "start_epoch": 3}],
+)
 def test_impossible_averages_are_refused(averaging: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="`averaging` must"):
         Classifier([4], averaging=averaging)

@@ -181,6 +181,13 @@ def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_pa
     assert "trainer.max_epochs: the run has 1, the command 2 (its schedule spans the run)" in finished.err
 
 
+def test_an_average_over_a_share_of_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:
+    assert program.run("data=digits", "trainer.max_epochs=1", "averaging=swa", "hydra.run.dir=run").code == 0
+    finished = program.run("resume=run", "trainer.max_epochs=2")
+    assert finished.code == 2
+    assert "trainer.max_epochs: the run has 1, the command 2 (averaging.start is a share of the run)" in finished.err
+
+
 def test_a_longer_run_keeps_its_length(run: Path, program: Program) -> None:
     finished = program.run("resume=run", "trainer.max_epochs=13", "trainer.enable_progress_bar=false")
     assert finished.code == 0, finished.err

@@ -1,7 +1,7 @@
 """The network in Lightning: loss, metrics, optimizer, schedule, predictions."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -166,14 +166,15 @@ class Classifier(LightningModule):
         self.renew_statistics()
 
     def renew_statistics(self) -> None:
-        """Take those of batch norm anew, if the running ones are not of what is evaluated, and not yet since a step.
+        """Take those of batch norm anew for the evaluated weights, unless that was done since the last step.
 
-        In training, before what is evaluated: a validation, and the weights at the end.
+        Called before a validation and at the end of training; without an `ImageDataModule` the running ones are kept.
         """
-        if self.statistics_are_new or not self._needs_statistics:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.statistics_are_new or not isinstance(datamodule, ImageDataModule) or not self._needs_statistics:
             return
         with self.trainer.precision_plugin.forward_context():
-            renew(self.evaluated, (images.to(self.device).to(self.dtype) for images in self._clean_images()))
+            renew(self.evaluated, (images.to(self.dtype) for images, _ in datamodule.batches("train")))
         self.statistics_are_new = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -191,6 +192,8 @@ class Classifier(LightningModule):
         return probabilities
 
     def on_train_epoch_end(self) -> None:
+        if self.current_epoch + 1 == self.trainer.max_epochs or self.trainer.should_stop:
+            self.renew_statistics()  # a checkpoint may be saved after this hook, and before that of the end
         self._log("train")
         self.log("lr", self.rate, sync_dist=True)
         self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.rate})
@@ -286,22 +289,15 @@ class Classifier(LightningModule):
         is_mean = self.averaging["name"] == "swa" and bool(self.average.n_averaged)  # type: ignore[union-attr]
         return bool(batch_norms(self.evaluated)) and (is_mean or self.draws or self.mixup is not None)
 
-    def _clean_images(self) -> Iterator[Tensor]:
-        """All batches of training images (B, C, H, W), undistorted where there is an `ImageDataModule`."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, ImageDataModule):
-            yield from (images for images, _ in datamodule.batches("train"))
-        else:
-            yield from (images for images, _ in self.trainer.train_dataloader or ())
-
     def _average_epochs(self, is_over: bool) -> None:
         """After a batch, or a block of them. Until there is an epoch to average, the average is the weights."""
         assert self.average is not None
-        start = self.averaging["start"] * (self.trainer.max_epochs or 1)
-        if self.current_epoch > start and not is_over:  # there is an average, of epochs before this one
+        share = (self.current_epoch + 1) / (self.trainer.max_epochs or 1)  # below 0 for a run without an end
+        counts = is_over and share > self.averaging["start"]
+        if self.average.n_averaged and not counts:
             return
         self.average.update_parameters(self.mlp)
-        if self.current_epoch + 1 <= start or not is_over:
+        if not counts:
             self.average.n_averaged.zero_()  # the next one replaces it
 
     def _log(self, stage: str) -> None:

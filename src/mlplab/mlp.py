@@ -41,9 +41,9 @@ class MLP(nn.Sequential):
     """Flatten; a linear layer, an activation and dropout for each width in `hidden`; an output layer.
 
     What is 0 or False has no layer. The others come in this order: dropout and noise of the pixels, then for each
-    hidden layer linear, batch norm, noise, activation, dropout. Noise is added to what batch norm has normalised,
-    before its scale and shift, as in the encoder of Rasmus et al. (2015): its unit is the standard deviation of what it
-    is added to, and a larger scale does not drown it.
+    hidden layer linear, batch norm, noise, activation, dropout. With batch norm, noise is added to what that has
+    normalised, before a learned scale and shift, as in the encoder of Rasmus et al. (2015): its unit is the standard
+    deviation of what it is added to, and a larger scale does not drown it.
 
     Args:
         hidden: width of the hidden layer, or of each of them; `[]` is softmax regression.

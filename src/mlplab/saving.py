@@ -128,7 +128,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        pl_module.renew_statistics()  # these weights may be evaluated; a module's own hook comes after its callbacks'
+        pl_module.renew_statistics()  # the module's own hook comes after this one, too late for the file
         self.save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

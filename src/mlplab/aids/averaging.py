@@ -1,8 +1,9 @@
 """Averages of the weights, which validate, test and predict in place of those that are trained.
 
-- ema: exponential, after each step, of weights and of the running statistics of batch norm: step n moves it towards its
-  own by 1 - decay, or by 1/n where that is more, so that it begins as the plain mean (Tarvainen and Valpola 2017).
-- swa: the plain mean over the weights at the end of each epoch that comes after a share `start` of them (Izmailov et
+- ema: exponential, after each step, of weights and of the running statistics of batch norm: step n moves it towards
+  the weights after that step by 1 - decay, or by 1/n where that is more, so that it begins as the plain mean (Tarvainen
+  and Valpola 2017).
+- swa: the plain mean over the weights at the end of each epoch that ends after a share `start` of them (Izmailov et
   al. 2018). Until the first of these the average is the weights themselves. The statistics of batch norm are then taken
   anew, under the mean weights, see `mlplab.aids.batch_statistics`.
 """
@@ -24,8 +25,10 @@ def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedMo
         averaging: `name`; `decay` of ema and `start` of swa, from 0 to below 1.
 
     Raises:
-        ValueError: if there is no average of that name, or its argument is out of range.
+        ValueError: if there is no average of that name, no such key, or a value is out of range.
     """
+    if unknown := averaging.keys() - DEFAULTS.keys():
+        raise ValueError(f"`averaging` must have the keys {', '.join(DEFAULTS)}, got {', '.join(sorted(unknown))}")
     name, decay, start = (averaging[key] for key in DEFAULTS)
     if name is None:
         return None
@@ -35,7 +38,7 @@ def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedMo
         raise ValueError(f"`averaging` must have decay and start from 0 to below 1, got {decay} and {start}")
 
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        count = torch.as_tensor(count)
+        count = torch.as_tensor(count).to(values[0].dtype)
         move(averages, values, ema_share(count, decay) if name == "ema" else 1 / (count + 1))
 
     average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)

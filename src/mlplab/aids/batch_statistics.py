@@ -1,9 +1,9 @@
-"""Statistics of batch norm taken over all training images at once, as the weights are then.
+"""Statistics of batch norm, means over the batches of all training images, as the weights are then.
 
 Those that torch keeps in training are averages over past weights, and over images with noise and dropout, or mixed,
 which an evaluation does not have (Li et al. 2019, "Understanding the disharmony between dropout and batch
-normalization"). Rasmus et al. (2015) and Izmailov et al. (2018) take them anew before they evaluate. Those of distorted
-images are kept, as is usual.
+normalization"). Rasmus et al. (2015) and Izmailov et al. (2018) take them anew before they evaluate. Where
+distortions are all that changes the images, the running ones are kept.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,6 @@ def batch_norms(network: nn.Sequential) -> list[nn.BatchNorm1d]:
     return [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
 
 
-@torch.inference_mode(False)  # what is computed once and kept shall serve training, too
 @torch.no_grad()
 def renew(network: nn.Sequential, batches: Iterable[Tensor]) -> None:
     """Put the mean over all images in place of the running statistics; nothing is dropped or added.

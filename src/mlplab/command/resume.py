@@ -139,8 +139,10 @@ def _obstacle(key: str, stored: Flat, value: object) -> str | None:
     if not isinstance(value, int) or value <= stored[key]:
         return " (only upwards)"
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
-    by_length = any(f"scheduler.{argument}" not in stored for argument in spans)  # a longer one has other rates
-    return " (its schedule spans the run)" if by_length else None
+    if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer one has other rates
+        return " (its schedule spans the run)"
+    is_share = stored.get("averaging.name") == "swa" and stored.get("averaging.start") != 0  # of the epochs
+    return " (averaging.start is a share of the run)" if is_share else None
 
 
 def _run_of(path: Path, given: str) -> Path:
