@@ -34,8 +34,8 @@ def killed() -> None:
 
 def sleeps(ready: Path, saved: Path) -> None:
     """As a run does: what it has is saved when it is asked to end."""
-    ready.write_text(str(os.getpid()))
     try:
+        ready.write_text(str(os.getpid()))  # from here on it may be asked, even before the file is closed
         time.sleep(60)
     finally:
         saved.touch()
