@@ -581,6 +581,18 @@ def test_the_last_weights_have_their_own_statistics_however_a_run_ends(
     _assert_statistics(classifier.evaluated, datamodule)
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [f"trainer.max_epochs={epochs}" for epochs in ("2", "100 trainer.max_steps=30", "100 trainer.max_steps=38")],
+)
+def test_the_file_of_the_last_weights_has_their_statistics(tiny: Compose, tmp_path: Path, ending: str) -> None:
+    words = ("model.batch_norm=true", "model.dropout=0.5", "data.val_size=0", "compile=false")
+    train(tiny(*words, *ending.split()), tmp_path)
+    classifier, datamodule = checkpoints.load(tmp_path)
+    datamodule.setup()
+    _assert_statistics(classifier.evaluated, datamodule)
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("averaging", [None, {"name": "ema", "decay": 0.9}], ids=["", "ema"])
 def test_a_validation_within_an_epoch_has_the_statistics_of_its_weights(

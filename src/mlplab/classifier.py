@@ -163,7 +163,7 @@ class Classifier(LightningModule):
             self.renew_statistics()
 
     def on_train_end(self) -> None:
-        self.renew_statistics()
+        self.renew_statistics()  # of a run that a callback stopped after `on_train_epoch_end`
 
     def renew_statistics(self) -> None:
         """Take those of batch norm anew for the evaluated weights, unless that was done since the last step.
@@ -192,8 +192,9 @@ class Classifier(LightningModule):
         return probabilities
 
     def on_train_epoch_end(self) -> None:
-        if self.current_epoch + 1 == self.trainer.max_epochs or self.trainer.should_stop:
-            self.renew_statistics()  # a checkpoint may be saved after this hook, and before that of the end
+        has_all_steps = 0 <= self.trainer.max_steps <= self.global_step
+        if has_all_steps or self.current_epoch + 1 == self.trainer.max_epochs or self.trainer.should_stop:
+            self.renew_statistics()  # callbacks save the last weights before they come to `on_train_end`
         self._log("train")
         self.log("lr", self.rate, sync_dist=True)
         self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.rate})
