@@ -33,10 +33,10 @@ format:  ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: $(VENV)/installed-bench  ## time this project beside Keras, PyTorch, Lightning and scikit-learn (45 minutes)
+benchmark: $(VENV)/installed-bench  ## time this project beside Keras, JAX, PyTorch, Lightning and scikit-learn (90 minutes)
 	$(BIN)/python scripts/benchmark
 
-scaling: $(VENV)/installed-bench  ## time how the cost grows with width, batch and data set (10 minutes)
+scaling: $(VENV)/installed-bench  ## time how the cost grows with width and batch, beside others (30 minutes)
 	$(BIN)/python scripts/benchmark --scaling
 
 threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
@@ -45,7 +45,7 @@ threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes
 distortions: $(VENV)/installed-bench  ## time what distorting 100 images takes, beside torchvision (1 minute)
 	$(BIN)/python scripts/benchmark --distortions
 
-sweep-time: $(VENV)/installed-bench  ## time twelve jobs at once, one after the other, and without this project (25 minutes)
+sweep-time: $(VENV)/installed-bench  ## time sweeps of 12 and of 60 jobs (45 minutes)
 	$(BIN)/python scripts/benchmark --sweep
 
 board-time: $(VENV)/installed-dev  ## time TensorBoard on 200 runs (2 minutes; needs Chromium)

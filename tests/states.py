@@ -1,6 +1,8 @@
 """What of a run must be the same, to the last bit, whether it was stopped on the way or not."""
 
-import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,41 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from mlplab import checkpoint_io
 
 
+def problems(run: Path, expected: Path, but: Collection[str] = ()) -> list[str]:
+    """Where a completed run differs from the one that nobody stopped; `but`: names in TensorBoard that may differ."""
+    found = []
+    for name in ("last", "best"):
+        kept = [(folder / "checkpoints" / f"{name}.ckpt").exists() for folder in (run, expected)]
+        found += differences(of(run, name), of(expected, name))[:3] if all(kept) else []
+        found += [f"{name}.ckpt is missing"] * (kept == [False, True])
+    own, others = ([point for point in curves(folder) if point[0] not in but] for folder in (run, expected))
+    names = sorted({point[0] for point in set(own) ^ set(others)})
+    found += [f"other curves: {', '.join(names)}"] if own != others else []
+    found += [f"{point} times {count}" for point, count in Counter(point[:2] for point in own).items() if count > 1]
+    found += differences(result(run), result(expected))[:3]
+    left = [path.name for path in (run / "checkpoints").iterdir() if path.name not in ("best.ckpt", "last.ckpt")]
+    return found + [f"left: {name}" for name in left]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What result.json says of the run, but for times, versions and the command."""
+    content = json.loads((folder / "result.json").read_text())
+    for epoch in content["history"]:
+        del epoch["seconds"]
+    numbers = [epoch["epoch"] for epoch in content["history"]]
+    assert numbers == list(range(1, content["epochs"] + 1)), "each epoch once"
+    names = ("status", "metrics", "score", "best_epoch", "epochs", "steps", "parameters", "history", "config_hash")
+    return {name: content[name] for name in names}
+
+
 def of(folder: Path, name: str = "last") -> dict[str, Any]:
     """All that a checkpoint of a run holds, but for times, and for what Lightning counted before and after training."""
     content = checkpoint_io.read(folder / "checkpoints" / f"{name}.ckpt")
-    del content["callbacks"]["Progress"], content["position"]["seconds"]
+    del content["run"]["seconds"]
     content["loops"] = content["loops"]["fit_loop"]
     for epoch in (*content["history"], content["figures"]):
         epoch.pop("seconds", None)
     return content
-
-
-def digest(content: Any) -> str:
-    """sha256 of a tree of tensors and plain values."""
-    return hashlib.sha256(repr(_plain(content)).encode()).hexdigest()
 
 
 def differences(one: Any, other: Any, at: str = "") -> list[str]:
@@ -44,10 +68,10 @@ def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
     graphs = [("graph", event.step, _ordered(event.graph_def)) for event in events if event.HasField("graph_def")]
     return (
         sorted(
-            (value.tag, event.step, _shown(value))
+            (value.tag, event.step, 0.0 if value.tag == "images_per_s" else _shown(value))
             for event in events
             for value in event.summary.value
-            if value.tag not in ("images_per_s", "confusion/val")
+            if value.tag != "confusion/val"  # drawn if there is time
         )
         + graphs
     )

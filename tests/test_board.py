@@ -4,7 +4,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,14 @@ from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab import blocks, board, checkpoints, datasets, durable, evaluation
+from mlplab import board, checkpoints, datasets, durable, evaluation
 from mlplab.board import Board, next_milestone
 from mlplab.classifier import Classifier
 from mlplab.config import Config, Show
-from mlplab.datamodule import ImageDataModule
+from mlplab.datamodule import Block, ImageDataModule
 from mlplab.figures import run
 from mlplab.logger import WRITTEN_ONCE
-from mlplab.step import Recipe, step
-from mlplab.training import Result, train
+from mlplab.training import Result, build, train
 
 PICTURES = {"curves.png", "confusion.png", "mistakes.png"}
 Shown = tuple[Result, EventAccumulator, dict[str, list[tuple[Any, ...]]]]
@@ -131,16 +130,9 @@ def test_the_learning_rate_within_epochs_is_that_of_the_schedule(shown: Shown) -
     assert [value for _, value in points] == pytest.approx([rates[step] for step, _ in points], rel=1e-5)
 
 
-@pytest.mark.parametrize("compiled", ["true", "false"])
-def test_curves_within_epochs_add_up_to_those_by_epoch(
-    tiny: Compose, tmp_path: Path, compiled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def uncompiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], None]:
-        return lambda tensors: step(recipe, tensors)
-
-    monkeypatch.setattr(blocks, "compiled", uncompiled)
-    config = tiny("show.scalars=true", "trainer.log_every_n_steps=1", f"compile={compiled}")
-    result = train(config, tmp_path / "run")
+@pytest.mark.parametrize("flags", ["", "trainer.limit_train_batches=8"], ids=["in blocks", "batch by batch"])
+def test_curves_within_epochs_add_up_to_those_by_epoch(tiny: Compose, tmp_path: Path, flags: str) -> None:
+    result = train(tiny("show.scalars=true", "trainer.log_every_n_steps=1", *flags.split()), tmp_path / "run")
     found, sizes = events(result.folder), np.array([20] * 7 + [10])  # images of each of the eight steps of an epoch
     for name in ("loss", "acc"):
         points = scalars(found, f"train/{name}_step")
@@ -231,30 +223,22 @@ def test_the_training_images_are_those_of_the_first_batch_as_the_network_gets_th
 def test_distorted_images_are_shown_as_the_network_gets_them(
     tiny: Compose, tmp_path: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Tensor] = []
     shown: list[Any] = []
-    forward, draw = Classifier.forward, run.training_images
-
-    def noting(classifier: Classifier, images: Tensor) -> Tensor:
-        if classifier.training:
-            given.append(images.detach())
-        return forward(classifier, images)
-
-    monkeypatch.setattr(Classifier, "forward", noting)
+    draw = run.training_images
     monkeypatch.setattr(run, "training_images", lambda *arguments: (shown.append(arguments), draw(*arguments))[1])
-    overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true", "compile=false")
-    train(tiny(*overrides, f"data.batch_size={batch_size}"), tmp_path / "run")
+    overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true")
+    config = tiny(*overrides, f"data.batch_size={batch_size}")
+    train(config, tmp_path / "run")
     ((originals, seen, _, _),) = shown
-    expected = torch.cat(given[:3])[:20, 0].numpy()
-    assert np.allclose(seen, expected, atol=1e-5)
+    datamodule, _ = build(config)
+    batches = (images for _, images, _ in datamodule.chunks(Block(0, datamodule.batches_per_epoch), epoch=0))
+    given = [batch.clone() for batch in chain.from_iterable(batches)]  # what is trained on
+    assert np.allclose(seen, torch.cat(given)[:20, 0].numpy(), atol=1e-5)
     assert np.abs(originals / 255 - seen).mean() > 0.1  # they are not what is stored
 
 
-def differences_but_of_the_board(one: Result, other: Result) -> list[str]:
-    left, right = states.of(one.folder), states.of(other.folder)
-    for state in (left, right):
-        del state["callbacks"]["Board"]
-    return states.differences(left, right)
+def differences(one: Result, other: Result) -> list[str]:
+    return states.differences(states.of(one.folder), states.of(other.folder))
 
 
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
@@ -265,7 +249,7 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
     aids = (*AIDED, "aids.mixup=0.4", "aids.max_norm=3", *average.split(), "show=all")
     result = train(tiny(*aids), tmp_path / "run")
     plain = train(tiny(*aids, "show=none"), tmp_path / "plain")
-    assert differences_but_of_the_board(result, plain) == []
+    assert differences(result, plain) == []
     found = events(result.folder)
     classifier, datamodule = loaded(result, "last")
     classifier.mlp.eval()
@@ -433,7 +417,7 @@ def test_looking_changes_nothing(tiny: Compose, composed: Compose, tmp_path: Pat
     switches = [f"show.{name}=true" for name in Show.model_fields]
     other = train(tiny("model.dropout=0.3", *switches), tmp_path / "other")
     assert one.metrics == other.metrics
-    assert differences_but_of_the_board(one, other) == []
+    assert differences(one, other) == []
 
 
 SWITCHES: dict[str, Callable[[EventAccumulator, Path], bool]] = {
@@ -599,12 +583,6 @@ def test_drawing_confusion_matrices_takes_its_share_of_the_time_and_no_other_dra
     found = titles_of_confusion(config, tmp_path / "run", monkeypatch)
     # 40 s after the start nothing has been drawn; the second has to wait for 100 s, the third for 200 s.
     assert [step // 8 + 1 for _, step in found] == [1, 3, 5, 10, 12]
-
-
-def test_batches_whose_gradients_are_added_up_are_one_step(tiny: Compose, tmp_path: Path) -> None:
-    config = tiny("show.scalars=true", "trainer.accumulate_grad_batches=3", "trainer.log_every_n_steps=2")
-    found = events(train(config, tmp_path / "run").folder)
-    assert [step for step, _ in scalars(found, "train/loss_step")] == [*range(6)]  # three steps in each of two epochs
 
 
 def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import pytest
@@ -7,11 +6,11 @@ from conftest import MakeTrainer
 from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
-from mlplab.totals import Totals
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
 
@@ -48,21 +47,34 @@ def test_a_training_step_is_the_hand_written_one(datamodule: ImageDataModule, tr
         torch.testing.assert_close(parameter.detach().double(), old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+DRAWING: list[dict[str, Any]] = [
+    {"dropout": 0.5},
+    {"input_dropout": 0.2},
+    {"input_noise": 0.3},
+    {"hidden_noise": 0.3, "batch_norm": True},
+    {"mixup": 0.4},
+    {"activation": "RReLU"},
+]
+
+
+@pytest.mark.parametrize("arguments", [{}, *DRAWING])
 def test_the_same_seed_gives_the_same_weights(
-    datamodule: ImageDataModule, trainer: MakeTrainer, dropout: float
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
 ) -> None:
-    one = _trained(trainer, datamodule, dropout=dropout)
+    one = _trained(trainer, datamodule, **arguments)
     torch.rand(3)  # whatever else was drawn
-    assert _same(one, _trained(trainer, datamodule, dropout=dropout))
-    assert not _same(one, _trained(trainer, datamodule, dropout=dropout, seed=1))
+    assert _same(one, _trained(trainer, datamodule, **arguments))
+    assert not _same(one, _trained(trainer, datamodule, seed=1, **arguments))
 
 
-def test_the_seed_of_dropout_matters(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+@pytest.mark.parametrize("arguments", DRAWING)
+def test_the_seed_of_what_is_drawn_matters(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
+) -> None:
     runs = []
     for seed in (0, 1):
         torch.manual_seed(0)
-        classifier = Classifier([16], dropout=0.5, seed=seed)
+        classifier = Classifier([16], seed=seed, **arguments)
         trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
         runs.append(classifier)
     assert not _same(*runs)
@@ -81,69 +93,12 @@ def test_figures_of_an_epoch_are_exact_means_over_images(datamodule: ImageDataMo
         assert figures[f"{split}/acc"] == pytest.approx((logits.argmax(dim=1) == labels).float().mean().item())
 
 
-def test_totals_of_more_batches_than_are_kept() -> None:
-    totals = Totals()
-    labels = torch.zeros(1, dtype=torch.long)
-    for number in range(4001):
-        logits = torch.tensor([[1.0, 0.0]]) if number % 4 else torch.tensor([[0.0, 1.0]])
-        totals.add(torch.tensor(float(number)), logits, labels)
-    loss, acc = totals.means()
-    assert loss == pytest.approx(2000)
-    assert acc == pytest.approx(3000 / 4001)
-
-
-@pytest.mark.parametrize("name", ["Adam", "RMSprop", "SGD", "AdamW", "Adagrad", "LBFGS"])
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "SGD", "AdamW", "Adagrad", "NAdam", "Adamax", "LBFGS"])
 def test_it_learns_with_any_optimizer(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
     classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01})
     first, last = classifier.history
     assert last["train/loss"] < first["train/loss"]
     assert last["val/acc"] > 0.3  # three times what guessing gives
-
-
-class Rates(Callback):
-    """The learning rate of each step."""
-
-    def __init__(self) -> None:
-        self.used: list[float] = []
-
-    def on_train_batch_start(self, trainer: Any, *_: object) -> None:
-        self.used.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-
-def _rates(trainer: MakeTrainer, datamodule: ImageDataModule, scheduler: dict[str, Any] | None) -> list[float]:
-    rates = Rates()
-    classifier = Classifier([4], optimizer=SGD, scheduler=scheduler)
-    trainer(max_epochs=4, limit_val_batches=0, callbacks=[rates]).fit(classifier, datamodule=datamodule)
-    assert len(rates.used) == 4 * 5
-    return rates.used
-
-
-def test_a_constant_rate(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    assert _rates(trainer, datamodule, None) == [0.1] * 20
-
-
-@pytest.mark.parametrize(("interval", "units", "length"), [("step", 1, 20), ("epoch", 5, 4)])
-def test_cosine_is_half_a_wave_to_zero(
-    datamodule: ImageDataModule, trainer: MakeTrainer, interval: str, units: int, length: int
-) -> None:
-    found = _rates(trainer, datamodule, {"name": "CosineAnnealingLR", "interval": interval})
-    expected = [0.05 * (1 + math.cos(math.pi * (step // units) / length)) for step in range(20)]
-    assert found == pytest.approx(expected, abs=1e-9)
-
-
-def test_one_cycle_peaks_at_the_rate(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    found = _rates(trainer, datamodule, {"name": "OneCycleLR", "interval": "step"})
-    assert max(found) == pytest.approx(0.1)
-    peak = found.index(max(found))
-    assert 0 < peak < 10
-    assert found[: peak + 1] == sorted(found[: peak + 1])
-    assert found[peak:] == sorted(found[peak:], reverse=True)
-    assert found[-1] < 1e-4
-
-
-def test_arguments_of_a_schedule_are_passed_on(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    found = _rates(trainer, datamodule, {"name": "StepLR", "interval": "epoch", "step_size": 2, "gamma": 0.5})
-    assert found == pytest.approx([0.1] * 10 + [0.05] * 10)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +164,107 @@ def test_the_logged_rate_is_that_of_the_epoch(datamodule: ImageDataModule, train
     assert [metrics["lr"] for metrics in classifier.history] == pytest.approx([0.1, 0.05, 0.025])
 
 
-def test_images_are_counted_once(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    """LBFGS looks at each batch many times in a step."""
-    classifier = Classifier([4], optimizer={"name": "LBFGS", "lr": 0.1})
-    trainer(max_epochs=2).fit(classifier, datamodule=datamodule)
-    assert classifier.images_seen == 2 * 150
+@pytest.mark.parametrize("name", ["Adam", "LBFGS"])  # the other goes over a batch several times in a step
+def test_images_and_steps_are_counted_once(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
+    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01})
+    assert (classifier.images_seen, classifier.steps) == (2 * 150, 2 * 5)
+    assert [row["step"] for row in classifier.history] == [5, 10]
+
+
+def test_points_of_a_curve_within_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """Sums over an epoch until a step, and the rate of that step; of blocks and of single batches."""
+
+    class Points(Callback):
+        def __init__(self) -> None:
+            self.found: dict[int, Any] = {}
+
+        def on_train_batch_end(self, _: object, __: object, outputs: Any, *___: object) -> None:
+            self.found |= outputs["points"]
+
+    halved = {"name": "StepLR", "interval": "epoch", "step_size": 1, "gamma": 0.5}
+    found = []
+    for flags in ({}, {"limit_train_batches": 5}):
+        torch.manual_seed(0)
+        classifier, points = Classifier([16], optimizer=SGD, scheduler=halved), Points()
+        trainer(max_epochs=2, log_every_n_steps=2, callbacks=[points], **flags).fit(classifier, datamodule=datamodule)
+        found.append(points.found)
+        assert [rate for _, rate in points.found.values()] == pytest.approx([0.1] * 5 + [0.05] * 5)
+        for epoch, row in enumerate(classifier.history):
+            (loss, correct, images), _ = points.found[5 * (epoch + 1)]
+            assert (loss / images, correct / images, images) == pytest.approx(
+                (row["train/loss"], row["train/acc"], 150)
+            )
+    assert found[0] == found[1]
+    assert [images for (_, _, images), _ in found[0].values()] == [32, 64, 96, 128, 150] * 2
+
+
+def test_another_loader_trains_batch_by_batch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """To the same weights as the same batches of an `ImageDataModule`."""
+    loader = DataLoader(list(datamodule.batches("train")), batch_size=None)  # type: ignore[arg-type]
+    runs = []
+    sources: list[dict[str, Any]] = [
+        {"train_dataloaders": loader, "val_dataloaders": loader},
+        {"datamodule": datamodule},
+    ]
+    for source in sources:
+        torch.manual_seed(0)
+        classifier = Classifier([16], optimizer=SGD)
+        trainer(max_epochs=1).fit(classifier, **source)
+        runs.append(classifier)
+    assert _same(*runs)
+    assert runs[0].steps == 5
+
+
+def test_gradients_outlive_a_validation(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """Lightning would set them to None, and an optimizer of torch would leave such weights as they are."""
+    classifier = _trained(trainer, datamodule, optimizer={"name": "Adagrad", "lr": 0.01})
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in classifier.mlp.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "penalty"),
+    [({"input_noise": 0.5}, 0.25), ({"input_dropout": 0.2}, None)],
+    ids=["input_noise", "input_dropout"],
+)
+def test_noise_on_pixels_is_a_penalty_on_the_loss(
+    datamodule: ImageDataModule,
+    trainer: MakeTrainer,
+    arguments: dict[str, float],
+    penalty: float | None,
+) -> None:
+    """The mean loss of softmax regression, whose weights stay, by a quadratic approximation around the clean pixels.
+
+    Noise of variance v adds v/2 tr(H) to it, H the Hessian by the pixels: sum of p_k |w_k - mean of w|^2 over k
+    (Bishop 1995). A dropped pixel has variance x^2 r / (1 - r).
+    """
+    torch.manual_seed(0)
+    classifier = Classifier([], optimizer={"name": "SGD", "lr": 1e-30}, **arguments)
+    weight = classifier.mlp.logits.weight.detach().double()  # (K, pixels)
+    trainer(max_epochs=30, limit_val_batches=0).fit(classifier, datamodule=datamodule)
+    x = _images(datamodule, "train").flatten(1).double()
+    labels = torch.cat([labels for _, labels in datamodule.batches("train")])
+    logits = x @ weight.T + classifier.mlp.logits.bias.detach().double()
+    probabilities = logits.softmax(dim=1)  # (B, K)
+    variance = torch.full_like(x, penalty) if penalty else x.square() * 0.2 / 0.8  # (B, pixels)
+    hessian = probabilities @ weight.square() - (probabilities @ weight).square()  # (B, pixels), its diagonal
+    added = 0.5 * (variance * hessian).sum(dim=1).mean().item()
+    clean = F.cross_entropy(logits, labels).item()
+    noisy = sum(epoch["train/loss"] for epoch in classifier.history) / 30
+    assert added > 0.01 * clean
+    assert noisy - clean == pytest.approx(added, rel=0.25)
+
+
+def test_label_smoothing_is_in_the_loss_of_training_alone(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e-30}, label_smoothing=0.2)
+    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
+    (figures,) = classifier.history
+    for split, smoothing in (("train", 0.2), ("val", 0.0)):
+        labels = torch.cat([labels for _, labels in datamodule.batches(split)])
+        logits = classifier(_images(datamodule, split))
+        by_torch = F.cross_entropy(logits, labels, label_smoothing=smoothing).item()
+        assert figures[f"{split}/loss"] == pytest.approx(by_torch, rel=1e-5)
+
+
+def _images(datamodule: ImageDataModule, split: str) -> Tensor:
+    return torch.cat([images for images, _ in datamodule.batches(split)])

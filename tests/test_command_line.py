@@ -5,14 +5,25 @@ import runpy
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import in_process
 import pytest
 import torch
-from conftest import PROJECT, Program, Run
+from conftest import PROJECT, Finished, Program, Run
 from PIL import Image
 
 from mlplab import checkpoint_io, checkpoints, datasets
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`python train.py` in this process, for what is refused before it trains."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -104,18 +115,24 @@ def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_without_a_result(
     program: Program, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with program.start("data=digits", "trainer.max_epochs=100000", "compile=false") as process:
+    with program.start("data=digits", "trainer.max_epochs=100000") as process:
         assert process.stdout is not None
         assert any(line.startswith("epoch ") for line in process.stdout)
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=30)  # `make torture` measures how long it takes
     assert process.returncode == code
     said, way_on = err.splitlines()
-    assert said == "Stopping after this batch ..."
+    assert said == "Stopping ..."
     (run,) = tmp_path.glob("outputs/digits/*")
-    assert way_on.endswith(f"steps. Go on with: python train.py resume=outputs/digits/{run.name}")
+    epochs = 1 + out.count("epoch ")  # the first one was read before
+    word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    assert way_on == (
+        f"{word} in epoch {epochs + 1} of 100000, which is lost."
+        f" Go on with: python train.py resume=outputs/digits/{run.name}"
+    )
     assert not (run / "result.json").exists()
-    assert checkpoint_io.read(run / "checkpoints" / "last.ckpt")["global_step"] > 0
+    last = checkpoint_io.read(run / "checkpoints" / "last.ckpt")
+    assert [row["epoch"] for row in last["history"]] == list(range(1, epochs + 1))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +175,8 @@ def test_a_signal_ends_a_run_without_a_result(
         ("-m model.hidden=8,0", ["model.hidden: must be greater than or equal to 1, got 0"]),
         ("-m seed=1,x optimizer.lr=1,nan", ["optimizer.lr: ", "seed: "]),
         ("-m data=digits data.val_size=1,1437", ["data.val_size: must be at most 1436"]),
-        ("-m data=digits trainer.gradient_clip_algorithm=norm,foo", ["trainer: Lightning refuses"]),
+        ("-m data=digits trainer.profiler=simple,foo", ["trainer: Lightning refuses"]),
+        ("trainer.gradient_clip_algorithm=foo", ["trainer.gradient_clip_algorithm: must be 'norm' or 'value'"]),
         ("-m data=digits scheduler=onecycle scheduler.pct_start=0.3,7.0", ["optimizer, scheduler: torch refuses"]),
         ("data=digits experiment=null", ["experiment=null: unknown, must be one of"]),
         (
@@ -173,9 +191,9 @@ def test_a_signal_ends_a_run_without_a_result(
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_written(
-    program: Program, tmp_path: Path, arguments: str, lines: list[str]
+    command: Command, tmp_path: Path, arguments: str, lines: list[str]
 ) -> None:
-    finished = program.run(*arguments.split())
+    finished = command(*arguments.split())
     found = finished.err.splitlines()
     assert finished.code == 2, finished.err
     assert "Traceback" not in finished.err

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import MakeTrainer
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
 from mlplab.classifier import Classifier
-from mlplab.datamodule import EpochOrder, ImageDataModule
+from mlplab.datamodule import Block, ImageDataModule
 from mlplab.datasets import DatasetInfo
 from mlplab.errors import ConfigError, DataError
+from mlplab.randomness import Purpose, derive_many
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
 
@@ -68,71 +69,81 @@ def test_batches_cover_each_split_once(datamodule: ImageDataModule) -> None:
         assert len(found) == len(expected)
 
 
-@pytest.mark.parametrize("size", [1, 2, 150])
-def test_the_order_of_an_epoch_is_a_permutation(size: int) -> None:
-    order = EpochOrder(size, seed=3)
-    assert len(order) == size
-    for epoch in range(3):
-        order.set_epoch(epoch)
-        assert sorted(order) == list(range(size))
+@pytest.mark.parametrize("batch_size", [1, 32, 150, 999])
+def test_the_order_of_an_epoch_is_a_permutation(tiny_root: Path, batch_size: int) -> None:
+    datamodule = _module(tiny_root, batch_size=batch_size)
+    orders = [datamodule.epoch_rows(epoch).tolist() for epoch in range(3)]
+    assert orders[0] == datamodule.epoch_rows(0).tolist()
+    for order in orders:
+        assert sorted(order) == sorted(datamodule.train_rows.tolist())
+        assert order != datamodule.train_rows.tolist()
+    assert orders[0] != orders[1] != orders[2]
 
 
-def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    def drawn(seed: int, epoch: int) -> tuple[int, ...]:
-        order = EpochOrder(100, seed)
-        order.set_epoch(epoch)
-        return tuple(order)
+class Network(LightningModule):
+    """Any other than `Classifier`: it is given images and labels, which it notes by stage."""
 
-    orders = {(seed, epoch): drawn(seed, epoch) for seed in range(3) for epoch in range(3)}
-    assert len(set(orders.values())) == 9
-    torch.manual_seed(5)  # nor does the state of a generator matter
-    assert orders == {key: drawn(*key) for key in reversed(orders)}
-
-
-def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    seen: list[Tensor] = []
-
-    class Recorder(Callback):
-        def on_train_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], ___: int) -> None:
-            seen.append(batch[0])
-
-    trainer(max_epochs=2, limit_val_batches=0, callbacks=[Recorder()]).fit(Classifier([4]), datamodule=datamodule)
-    found = torch.cat(seen).view(2, 150, 1, 28, 28)
-    for epoch in range(2):
-        order = EpochOrder(150, datamodule.seed)
-        order.set_epoch(epoch)
-        rows = datamodule.train_rows[list(order)]
-        torch.testing.assert_close(found[epoch], datamodule.normalized(datamodule._loaded.train_images[rows]))
-
-
-class Seen(Callback):
-    """The batches of each stage, as the classifier gets them."""
+    automatic_optimization = False
 
     def __init__(self) -> None:
-        self.batches: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
+        super().__init__()
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
 
-    def on_train_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
-        self.batches["train"].append(batch)
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["train"].append(batch)
 
-    def on_validation_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
-        self.batches["val"].append(batch)
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["val"].append(batch)
 
-    def on_test_batch_start(self, _: object, __: object, batch: tuple[Tensor, Tensor], *___: object) -> None:
-        self.batches["test"].append(batch)
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self) -> None:
+        return None
 
 
+@pytest.mark.filterwarnings("ignore:.*returned `None`")  # there is nothing to train
+def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    network = Network()
+    trainer(max_epochs=2, limit_val_batches=0).fit(network, datamodule=datamodule)
+    assert [len(labels) for _, labels in network.seen["train"]] == [32, 32, 32, 32, 22] * 2
+    for epoch in range(2):
+        images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
+        rows = datamodule.epoch_rows(epoch)
+        torch.testing.assert_close(images, datamodule.normalized(datamodule._loaded.train_images[rows]))
+        assert torch.equal(labels, datamodule._loaded.train_labels[rows])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 32, 150, 999])
+@pytest.mark.parametrize("length", [1, 3, 1000])
+def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, length: int) -> None:
+    datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1})
+    known, rows, number = datamodule._loaded, datamodule.epoch_rows(2).split(batch_size), 0
+    for first in range(0, len(rows), length):
+        for start, images, labels in datamodule.chunks(Block(first, min(length, len(rows) - first)), epoch=2):
+            assert start == number
+            for batch, own in zip(images, labels, strict=True):
+                seed = derive_many(number + 1, 0, Purpose.AUGMENT, 2)[number]
+                distorted = datamodule.distortion(known.train_images[rows[number]], seed)
+                assert torch.equal(batch, datamodule.normalized(distorted))
+                assert torch.equal(own, known.train_labels[rows[number]])
+                number += 1
+    assert number == len(rows) == datamodule.batches_per_epoch
+
+
+@pytest.mark.filterwarnings("ignore:.*returned `None`")
 def test_batches_to_train_on_are_distorted_and_no_others(tiny_root: Path, trainer: MakeTrainer) -> None:
     datamodule = _module(tiny_root, augment={"shift": 2, "elastic_alpha": 8.0})
-    plain, seen = _module(tiny_root), Seen()
-    make = trainer(max_epochs=2, callbacks=[seen])
-    make.fit(Classifier([4]), datamodule=datamodule)
-    make.test(Classifier([4]), datamodule=datamodule, verbose=False)
+    plain, network = _module(tiny_root), Network()
+    make = trainer(max_epochs=2)
+    make.fit(network, datamodule=datamodule)
+    make.test(network, datamodule=datamodule, verbose=False)
     for split in ("val", "test"):
         batches = [*plain.batches(split)] * (2 if split == "val" else 1)
-        torch.testing.assert_close(seen.batches[split], batches, rtol=0, atol=0)
+        torch.testing.assert_close(network.seen[split], batches, rtol=0, atol=0)
     for epoch in range(2):
         rows = plain.epoch_rows(epoch)
-        images, labels = (torch.cat(parts) for parts in zip(*seen.batches["train"][5 * epoch :][:5], strict=True))
+        images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
         assert torch.equal(labels, plain._loaded.train_labels[rows])
         untouched = plain.normalized(plain._loaded.train_images[rows])
         assert ((images - untouched).abs().flatten(1).amax(dim=1) > 0.1).all()
@@ -144,10 +155,31 @@ def test_outside_of_a_trainer_nothing_is_distorted(tiny_root: Path) -> None:
         assert torch.equal(_images(distorting, split), _images(_module(tiny_root), split))
 
 
-def test_no_two_batches_are_distorted_by_one_seed(tiny_root: Path) -> None:
-    seeds = [seed for epoch in range(5) for seed in _module(tiny_root).batch_seeds(epoch)]
-    assert len(seeds) == len(set(seeds)) == 5 * 5
-    assert _module(tiny_root).batch_seeds(3) != _module(tiny_root, seed=1).batch_seeds(3)
+def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
+    """Batches of one image, which are as many as there are images, and the same pixels in each."""
+    first, other = (_module(tiny_root, batch_size=1, seed=seed, augment={"elastic_alpha": 8.0}) for seed in (0, 1))
+    found = []
+    for datamodule in (first, other):
+        datamodule._loaded.train_images[:] = datamodule._loaded.train_images[0].clone()
+        for epoch in range(2):
+            for _, images, _ in datamodule.chunks(Block(0, 150), epoch):
+                found += [image.clone() for image in images]
+    assert len(torch.cat(found).unique(dim=0)) == len(found) == 2 * 2 * 150
+
+
+def test_whole_training_images_are_given_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule = _module(tiny_root, augment={"elastic_alpha": 8.0})
+    expected = _images(_module(tiny_root), "train")
+    found = []
+
+    class Looks(Callback):
+        def on_train_epoch_end(self, *_: object) -> None:
+            found.append(_images(datamodule, "train"))
+
+    trainer(max_epochs=2, callbacks=[Looks()]).fit(Classifier([4]), datamodule=datamodule)
+    for images in (*found, _images(datamodule, "train")):
+        assert torch.equal(images, expected)
+    assert len(found) == 2
 
 
 def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:

@@ -1,12 +1,16 @@
+import gzip
 import shutil
+import sys
 from pathlib import Path
 
 import idx
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from mlplab import datasets, download
+from mlplab.errors import DataError
 
 TEST_LABELS = idx.FILES[3]
 
@@ -50,15 +54,36 @@ def test_classes_have_their_names(tiny_root: Path) -> None:
 def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
     dataset = datasets.load("digits", tmp_path)
     digits = load_digits()
-    images = torch.from_numpy(digits.images).float() * (255 / 16)
+    images = torch.from_numpy(np.rint(digits.images * 255 / 16).astype(np.uint8)).unsqueeze(1)
     test = torch.arange(1797) % 5 == 0
-    assert dataset.info.image_shape == (1, 8, 8)
     assert (len(dataset.train_images), len(dataset.test_images)) == (1437, 360)
     for part, rows in (("train", ~test), ("test", test)):
-        found = getattr(dataset, f"{part}_images").squeeze(1).float()
-        assert (found - images[rows]).abs().max() <= 0.5  # rounded to whole grey levels
-        assert torch.equal(getattr(dataset, f"{part}_labels"), torch.from_numpy(digits.target)[rows].long())
+        assert torch.equal(getattr(dataset, f"{part}_images"), images[rows])
+        assert torch.equal(getattr(dataset, f"{part}_labels"), torch.from_numpy(digits.target)[rows])
+    assert dataset.info.image_shape == (1, 8, 8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_that_are_gone_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sklearn" / "datasets" / "data").mkdir(parents=True)
+    (tmp_path / "sklearn" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "modules", {name: sys.modules[name] for name in sys.modules if name != "sklearn"})
+    with pytest.raises(DataError, match=r"digits.csv.gz: missing or damaged.*\nInstall scikit-learn anew"):
+        datasets.load("digits", tmp_path)
+    for content in (
+        b"",
+        b"no gzip",
+        gzip.compress(b"1,2,3\n"),
+        gzip.compress(b"0,x\n"),
+        gzip.compress(b"0\n" * 99)[:-9],
+    ):
+        (tmp_path / "sklearn" / "datasets" / "data" / "digits.csv.gz").write_bytes(content)
+        with pytest.raises(DataError, match="missing or damaged"):
+            datasets.load("digits", tmp_path)
+    shutil.rmtree(tmp_path / "sklearn")
+    with pytest.raises(DataError, match="scikit-learn, which is not installed"):
+        datasets.load("digits", tmp_path)
 
 
 def test_only_what_is_missing_is_fetched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

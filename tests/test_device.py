@@ -29,3 +29,35 @@ def test_where_the_system_does_not_name_the_processor(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert device.processor() == platform.machine()
+
+
+@pytest.mark.parametrize(
+    ("content", "has_it"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16 sse2\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("flags\t\t: fpu avx2 avx512f\nbugs\t\t: bf16\n", False),
+        ("model name\t: bf16\n", False),
+        (None, False),
+    ],
+)
+def test_a_processor_says_whether_it_has_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, content: str | None, has_it: bool
+) -> None:
+    def read_text(*_: object, **__: object) -> str:
+        if content is None:
+            raise FileNotFoundError
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert device.has_bfloat16("cpu") == has_it
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_gpu_is_asked_unless_the_processor_trains(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "" if has_it else "flags : avx512_bf16")
+    assert device.has_bfloat16("auto") == device.has_bfloat16("gpu") == has_it
+    assert device.has_bfloat16("cpu") != has_it

@@ -45,7 +45,7 @@ def test_in_training_a_second_interrupt_ends_it_at_once(
         with pytest.raises(SystemExit) as caught:
             signal.raise_signal(signal.SIGINT)
     assert caught.value.code == 130
-    assert capfd.readouterr().err == "Stopping after this batch ...\n" * 2 + "Interrupted at once.\n"
+    assert capfd.readouterr().err == "Stopping ...\n" * 2 + "Interrupted at once.\n"
     status = run_folder.read_status(tmp_path)
     assert status is not None
     assert status["status"] == "interrupted"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlplab.mlp import MLP
+from mlplab.mlp import MLP, GaussianNoise
 from mlplab.summary import layer_table
 
 
@@ -104,3 +104,54 @@ def test_other_images_and_classes() -> None:
 def test_impossible_networks_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MLP(**arguments)
+
+
+def test_noise_has_its_deviation_and_is_off_in_evaluation() -> None:
+    torch.manual_seed(0)
+    noise, zeros = GaussianNoise(0.3), torch.zeros(1000, 100)
+    drawn = noise(zeros)
+    assert drawn.mean().item() == pytest.approx(0, abs=5 * 0.3 / 1e5**0.5)
+    assert drawn.std().item() == pytest.approx(0.3, rel=5 / 2e5**0.5)
+    assert torch.equal(noise.eval()(zeros), zeros)
+
+
+def test_noise_lies_on_pixels_and_before_activations() -> None:
+    arguments: dict[str, Any] = {"dropout": 0.5, "image_shape": (1, 2, 2)}
+    full = MLP([4], **arguments, batch_norm=True, input_dropout=0.1, input_noise=0.2, hidden_noise=0.3)
+    assert [name for name, _ in full.named_children()] == [
+        *("flatten", "input_dropout", "input_noise"),
+        *("linear1", "batch_norm1", "noise1", "affine1", "relu1", "dropout1", "logits"),
+    ]
+    assert (full.input_noise.std, full.noise1.std, full.input_dropout.p) == (0.2, 0.3, 0.1)
+    assert [name for name, _ in MLP([4], **arguments).named_children()] == [
+        *("flatten", "linear1", "relu1", "dropout1", "logits"),
+    ]
+
+
+NOISY = ("flatten", "linear1", "batch_norm1", "noise1", "affine1")
+
+
+def test_a_larger_scale_does_not_drown_the_noise() -> None:
+    """Its deviation is a share of that of what it is added to, whatever scale and shift are learned."""
+    torch.manual_seed(0)
+    mlp = MLP([3], image_shape=(1, 2, 2), batch_norm=True, hidden_noise=0.5)
+    nn.init.uniform_(mlp.affine1.weight, 5, 10)
+    nn.init.uniform_(mlp.affine1.bias, -5, 5)
+    nn.init.uniform_(mlp.linear1.weight, 5, 10)
+    before_activation = nn.Sequential(*(mlp.get_submodule(name) for name in NOISY))
+    images = torch.rand(100_000, 1, 2, 2)
+    noisy = before_activation.train()(images)
+    mlp.noise1.eval()
+    signal = before_activation(images)
+    torch.testing.assert_close(
+        (noisy - signal).std(dim=0) / signal.std(dim=0), torch.full((3,), 0.5), rtol=0.02, atol=0
+    )
+    assert sum(name.endswith("bias") for name, _ in mlp.named_parameters()) == 2  # of the hidden layer one
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"input_dropout": 1.0}, {"input_noise": -1.0}, {"hidden_noise": -1.0}, {"input_dropout": -0.1}]
+)
+def test_impossible_noise_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        MLP([4], **arguments)

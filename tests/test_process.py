@@ -14,49 +14,61 @@ def _run(code: str, folder: Path) -> str:
     return finished.stdout
 
 
-def test_lightning_without_what_is_not_needed(tmp_path: Path) -> None:
+def test_lightning_without_what_training_does_not_need(tmp_path: Path) -> None:
     code = """
 import sys
 from mlplab import process
 process.import_lightning()
-from lightning.pytorch import Trainer
-print([name for name in ("scipy.signal", "torchvision") if name in sys.modules])
-import scipy.signal, torchvision.transforms
-from lightning_utilities.core.imports import package_available
-print(package_available("scipy"), scipy.signal.windows.hann(3).tolist())
+import mlplab.training
+print([name for name in ("torch._dynamo", "torchmetrics", "torchvision", "scipy", "sklearn") if name in sys.modules])
 """
-    assert _run(code, tmp_path) == "[]\nTrue [0.0, 1.0, 0.0]\n"
+    assert _run(code, tmp_path) == "[]\n"
 
 
-def test_a_compiled_step_is_trained_without_dynamo(tmp_path: Path) -> None:
+def test_optimizers_are_made_saved_and_loaded_without_the_compiler(tmp_path: Path) -> None:
     code = """
 import sys
-from mlplab import process
+from mlplab import library, process
 process.import_lightning()
 import torch
-import mlplab.training
-weight = torch.nn.Parameter(torch.ones(2))
-optimizer = torch.optim.Adam([weight])
-optimizer.load_state_dict(optimizer.state_dict())
-print("torch._dynamo" in sys.modules, "torchvision" in sys.modules)
-import torch._dynamo
-print(torch._dynamo.OptimizedModule.__module__)
-doubled = torch.compile(lambda x: 2 * x, backend="eager")
-print(doubled(weight).tolist())
+for name in library.optimizers():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = getattr(torch.optim, name)([weight], lr=0.1)
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
+    torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+print("torch._dynamo" in sys.modules)
 """
-    assert _run(code, tmp_path) == "False False\ntorch._dynamo.eval_frame\n[2.0, 2.0]\n"
+    assert _run(code, tmp_path) == "False\n"
 
 
-def test_what_else_lightning_may_want_of_dynamo_is_there(tmp_path: Path) -> None:
+def test_what_was_left_out_can_be_imported_afterwards(tmp_path: Path) -> None:
+    code = """
+from mlplab import process
+process.import_lightning()
+import torch, torchmetrics
+print(torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(2)).tolist())
+accuracy = torchmetrics.Accuracy("multiclass", num_classes=2)
+print(accuracy(torch.tensor([0, 1]), torch.tensor([0, 0])).item())
+from lightning.pytorch.core.module import Metric
+print(isinstance(accuracy, Metric))
+"""
+    assert _run(code, tmp_path) == "[2.0, 2.0]\n0.5\nTrue\n"
+
+
+def test_another_version_of_lightning_gets_what_it_wants(tmp_path: Path) -> None:
+    (tmp_path / "lightning" / "pytorch").mkdir(parents=True)
+    (tmp_path / "lightning" / "__init__.py").touch()
+    (tmp_path / "lightning" / "pytorch" / "__init__.py").write_text("from torchmetrics import MeanMetric\n")
     code = """
 import sys
+sys.path.insert(0, "")
 from mlplab import process
-with process._without_dynamo():
-    from torch._dynamo import allow_in_graph, OptimizedModule
-import torch._dynamo
-print(allow_in_graph is torch._dynamo.allow_in_graph, OptimizedModule is torch._dynamo.OptimizedModule)
+process.import_lightning()
+import lightning.pytorch, torchmetrics
+print(lightning.pytorch.MeanMetric is torchmetrics.MeanMetric)
 """
-    assert _run(code, tmp_path) == "True False\n"
+    assert _run(code, tmp_path) == "True\n"
 
 
 def test_a_tuned_process(tmp_path: Path) -> None:
@@ -91,14 +103,3 @@ process.tune()
 print(torch.get_num_threads())
 """
     assert _run(code, tmp_path) == "2\n"
-
-
-def test_what_was_imported_is_no_matter_of_the_garbage_collector_until_the_end(tmp_path: Path) -> None:
-    code = """
-import atexit, gc
-from mlplab import process
-atexit.register(lambda: print(gc.get_freeze_count()))
-process.keep_imports()
-print(gc.get_freeze_count() > 1000)
-"""
-    assert _run(code, tmp_path) == "True\n0\n"

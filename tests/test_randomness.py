@@ -1,12 +1,26 @@
 from collections.abc import Callable
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlplab import randomness
-from mlplab.randomness import Purpose, bits, derive, normal, permutation, seed_generator, uniform
+from mlplab.layers import layer_of
+from mlplab.mlp import GaussianNoise
+from mlplab.randomness import (
+    ALIGNMENT,
+    Purpose,
+    bits,
+    derive,
+    derive_many,
+    permutation,
+    random_bytes,
+    seed_generator,
+    uniform,
+)
+from mlplab.training_step import Draws
 
 
 def test_every_stream_has_a_seed_of_its_own() -> None:
@@ -15,9 +29,24 @@ def test_every_stream_has_a_seed_of_its_own() -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
+def test_more_seeds_begin_with_the_same_ones() -> None:
+    few, many = (derive_many(count, 3, Purpose.AUGMENT, 2) for count in (5, 2000))
+    assert many[:5] == few
+    assert many[0] == derive(3, Purpose.AUGMENT, 2)
+    assert len(set(many)) == 2000
+
+
 def test_a_permutation_has_every_number_once() -> None:
     assert sorted(permutation(1000, 0, Purpose.ORDER).tolist()) == list(range(1000))
     assert torch.equal(permutation(9, 4, Purpose.SPLIT), permutation(9, 4, Purpose.SPLIT))
+
+
+def test_an_order_is_a_function_of_seed_and_epoch() -> None:
+    streams = list(product(range(3), range(3)))
+    drawn = {stream: tuple(permutation(100, stream[0], Purpose.ORDER, stream[1]).tolist()) for stream in streams}
+    assert len(set(drawn.values())) == 9
+    torch.manual_seed(5)  # nor does the state of a generator matter
+    assert all(tuple(permutation(100, seed, Purpose.ORDER, k).tolist()) == drawn[seed, k] for seed, k in streams)
 
 
 def test_the_global_generator_is_seeded() -> None:
@@ -27,12 +56,51 @@ def test_the_global_generator_is_seeded() -> None:
     assert torch.equal(torch.rand(5), drawn)
 
 
-def _seed(number: int) -> Tensor:
-    return torch.tensor(number, dtype=torch.int32)
+def test_a_stream_of_bytes_can_be_entered_anywhere() -> None:
+    whole = random_bytes(7, Purpose.DROPOUT, 3, 0, 400 * ALIGNMENT)
+    assert (whole.dtype, len(whole)) == (np.uint8, 400 * ALIGNMENT)
+    for first, count in ((0, 1), (1, 1), (17, 60), (399, 1), (128, 272)):
+        entered = random_bytes(7, Purpose.DROPOUT, 3, first * ALIGNMENT, count * ALIGNMENT)
+        assert np.array_equal(entered, whole[first * ALIGNMENT :][: count * ALIGNMENT])
 
 
-def test_uniform_numbers_by_hash_are_uniform() -> None:
-    drawn = uniform((1000, 100), _seed(5), place=2)
+def test_streams_of_bytes_are_uniform_and_have_nothing_to_do_with_each_other() -> None:
+    streams = [(7, Purpose.DROPOUT, 3), (8, Purpose.DROPOUT, 3), (7, Purpose.AUGMENT, 3), (7, Purpose.DROPOUT, 4)]
+    drawn = [random_bytes(*stream, 0, 51_200).astype(np.int64) for stream in streams]
+    for numbers in drawn:
+        counts = np.bincount(numbers, minlength=256)
+        assert ((counts - 200) ** 2 / 200).sum() < 330.5  # exceeded once in a thousand times, with 255 degrees
+    for one, other in ((drawn[0], drawn[k]) for k in (1, 2, 3)):
+        assert (one == other).mean() == pytest.approx(1 / 256, abs=0.002)
+
+
+@pytest.mark.parametrize(("rate", "parts"), [(0.5, 256), (0.2, 256), (0.0625, 256), (0.9, 256), (0.03, 2**16)])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> None:
+    """The rate that a layer has is the nearest of so many; one that is dropped is 0."""
+    layer, cpu = layer_of(nn.Dropout(rate), 1000, torch.float64), torch.device("cpu")
+    ((drawn,),) = Draws([layer], 2000, 1000, seed=0, device=cpu)([layer], 0, 0, 1, 1000)
+    values = layer.forward(torch.ones(1000, 2000, dtype=torch.float64), drawn)
+    kept = values[values != 0]
+    assert kept.unique().numel() == 1
+    exact = 1 - 1 / float(kept[0])  # the rate for which the rest is scaled
+    assert exact == pytest.approx(rate, abs=0.5 / parts + 1e-9)
+    error = (exact * (1 - exact) / values.numel()) ** 0.5
+    assert 1 - len(kept) / values.numel() == pytest.approx(exact, abs=5 * error)
+    assert float(values.mean()) == pytest.approx(1, abs=5 * error * float(kept[0]))
+
+
+def test_noise_in_training_is_normal() -> None:
+    layer = layer_of(GaussianNoise(0.3), 1000, torch.float64)
+    ((drawn,),) = Draws([layer], 2000, 1000, seed=0, device=torch.device("cpu"))([layer], 0, 0, 1, 1000)
+    values = layer.forward(torch.full((1000, 2000), 7.0, dtype=torch.float64), drawn).flatten() - 7
+    assert float(values.mean()) == pytest.approx(0, abs=5 * 0.3 / values.numel() ** 0.5)
+    assert float(values.std()) == pytest.approx(0.3, rel=5 / (2 * values.numel()) ** 0.5)
+    for sigmas, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+        assert float((values.abs() < 0.3 * sigmas).double().mean()) == pytest.approx(share, abs=0.002)
+
+
+def test_uniform_numbers_are_uniform() -> None:
+    drawn = uniform((1000, 100), 5, place=2)
     assert 0 < float(drawn.min()) < 1e-4
     assert 1 - 1e-4 < float(drawn.max()) < 1
     counts = drawn.mul(20).long().flatten().bincount(minlength=20).double()
@@ -40,26 +108,32 @@ def test_uniform_numbers_by_hash_are_uniform() -> None:
     assert chi_square < 43.8  # exceeded once in a thousand times, with 19 degrees of freedom
 
 
-@pytest.mark.parametrize(("drawn", "expected"), [(0, 2.0**-24), (2**31 - 1, 1 - 2.0**-24)])
-def test_uniform_numbers_are_never_0_or_1(drawn: int, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(randomness, "bits", lambda *_: torch.tensor([drawn], dtype=torch.int32))
-    assert uniform((1,), _seed(0), place=0).item() == expected
-    assert normal((1,), _seed(0), place=0).isfinite().all()
+@pytest.mark.parametrize(("raw", "expected"), [(0, 2.0**-24), (2**64 - 1, 1 - 2.0**-24)])
+def test_uniform_numbers_are_never_0_or_1(raw: int, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Philox:
+        def __init__(self, key: object) -> None: ...
+
+        def random_raw(self, size: int) -> object:
+            return np.full(size, raw, np.uint64)
+
+    monkeypatch.setattr(randomness.np.random, "Philox", Philox)
+    assert uniform((1,), 0, place=0).item() == expected
 
 
-def test_normal_numbers_by_hash_are_normal() -> None:
-    drawn = normal((400, 500), _seed(5), place=0).flatten().double()
-    assert float(drawn.mean()) == pytest.approx(0, abs=0.01)
-    assert float(drawn.std()) == pytest.approx(1, abs=0.01)
-    for sigmas, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
-        assert float((drawn.abs() < sigmas).double().mean()) == pytest.approx(share, abs=0.003)
-    assert float(torch.corrcoef(torch.stack([drawn[1:], drawn[:-1]]))[0, 1]) == pytest.approx(0, abs=0.01)
+def test_bits_are_all_whole_numbers_of_16_bits() -> None:
+    drawn = bits((1000, 1001), 5, place=1)
+    assert (drawn.dtype, drawn.shape) == (torch.int16, (1000, 1001))
+    counts = (drawn.flatten().long() + 2**15).bincount(minlength=2**16).double()
+    expected = 1_001_000 / 2**16
+    chi_square = float(((counts - expected) ** 2 / expected).sum())
+    assert chi_square < 2**16 + 5 * (2 * 2**16) ** 0.5
 
 
-@pytest.mark.parametrize("draw", [bits, uniform, normal])
-def test_seed_place_and_index_tell_numbers_by_hash_apart(draw: Callable[..., Tensor]) -> None:
-    first = draw((50, 40), _seed(1), place=4)
-    assert torch.equal(first, draw((50, 40), _seed(1), place=4))
-    others = [draw((50, 40), _seed(2), place=4), draw((50, 40), _seed(1), place=6), first.roll(1, 0), first.roll(1, 1)]
+@pytest.mark.parametrize("draw", [bits, uniform])
+def test_seed_place_and_index_tell_numbers_apart(draw: Callable[..., Tensor]) -> None:
+    first = draw((50, 40), 1, place=4)
+    assert torch.equal(first, draw((50, 40), 1, place=4))
+    assert torch.equal(first[:7], draw((7, 40), 1, place=4))  # those of an image, whatever comes after it
+    others = [draw((50, 40), 2, place=4), draw((50, 40), 1, place=6), first.roll(1, 0), first.roll(1, 1)]
     for other in others:
         assert float((first == other).double().mean()) < 0.01

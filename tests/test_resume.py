@@ -6,17 +6,29 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import in_process
 import pytest
 import states
 import yaml
-from conftest import Program
+from conftest import Finished, Program
 
-# Epochs of 40 steps, some 0.1 s each, so that a signal comes in the middle of one.
-DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=12", "compile=false")
+from mlplab import checkpoint_io
+
+# Epochs of 39 steps, some 50 ms each.
+DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`python train.py` in this process, for what is refused before it trains."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +64,24 @@ def _status(folder: Path) -> str:
 
 def _is_the_whole(folder: Path, whole: Path, but: Collection[str] = ()) -> None:
     """The same to the last bit, but for what TensorBoard shows under these names."""
-    assert states.differences(states.of(folder), states.of(whole)) == []
-    assert states.differences(states.of(folder, "best"), states.of(whole, "best")) == []
-    curves = ([point for point in states.curves(run) if point[0] not in but] for run in (folder, whole))
-    assert next(curves) == next(curves)
-    results = [json.loads((run / "result.json").read_text()) for run in (folder, whole)]
-    assert results[0]["metrics"] == results[1]["metrics"]
+    assert states.problems(folder, whole, but) == []
     assert _status(folder) == "completed"
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path: Path, whole: Path) -> None:
-    with program.start(*DIGITS, "hydra.run.dir=run") as process:
-        _after_epochs(process, 3)
-        time.sleep(0.05)
-        process.kill()
-        _, err = process.communicate(timeout=20)
+@pytest.mark.parametrize("when", ["at any time", "in the write of a checkpoint"])
+def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path: Path, whole: Path, when: str) -> None:
+    if when == "at any time":
+        with program.start(*DIGITS, "hydra.run.dir=run") as process:
+            _after_epochs(process, 3)
+            process.kill()
+            _, err = process.communicate(timeout=20)
+    else:
+        program.environment |= {"TORTURE_HOOK": "fsync", "TORTURE_CALLS": "3"}
+        with program.start(*DIGITS, "hydra.run.dir=run", script="tests/torture/killed.py") as process:
+            _, err = process.communicate(timeout=20)
+        checkpoints = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+        assert f".last.ckpt.{process.pid}.tmp" in checkpoints
+        assert checkpoint_io.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] == 2  # the third
     assert process.returncode == -signal.SIGKILL
     assert err == ""
     assert not (tmp_path / "run" / "result.json").exists()
@@ -77,12 +92,12 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path
     assert "going on with run after" in finished.out
     _is_the_whole(tmp_path / "run", whole)
     log = (tmp_path / "run" / "train.log").read_text()
-    assert "epoch  1/12" in log
-    assert "epoch 12/12" in log
+    assert "epoch  1/40" in log
+    assert "epoch 40/40" in log
 
 
 def test_a_folder_in_use_is_refused(program: Program, tmp_path: Path) -> None:
-    command = ("data=digits", "trainer.max_epochs=100000", "compile=false", "hydra.run.dir=run")
+    command = ("data=digits", "trainer.max_epochs=100000", "hydra.run.dir=run")
     with program.start(*command) as process:
         _after_epochs(process, 1)
         before = (tmp_path / "run" / "train.log").read_text()
@@ -119,34 +134,34 @@ def test_a_requeued_job_goes_on(program: Program, tmp_path: Path, whole: Path) -
     _is_the_whole(run, whole)
     again = program.run(*DIGITS)
     assert (again.code, again.err) == (0, "")
-    assert again.out.startswith(f"outputs/digits/{run.name}: completed after 12 epochs, test accuracy ")
+    assert again.out.startswith(f"outputs/digits/{run.name}: completed after 40 epochs, test accuracy ")
 
 
-def test_a_folder_may_have_any_name(run: Path, program: Program, tmp_path: Path) -> None:
+def test_a_folder_may_have_any_name(run: Path, command: Command, tmp_path: Path) -> None:
     name = "model.hidden=[64,64], it's a run"
     run.rename(tmp_path / name)
-    finished = program.run(f"resume={name}")
+    finished = command(f"resume={name}")
     assert (finished.code, finished.err) == (0, "")
-    assert finished.out.startswith(f"{name}: completed after 12 epochs")
+    assert finished.out.startswith(f"{name}: completed after 40 epochs")
 
 
-def test_a_completed_run_says_so(run: Path, program: Program) -> None:
+def test_a_completed_run_says_so(run: Path, command: Command) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for path in ("run", "run/checkpoints/last.ckpt"):
-        finished = program.run(f"resume={path}")
+        finished = command(f"resume={path}")
         assert (finished.code, finished.err) == (0, "")
-        assert finished.out.startswith("run: completed after 12 epochs, test accuracy ")
+        assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_from_before_there_was_a_key_is_the_same_run(run: Path, program: Program) -> None:
+def test_a_run_from_before_there_was_a_key_is_the_same_run(run: Path, command: Command) -> None:
     path = run / ".hydra" / "config.yaml"
     stored = yaml.safe_load(path.read_text())
     assert stored.pop("augment")["shift"] == 0
     path.write_text(yaml.safe_dump(stored))
-    finished = program.run(*DIGITS, "hydra.run.dir=run")
+    finished = command(*DIGITS, "hydra.run.dir=run")
     assert (finished.code, finished.err) == (0, "")
-    assert finished.out.startswith("run: completed after 12 epochs, test accuracy ")
+    assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
 
 
 @pytest.mark.parametrize(
@@ -158,12 +173,12 @@ def test_a_run_from_before_there_was_a_key_is_the_same_run(run: Path, program: P
             ["optimizer.name: the run has Adam, the command SGD", "optimizer.lr: ", "...", "optimizer.lr"],
         ),
         (["seed=3", "data.batch_size=7"], ["seed: the run has 0, the command 3", "data.batch_size: "]),
-        (["trainer.max_epochs=11"], ["trainer.max_epochs: the run has 12, the command 11 (only upwards)"]),
+        (["trainer.max_epochs=39"], ["trainer.max_epochs: the run has 40, the command 39 (only upwards)"]),
         (["trainer.gradient_clip_val=1"], ["trainer.gradient_clip_val: the run has None, the command 1"]),
     ],
 )
-def test_what_changes_the_figures_is_refused(run: Path, program: Program, given: list[str], lines: list[str]) -> None:
-    finished = program.run("resume=run", *given)
+def test_what_changes_the_figures_is_refused(run: Path, command: Command, given: list[str], lines: list[str]) -> None:
+    finished = command("resume=run", *given)
     assert finished.code == 2
     first, *found = finished.err.splitlines()
     assert first == "run: holds another run, which cannot go on so:"
@@ -189,12 +204,12 @@ def test_an_average_over_a_share_of_the_run_cannot_be_longer(program: Program, t
 
 
 def test_a_longer_run_keeps_its_length(run: Path, program: Program) -> None:
-    finished = program.run("resume=run", "trainer.max_epochs=13", "trainer.enable_progress_bar=false")
+    finished = program.run("resume=run", "trainer.max_epochs=41", "trainer.enable_progress_bar=false")
     assert finished.code == 0, finished.err
-    assert json.loads((run / "result.json").read_text())["epochs"] == 13
-    assert json.loads((run / "result.12-epochs.json").read_text())["epochs"] == 12
-    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["trainer"]["max_epochs"] == 13
-    assert program.run("resume=run").out.startswith("run: completed after 13 epochs")
+    assert json.loads((run / "result.json").read_text())["epochs"] == 41
+    assert json.loads((run / "result.40-epochs.json").read_text())["epochs"] == 40
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["trainer"]["max_epochs"] == 41
+    assert program.run("resume=run").out.startswith("run: completed after 41 epochs")
 
 
 def _unfinished(run: Path) -> None:
@@ -292,9 +307,9 @@ def test_of_two_that_want_one_folder_one_gets_it(program: Program, tmp_path: Pat
         (lambda folder: _with_config(folder, "a: ${b}"), "config.yaml: damaged"),
     ],
 )
-def test_what_is_no_run_is_named(program: Program, tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+def test_what_is_no_run_is_named(command: Command, tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
     make(tmp_path / "run")
-    finished = program.run("resume=run")
+    finished = command("resume=run")
     assert finished.code == 4
     assert says in finished.err
     assert len(finished.err.splitlines()) <= 5
@@ -351,8 +366,8 @@ def test_runs_that_start_together_do_not_share_a_folder(program: Program, tmp_pa
         (["resume=run", "seeed=7"], 2, "seeed: unknown key; did you mean seed?"),
     ],
 )
-def test_a_command_that_leads_nowhere(run: Path, program: Program, arguments: list[str], code: int, says: str) -> None:
-    finished = program.run(*arguments)
+def test_a_command_that_leads_nowhere(run: Path, command: Command, arguments: list[str], code: int, says: str) -> None:
+    finished = command(*arguments)
     assert (finished.code, finished.out) == (code, "")
     assert says in finished.err
     assert len(finished.err.splitlines()) <= 5

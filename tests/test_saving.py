@@ -1,10 +1,11 @@
-"""A run that was stopped anywhere and goes on ends as one that was not."""
+"""A run that was stopped anywhere goes on from the last epoch that had ended, and ends as one that was not."""
 
 import errno
-import itertools
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,26 @@ import pytest
 import states
 import torch
 from conftest import Compose
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch import Tensor
 
-from mlplab import blocks, checkpoint_io, durable, log_file, run_folder, training
+from mlplab import checkpoint_io, durable, log_file, progress, run_folder, training
 from mlplab.classifier import Classifier
 from mlplab.config import Config
-from mlplab.datamodule import Batch
-from mlplab.errors import CheckpointError, DivergedError
-from mlplab.randomness import Purpose, derive_many, seed_tensor
-from mlplab.saving import LastCheckpoint
-from mlplab.step import Recipe, step
+from mlplab.datamodule import ImageDataModule
+from mlplab.errors import CheckpointError, DivergedError, Interrupted
+from mlplab.randomness import Purpose, derive_many, permutation
 from mlplab.trainer import Parts
 from mlplab.training import train
+from mlplab.training_step import Steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 @pytest.fixture(autouse=True)
-def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step itself, in small blocks: that its compilation does the same is for test_step.py to show."""
-
-    def compiled(recipe: Recipe, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], None]:
-        return lambda tensors: step(recipe, tensors)
-
-    monkeypatch.setattr(blocks, "compiled", compiled)
-    monkeypatch.setattr(blocks, "BLOCK_S", 0.002)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of an epoch's eight batches each, so that there is something between them."""
+    monkeypatch.setattr(Classifier, "batches_per_block", lambda *_: 3)
 
 
 class Killed(BaseException):
@@ -47,13 +41,14 @@ class Killed(BaseException):
 
 
 class Kill(Callback):
-    """At the n-th call of a hook."""
+    """At the n-th call of a hook, or of a method of what is trained on."""
 
     def __init__(self, hook: str, calls: int) -> None:
         self.left = calls
-        setattr(self, hook, self._count)
+        if hasattr(Callback, hook):
+            setattr(self, hook, self.count)
 
-    def _count(self, *_: object, **__: object) -> None:
+    def count(self, *_: object, **__: object) -> None:
         self.left -= 1
         if self.left == 0:
             raise Killed
@@ -61,16 +56,22 @@ class Kill(Callback):
 
 def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = False) -> bool:
     """Whether the run came as far as that."""
-    make = training.make_trainer
+    make, normalized = training.make_trainer, ImageDataModule.normalized
+    kill = Kill(hook, calls)
 
     def with_kill(config: Config, folder: Path) -> Parts:
         parts = make(config, folder)
-        Kill.__module__ = "mlplab.tests"  # content with blocks
-        parts.trainer.callbacks.insert(0, Kill(hook, calls))  # type: ignore[attr-defined]
+        parts.trainer.callbacks.insert(0, kill)  # type: ignore[attr-defined]
         return parts
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        kill.count()
+        return normalized(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "make_trainer", with_kill)
+        if hook == "normalized":
+            patch.setattr(ImageDataModule, hook, counted)
         try:
             train(config, folder, resume)
         except Killed:
@@ -86,55 +87,68 @@ SCHEDULES = {
     "stopping": ("early_stopping.patience=0", "early_stopping.min_delta=0.25", "trainer.max_epochs=40"),
     "often": ("trainer.val_check_interval=3", "optimizer=rmsprop"),
     "steps": ("trainer.max_steps=29", "trainer.max_epochs=9", "trainer.gradient_clip_val=0.5"),
-    "double": ("trainer.precision=64-true", "evaluate_untrained=true", "trainer.accumulate_grad_batches=2"),
+    "double": ("trainer.precision=64-true", "evaluate_untrained=true"),
     "adafactor": ("optimizer.name=Adafactor", "data.val_size=0"),
     "distorted": ("augment=affine_elastic", "augment.shift=1"),
+    "ema": ("averaging=ema", "averaging.decay=0.9", "model.batch_norm=true", "aids.mixup=0.5"),
+    "swa": ("averaging=swa", "averaging.start=0.3", "model.batch_norm=true", "aids.max_norm=1"),
     "seldom": ("trainer.check_val_every_n_epoch=2", "optimizer=sgd", "trainer.gradient_clip_val=0.5"),
 }
-FEW_POINTS = [("on_train_batch_end", 15), ("on_train_epoch_end", 2)]
+FEW_POINTS = [("on_train_batch_end", 5), ("on_train_epoch_end", 2)]
 POINTS = [
-    ("on_train_batch_start", 14),
-    ("on_train_batch_end", 3),
     ("on_train_epoch_start", 3),
+    ("on_train_batch_start", 5),
+    ("normalized", 14),  # in a block
+    ("on_train_batch_end", 3),
     ("on_train_epoch_end", 2),
     ("on_validation_batch_end", 2),
     ("on_validation_end", 2),
     ("on_train_end", 1),
     ("on_test_start", 1),
+    ("on_test_end", 1),
 ]
 
 
-@pytest.mark.parametrize("compiled", ["true", "false"])
 @pytest.mark.parametrize("kind", SCHEDULES)
-def test_a_run_that_was_killed_ends_as_one_that_was_not(
-    tiny: Compose, tmp_path: Path, kind: str, compiled: str
-) -> None:
-    config = tiny(
-        "trainer.max_epochs=4", *DROPOUT, *SCHEDULES[kind], f"compile={compiled}", "checkpoints.every_n_steps=4"
-    )
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tiny: Compose, tmp_path: Path, kind: str) -> None:
+    config = tiny("trainer.max_epochs=4", *DROPOUT, *SCHEDULES[kind])
     points = POINTS if kind in ("none", "often", "steps") else FEW_POINTS
     whole = train(config, tmp_path / "whole")
-    expected, curves = states.of(whole.folder), states.curves(whole.folder)
-    assert len(curves) > 9
     for hook, calls in points:
         folder = tmp_path / f"{hook} {calls}"
         assert _killed(config, folder, hook, calls), f"{hook} is not called {calls} times"
         assert not (folder / "result.json").exists()
-        resumed = train(config, folder, resume=True)
-        assert states.differences(states.of(folder), expected) == [], hook
-        assert resumed.metrics == whole.metrics
-        assert states.curves(folder) == curves, hook
+        train(config, folder, resume=True)
+        assert states.problems(folder, whole.folder) == [], hook
+    assert len(states.curves(whole.folder)) > 9
 
 
 def test_a_run_that_is_killed_again_and_again(tiny: Compose, tmp_path: Path) -> None:
-    config = tiny("trainer.max_epochs=4", *DROPOUT, "compile=false", "checkpoints.every_n_steps=1")
+    """In each epoch: what goes on is itself killed before the next one ends."""
+    config = tiny("trainer.max_epochs=4", *DROPOUT)
     whole = train(config, tmp_path / "whole")
     kills = 0
-    while _killed(config, tmp_path / "killed", "on_train_batch_start", 3, resume=kills > 0):
+    while _killed(config, tmp_path / "killed", "on_train_batch_start", 4, resume=kills > 0):
         kills += 1
-    assert kills > 5
-    assert states.differences(states.of(tmp_path / "killed"), states.of(whole.folder)) == []
-    assert states.curves(tmp_path / "killed") == states.curves(whole.folder)
+    assert kills == 3
+    assert states.problems(tmp_path / "killed", whole.folder) == []
+
+
+def test_no_more_than_the_epoch_under_way_is_lost(tiny: Compose, tmp_path: Path) -> None:
+    """But in the moment between two epochs in which figures are shown: then it is the one that has just ended."""
+    config = tiny("trainer.max_epochs=4")
+    for hook, calls, epochs in (
+        ("on_train_batch_end", 3, 0),
+        ("on_train_epoch_end", 2, 1),
+        ("on_train_batch_start", 4, 1),
+        ("on_train_batch_end", 9, 2),
+        ("on_validation_end", 3, 2),
+        ("on_test_start", 1, 4),
+    ):
+        folder = tmp_path / f"{hook} {calls}"
+        assert _killed(config, folder, hook, calls)
+        last = run_folder.checkpoint(folder, "last")
+        assert (len(checkpoint_io.read(last)["history"]) if last.exists() else 0) == epochs, hook
 
 
 def test_a_run_that_is_made_longer_is_one_that_was_longer(tiny: Compose, tmp_path: Path) -> None:
@@ -142,8 +156,7 @@ def test_a_run_that_is_made_longer_is_one_that_was_longer(tiny: Compose, tmp_pat
     train(short, tmp_path / "run")
     train(long, tmp_path / "run", resume=True)
     whole = train(long, tmp_path / "whole")
-    assert states.differences(states.of(tmp_path / "run"), states.of(whole.folder)) == []
-    assert states.curves(tmp_path / "run") == states.curves(whole.folder)
+    assert states.problems(tmp_path / "run", whole.folder) == []
     assert json.loads((tmp_path / "run" / "result.2-epochs.json").read_text())["epochs"] == 2
 
 
@@ -170,15 +183,14 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     whole = train(config, tmp_path / "whole")
     assert _killed(config, folder, "on_train_epoch_end", 3)
     last = run_folder.checkpoint(folder, "last")
-    assert checkpoint_io.read(last)["epoch"] == 2
-    assert checkpoint_io.read(run_folder.previous(last))["epoch"] == 1
+    assert checkpoint_io.read(last)["epoch"] == 1  # the second
+    assert checkpoint_io.read(run_folder.previous(last))["epoch"] == 0
     damage(last)
     train(config, folder, resume=True)
     assert f"{last}: " in caplog.text
     assert "Going on from the one before it" in caplog.text
     assert not (last.parent / "trace").exists()
-    assert states.differences(states.of(folder), states.of(whole.folder)) == []
-    assert states.curves(folder) == states.curves(whole.folder)
+    assert states.problems(folder, whole.folder) == []
     assert not run_folder.previous(last).exists()
 
 
@@ -194,12 +206,16 @@ def unfinished(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        *((key, None) for key in ("loops", "position", "optimizer_states", "lr_schedulers", "history", "callbacks")),
-        *((key, None) for key in ("figures", "epoch", "global_step", "pytorch-lightning_version", "state_dict")),
-        ("position/batch", "x"),
-        ("position/batch", 999),
-        ("position/batch", -1),
-        ("position", {}),
+        *((key, None) for key in ("loops", "run", "optimizer_states", "lr_schedulers", "history", "callbacks")),
+        *(
+            (key, None)
+            for key in ("figures", "epoch", "global_step", "images_seen", "pytorch-lightning_version", "state_dict")
+        ),
+        ("run", {}),
+        ("run/stopped", "x"),
+        ("run/seconds", None),
+        ("run/untrained", []),
+        ("images_seen", "x"),
         ("loops", {}),
         ("loops/fit_loop", {}),
         ("callbacks", {}),
@@ -276,30 +292,49 @@ def test_curves_that_a_kill_cut_off_are_not_damaged(
     assert list(folder.glob("damaged-curves.*")) == []
 
 
-@pytest.mark.parametrize("augment", ["none", "affine_elastic"])
-def test_images_come_in_the_order_of_their_epoch(tiny: Compose, tmp_path: Path, augment: str) -> None:
-    """Also where a run goes on in the middle of one; each batch is distorted in its own way."""
-    config = tiny("compile=false", f"augment={augment}", "checkpoints.every_n_steps=1", "trainer.max_epochs=3")
-    seen: dict[tuple[int, int], Tensor] = {}
-    step = Classifier.training_step
+def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train(tiny(), tmp_path / "short")
+    assert "loses the epoch under way" not in caplog.text
+    monkeypatch.setattr(progress, "LONG_EPOCH_S", -1.0)
+    train(tiny(), tmp_path / "long")
+    said = "a run that is stopped or killed loses the epoch under way, here up to 0 s"
+    assert [record.getMessage() for record in caplog.records].count(said) == 1
 
-    def noted(self: Classifier, batch: Batch, batch_idx: int) -> Tensor:
-        seen[self.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx] = batch[0]
-        return step(self, batch, batch_idx)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Classifier, "training_step", noted)
-        assert _killed(config, tmp_path, "on_train_batch_end", 13)
-        seen.clear()
-        train(config, tmp_path, resume=True)
-    assert min(seen) == (1, 4)
-    datamodule, _ = training.build(config)
-    for (epoch, batch), images in seen.items():
-        rows = datamodule.epoch_rows(epoch)[20 * batch : 20 * (batch + 1)]
-        seed = seed_tensor(derive_many(8, 0, Purpose.AUGMENT, epoch)[batch], torch.device("cpu"))
-        pixels = datamodule.distortion(datamodule._loaded.train_images[rows], seed)
-        assert torch.equal(images, datamodule.normalized(pixels))
-    assert len(seen) == 4 + 8
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [(2, ". Nothing was saved yet."), (4, " in epoch 2 of 2, which is lost. Go on with: ")],
+)
+def test_a_signal_ends_a_run_when_its_block_is_done(
+    tiny: Compose, tmp_path: Path, number: signal.Signals, block: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in the middle of a block."""
+    config, word = tiny(*DROPOUT), "Interrupted" if number == signal.SIGINT else "Terminated"
+    step, blocks = Classifier.training_step, 0
+
+    def signalled(self: Classifier, *arguments: Any) -> dict[str, Any]:
+        nonlocal blocks
+        blocks += 1
+        if blocks == block:
+            signal.raise_signal(number)
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "training_step", signalled)
+        with pytest.raises(Interrupted, match=word + re.escape(says)) as caught:
+            train(config, tmp_path / "run")
+    assert caught.value.exit_code == 128 + number
+    assert blocks == block
+    status = run_folder.read_status(tmp_path / "run")
+    assert status is not None
+    assert status["status"] == "interrupted"
+    train(config, tmp_path / "run", resume=True)
+    train(config, tmp_path / "whole")
+    assert states.problems(tmp_path / "run", tmp_path / "whole") == []
 
 
 def test_a_thread_that_cannot_write_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +349,7 @@ def test_a_thread_that_cannot_write_says_so(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_diverges_in_validation_keeps_an_earlier_checkpoint(tiny: Compose, tmp_path: Path) -> None:
-    config = tiny("optimizer=sgd", "optimizer.lr=1e20", "trainer.limit_train_batches=1", "compile=false")
+    config = tiny("optimizer=sgd", "optimizer.lr=1e20", "trainer.limit_train_batches=1")
     with pytest.raises(DivergedError, match="val/loss after step 1"):
         train(config, tmp_path)
     assert not run_folder.checkpoint(tmp_path, "last").exists()
@@ -327,33 +362,7 @@ def test_a_run_without_a_checkpoint_begins_anew(tiny: Compose, tmp_path: Path) -
     assert _killed(config, tmp_path / "killed", "on_train_batch_end", 2)
     train(config, tmp_path / "killed", resume=True)
     whole = train(config, tmp_path / "whole")
-    assert states.differences(states.of(tmp_path / "killed"), states.of(whole.folder)) == []
-
-
-@pytest.mark.parametrize(
-    ("interval", "compiled", "oldest"),
-    [
-        ("every_n_steps=3", "false", 3),
-        ("every_n_steps=3", "true", 3),
-        ("every_n_minutes=1e-9", "false", 1),
-        ("every_n_steps=null", "false", 8),
-    ],
-)
-def test_the_last_checkpoint_is_not_older_than_its_interval(
-    tiny: Compose, tmp_path: Path, interval: str, compiled: str, oldest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without one, than an epoch."""
-    steps = [0]
-    save = LastCheckpoint.save
-
-    def noted(self: LastCheckpoint, trainer: Trainer) -> None:
-        save(self, trainer)
-        steps.append(trainer.global_step)
-
-    monkeypatch.setattr(LastCheckpoint, "save", noted)
-    train(tiny(f"compile={compiled}", f"checkpoints.{interval}", "trainer.max_epochs=3"), tmp_path)
-    assert max(after - before for before, after in itertools.pairwise(steps)) == oldest
-    assert steps[-1] == 24
+    assert states.problems(tmp_path / "killed", whole.folder) == []
 
 
 def test_a_log_that_cannot_be_written_is_said_once(
@@ -369,13 +378,91 @@ def test_a_log_that_cannot_be_written_is_said_once(
     assert line == f"{tmp_path}: cannot be written: No space left on device. Training goes on without logs."
 
 
-def test_a_diverged_run_keeps_finite_weights(tiny: Compose, tmp_path: Path) -> None:
-    for compiled in ("true", "false"):
-        with pytest.raises(DivergedError, match=r"train/loss of step \d+ is nan"):
-            train(tiny("optimizer=sgd", "optimizer.lr=1e20", f"compile={compiled}"), tmp_path / compiled)
-        content = checkpoint_io.read(tmp_path / compiled / "checkpoints" / "last.ckpt")
-        assert all(weight.isfinite().all() for weight in content["state_dict"].values())
-        status = run_folder.read_status(tmp_path / compiled)
-        assert status is not None
-        assert status["status"] == "diverged"
-        assert not (tmp_path / compiled / "result.json").exists()
+@pytest.mark.parametrize("augment", ["none", "affine_elastic"])
+def test_images_come_in_the_order_of_their_epoch(
+    tiny: Compose, tmp_path: Path, augment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run goes on, too; each batch is distorted in its own way."""
+    config = tiny(f"augment={augment}", "trainer.max_epochs=3")
+    assert _killed(config, tmp_path, "on_train_batch_end", 5)
+    seen: dict[tuple[int, int], torch.Tensor] = {}
+    steps = Steps.__call__
+
+    def noted(
+        self: Steps, images: Iterable[torch.Tensor], labels: torch.Tensor, epoch: int, first: int, *more: Any
+    ) -> Any:
+        def kept() -> Iterator[torch.Tensor]:
+            for batch, own in enumerate(images, start=first):
+                seen[epoch, batch] = own.clone()
+                yield own
+
+        return steps(self, kept(), labels, epoch, first, *more)
+
+    monkeypatch.setattr(Steps, "__call__", noted)
+    train(config, tmp_path, resume=True)
+    assert sorted(seen) == [(epoch, batch) for epoch in (1, 2) for batch in range(8)]
+    datamodule, _ = training.build(config)
+    data, _ = datamodule.training_data(torch.device("cpu"))
+    for (epoch, batch), images in seen.items():
+        order = permutation(150, 0, Purpose.ORDER, epoch)[20 * batch : 20 * (batch + 1)]
+        pixels = data[datamodule.train_rows[order]]
+        if augment != "none":
+            pixels = datamodule.distortion(pixels, derive_many(8, 0, Purpose.AUGMENT, epoch)[batch])
+        assert torch.equal(images, datamodule.normalized(pixels))
+
+
+def test_what_diverges_at_once_has_nothing_to_keep(tiny: Compose, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"train/loss of step 2 is (nan|inf)") as caught:
+        train(tiny("optimizer=sgd", "optimizer.lr=1e20"), tmp_path)
+    assert "optimizer.lr=1e+20" in str(caught.value)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    _has_diverged(tmp_path)
+
+
+def test_a_diverged_run_keeps_the_weights_of_its_last_whole_epoch(tiny: Compose, tmp_path: Path) -> None:
+    """The third epoch's first step, of a rate of 1e22, is step 17; its block has three steps."""
+    sudden = (
+        "optimizer=sgd",
+        "optimizer.lr=0.01",
+        "scheduler.name=StepLR",
+        "scheduler.step_size=2",
+        "scheduler.gamma=1e24",
+    )
+    config = tiny(*sudden, "trainer.max_epochs=4")
+    made: list[int] = []
+    normalized = ImageDataModule.normalized
+
+    def counted(self: ImageDataModule, images: torch.Tensor, *more: Any) -> torch.Tensor:
+        made.append(len(images))
+        return normalized(self, images, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageDataModule, "normalized", counted)
+        with pytest.raises(DivergedError, match=r"train/loss of step 18 is (nan|inf)"):
+            train(config, tmp_path / "diverged")
+    assert made == [*(7 * [20] + [10, 50]) * 2, 20, 20, 20]  # the last batch and the validation are of other sizes
+    _has_diverged(tmp_path / "diverged")
+    train(tiny(*sudden, "trainer.max_epochs=2"), tmp_path / "whole")
+    weights = [states.of(tmp_path / name)["state_dict"] for name in ("diverged", "whole")]
+    assert states.differences(*weights) == []
+    with pytest.raises(DivergedError, match=r"train/loss of step 18 is (nan|inf)"):
+        train(config, tmp_path / "diverged", resume=True)
+
+
+def test_weights_that_no_loss_was_taken_of_are_not_kept(tiny: Compose, tmp_path: Path) -> None:
+    """Those after the last step of an epoch, 20 of 2 times 10, where nothing validates."""
+    sudden = ("scheduler.name=StepLR", "scheduler.interval=step", "scheduler.step_size=19", "scheduler.gamma=1e42")
+    with pytest.raises(DivergedError, match="a weight after step 20 is nan"):
+        train(tiny("optimizer=sgd", "optimizer.lr=0.01", *sudden, "data.val_size=0"), tmp_path)
+    assert checkpoint_io.read(run_folder.checkpoint(tmp_path, "last"))["global_step"] == 10
+    _has_diverged(tmp_path)
+
+
+def _has_diverged(folder: Path) -> None:
+    status = run_folder.read_status(folder)
+    assert status is not None
+    assert status["status"] == "diverged"
+    assert not (folder / "result.json").exists()
+    last = run_folder.checkpoint(folder, "last")
+    if last.exists():
+        assert all(weight.isfinite().all() for weight in checkpoint_io.read(last)["state_dict"].values())

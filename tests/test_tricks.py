@@ -81,7 +81,7 @@ def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_
     finished = program.run(
         "sweep=tricks", "hydra.sweeper.params.trick='plain,ema,flip'", "hydra.sweeper.params.seed='0,1'",
         f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=20", "model.hidden=8", "trainer.max_epochs=1",
-        "compile=false", "show=none", "hydra/launcher=basic", "sweep_name=little",
+        "show=none", "hydra/launcher=basic", "sweep_name=little",
     )  # fmt: skip
     assert finished.code == 0, finished.err
     report = (program.folder / "outputs" / "sweeps" / "little" / "report.md").read_text()

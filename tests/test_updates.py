@@ -1,104 +1,187 @@
+"""Optimizers with one fused call, against torch.optim's own."""
+
+import copy
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from mlplab import updates
+from mlplab.updates import Fused, optimizer_class
 
-KINDS: list[tuple[type[optim.Optimizer], dict[str, Any]]] = [
-    (optim.Adam, {}),
-    (optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
-    (optim.Adam, {"fused": True}),
-    (optim.AdamW, {"weight_decay": 0.1}),
-    (optim.RMSprop, {}),
-    (optim.RMSprop, {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
-    (optim.RMSprop, {"centered": True}),
-    (optim.RMSprop, {"momentum": 0.9, "centered": True}),
-    (optim.SGD, {"lr": 0.1}),
-    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
-    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("Adam", {}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"amsgrad": True}),
+    ("Adam", {"amsgrad": True, "weight_decay": 0.1, "maximize": True}),
+    ("Adam", {"decoupled_weight_decay": True, "weight_decay": 0.1}),
+    ("AdamW", {"weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.02, "amsgrad": True, "maximize": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.002, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"maximize": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
 ]
+PLAIN = ("Adam", "AdamW", "RMSprop", "SGD")
 
 
 def _weights() -> list[nn.Parameter]:
+    """A matrix that lies by columns, as the first one of an MLP, one that lies by rows, and a bias."""
     generator = torch.Generator().manual_seed(0)
-    return [nn.Parameter(torch.randn(5, 7, generator=generator)), nn.Parameter(torch.randn(5, generator=generator))]
+    by_columns = torch.randn(7, 5, generator=generator).t()
+    rest = [torch.randn(size, generator=generator) for size in ((4, 5), (5,))]
+    return [nn.Parameter(values) for values in (by_columns, *rest)]
 
 
-def _gradients(step: int) -> list[torch.Tensor]:
+def _set_gradients(weights: Iterable[Tensor], step: int) -> None:
+    """Of very different sizes, as those of a network."""
     generator = torch.Generator().manual_seed(step)
-    return [torch.randn(5, 7, generator=generator), torch.randn(5, generator=generator)]
+    for place, weight in enumerate(weights):
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.copy_(torch.randn(weight.shape, generator=generator) * 10.0 ** -(3 * place))
 
 
-def _by_rule(optimizer: optim.Optimizer, steps: range) -> None:
-    rule, group = updates.RULES[type(optimizer)], optimizer.param_groups[0]
+def _params(optimizer: optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _train(optimizer: optim.Optimizer, steps: range) -> None:
     for step in steps:
-        numbers = torch.tensor(rule.numbers(group, step)).unbind()
-        for weight, gradient in zip(group["params"], _gradients(step), strict=True):
-            rule.update(weight.detach(), gradient, updates.state(optimizer, weight), numbers, group)
-        updates.count_steps(optimizer, 1)
-
-
-def _by_torch(optimizer: optim.Optimizer, steps: range) -> None:
-    for step in steps:
-        for weight, gradient in zip(optimizer.param_groups[0]["params"], _gradients(step), strict=True):
-            weight.grad = gradient
+        _set_gradients(_params(optimizer), step)
         optimizer.step()
 
 
-def _close(one: optim.Optimizer, other: optim.Optimizer) -> None:
-    for weight, expected in zip(one.param_groups[0]["params"], other.param_groups[0]["params"], strict=True):
-        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+def _pair(name: str, arguments: dict[str, Any]) -> tuple[optim.Optimizer, optim.Optimizer]:
+    """One of ours and torch's own, that do one thing after the other."""
+    ours = getattr(updates, name)(_weights(), **arguments)
+    return ours, getattr(optim, name)(_weights(), **arguments, foreach=False)
+
+
+def _assert_same(one: optim.Optimizer, other: optim.Optimizer) -> None:
+    torch.testing.assert_close(_params(one), _params(other), rtol=1e-6, atol=1e-6)
     states, expected_states = (optimizer.state_dict()["state"] for optimizer in (one, other))
     assert states.keys() == expected_states.keys()
     for key, expected in expected_states.items():
-        found = {name: value for name, value in states[key].items() if value is not None}
-        expected = {name: value for name, value in expected.items() if value is not None}
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        assert states[key].keys() == expected.keys()
+        torch.testing.assert_close(states[key], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "arguments"), KINDS)
-def test_a_rule_does_what_torch_does(kind: type[optim.Optimizer], arguments: dict[str, Any]) -> None:
-    one, other = kind(_weights(), **arguments), kind(_weights(), **arguments)
-    assert updates.obstacle(one) is None
-    _by_rule(one, range(1, 41))
-    _by_torch(other, range(1, 41))
-    _close(one, other)
+@pytest.mark.parametrize(("name", "arguments"), KINDS)
+def test_thirty_steps_are_those_of_torch(name: str, arguments: dict[str, Any]) -> None:
+    ours, theirs = _pair(name, arguments)
+    for optimizer in (ours, theirs):
+        _train(optimizer, range(1, 31))
+    _assert_same(ours, theirs)
+    assert not torch.allclose(_params(ours)[0], _weights()[0])
 
 
-@pytest.mark.parametrize(("kind", "arguments"), KINDS)
-def test_either_goes_on_where_the_other_stopped(kind: type[optim.Optimizer], arguments: dict[str, Any]) -> None:
-    one, other = kind(_weights(), **arguments), kind(_weights(), **arguments)
-    _by_rule(one, range(1, 11))
-    _by_torch(one, range(11, 21))
-    _by_torch(other, range(1, 11))
-    assert updates.steps_taken(other) == (0 if kind is optim.SGD else 10)
-    _by_rule(other, range(11, 21))
-    _close(one, other)
+@pytest.mark.parametrize(("name", "arguments"), KINDS)
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_either_goes_on_from_the_state_of_the_other(name: str, arguments: dict[str, Any], ours_first: bool) -> None:
+    first, second = _pair(name, arguments) if ours_first else reversed(_pair(name, arguments))
+    whole = getattr(optim, name)(_weights(), **arguments)
+    _train(whole, range(1, 31))
+    _train(first, range(1, 16))
+    _train(second, range(1, 4))  # what it did before it is given another state must not matter
+    with torch.no_grad():
+        for weight, value in zip(_params(second), _params(first), strict=True):
+            weight.copy_(value)
+    state = copy.deepcopy(first.state_dict())
+    for own in state["state"].values():  # a file may have been written for weights that lie by rows
+        own.update({key: value.contiguous() for key, value in own.items()})
+    second.load_state_dict(state)
+    _train(second, range(16, 31))
+    _assert_same(second, whole)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_steps_of_a_block_are_counted_in_the_state_by_its_last(name: str) -> None:
+    ours, theirs = _pair(name, {"lr": 0.01})
+    for step in range(1, 8):
+        _set_gradients(_params(ours), step)
+        ours.step() if step == 7 else ours.update()
+    _train(theirs, range(1, 8))
+    _assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_groups_have_arguments_of_their_own(name: str) -> None:
+    def groups() -> list[dict[str, Any]]:
+        first, second, third = _weights()
+        return [{"params": [first], "lr": 0.003, "weight_decay": 0.2}, {"params": [second, third]}]
+
+    ours, theirs = (getattr(module, name)(groups(), lr=0.02) for module in (updates, optim))
+    for optimizer in (ours, theirs):
+        _train(optimizer, range(1, 31))
+    _assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_frozen_weights_stay(name: str) -> None:
+    ours = getattr(updates, name)(_weights(), lr=0.1, weight_decay=0.1)
+    frozen = _params(ours)[1].requires_grad_(False)
+    _train(ours, range(1, 4))
+    assert torch.equal(frozen, _weights()[1])
+    assert frozen not in ours.state
+    assert not torch.equal(_params(ours)[0], _weights()[0])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_rate_that_a_schedule_moves_is_that_of_the_next_step(name: str) -> None:
+    pair = _pair(name, {"lr": 0.01})
+    for optimizer in pair:
+        schedule = optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.3)
+        for step in range(1, 11):
+            _train(optimizer, range(step, step + 1))
+            schedule.step()
+    _assert_same(*pair)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
+def test_a_cycle_of_the_momentum_is_followed(name: str) -> None:
+    pair = _pair(name, {"lr": 0.01, **({"momentum": 0.9} if name == "SGD" else {})})
+    for optimizer in pair:
+        schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=30)
+        for step in range(1, 30):
+            _train(optimizer, range(step, step + 1))
+            schedule.step()
+    _assert_same(*pair)
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments", "reason"),
+    ("name", "arguments", "cycles_momentum"),
     [
-        (optim.Adagrad, {}, "Adagrad"),
-        (optim.NAdam, {}, "NAdam"),  # a class that looks like Adam
-        (optim.Adam, {"amsgrad": True}, "Adam with amsgrad=True"),
-        (optim.SGD, {"momentum": 0.9, "dampening": 0.5}, "SGD with dampening=0.5"),
-        (optim.RMSprop, {"maximize": True}, "RMSprop with maximize=True"),
+        ("Adagrad", {}, False),
+        ("NAdam", {}, False),
+        ("Adam", {"foreach": True}, False),
+        ("AdamW", {"capturable": True}, False),
+        ("SGD", {"differentiable": True}, False),
+        ("RMSprop", {"momentum": 0.9}, False),
+        ("RMSprop", {"centered": True}, False),
+        ("RMSprop", {}, True),
     ],
 )
-def test_what_there_is_no_rule_for(kind: type[optim.Optimizer], arguments: dict[str, Any], reason: str) -> None:
-    found = updates.obstacle(kind(_weights(), lr=0.1, **arguments))
-    assert found is not None
-    assert reason in found
+def test_what_no_class_here_does_is_done_by_that_of_torch(
+    name: str, arguments: dict[str, Any], cycles_momentum: bool
+) -> None:
+    assert optimizer_class(name, arguments, cycles_momentum) is getattr(optim, name)
 
 
-def test_constants_are_what_a_schedule_does_not_change() -> None:
-    optimizer = optim.Adam(_weights())
-    before = updates.constants(optimizer)
-    optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)  # moves the rate and beta1
-    assert updates.constants(optimizer) == before
-    assert updates.constants(optim.Adam(_weights(), eps=1e-3)) != before
-    assert updates.constants(optim.Adam(_weights(), betas=(0.9, 0.99))) != before
-    assert updates.constants(optim.AdamW(_weights(), weight_decay=0)) != before
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("cycles_momentum", [False, True])
+def test_what_a_class_here_does_is_done_by_it(name: str, cycles_momentum: bool) -> None:
+    chosen = optimizer_class(name, {"lr": 0.1, "weight_decay": 0.1}, cycles_momentum and name != "RMSprop")
+    assert issubclass(chosen, getattr(optim, name))
+    assert issubclass(chosen, Fused)
+
+
+@pytest.mark.parametrize("name", ["_fused_adam_", "_fused_adamw_", "_fused_sgd_"])
+def test_torch_has_the_kernels_that_it_keeps_to_itself(name: str) -> None:
+    assert hasattr(torch, name), f"torch {torch.__version__} lacks torch.{name}, which mlplab.updates calls"

@@ -1,22 +1,20 @@
-"""Ways to train recipes without this project, each a process of its own: `contestants.py NAME RECIPE[,...] EPOCHS`.
+"""Ways to train recipes without this project, each a process of its own: `contestants.py NAME RECIPE...` (as JSON).
 
 Prints seconds by epoch, with its validation, and the test accuracy as JSON. All take pixels from 0 to 1 and a new order
 in each epoch; where there is validation, its images are drawn at random, and the weights of the best epoch are tested.
 """
 
 import copy
-import gzip
 import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from recipes import RECIPES, Recipe, data_root
+import mnist
+from recipes import Recipe
 
 Outcome = dict[str, Any]
 
@@ -28,7 +26,7 @@ def bare_loop(recipe: Recipe) -> Outcome:
     from torchvision import datasets
 
     torch.set_num_threads(1)
-    train, test = (datasets.MNIST(data_root(), train=part) for part in (True, False))
+    train, test = (datasets.MNIST(mnist.data_root(), train=part) for part in (True, False))
     order = torch.randperm(60_000)
     images, labels = train.data[order].float().flatten(1) / 255, train.targets[order]
     (val_images, images), (val_labels, labels) = (
@@ -57,7 +55,7 @@ def bare_loop(recipe: Recipe) -> Outcome:
     network.eval()
     with torch.no_grad():
         guesses = network(test.data.float().flatten(1) / 255).argmax(dim=1)
-    return {"epoch_s": seconds, "test_acc": (guesses == test.targets).float().mean().item()}
+    return {"epochs_s": seconds, "test_acc": (guesses == test.targets).float().mean().item()}
 
 
 def plain_lightning(recipe: Recipe) -> Outcome:
@@ -102,7 +100,7 @@ def plain_lightning(recipe: Recipe) -> Outcome:
         def on_train_epoch_end(self) -> None:
             seconds.append(time.perf_counter() - self.started)
 
-    data = [datasets.MNIST(data_root(), train=part, transform=transforms.ToTensor()) for part in (True, False)]
+    data = [datasets.MNIST(mnist.data_root(), train=part, transform=transforms.ToTensor()) for part in (True, False)]
     val, train = random_split(data[0], (recipe.val_size, 60_000 - recipe.val_size))
     loaders = [DataLoader(part, recipe.batch_size, shuffle=part is train) for part in (train, val, data[1])]
     with tempfile.TemporaryDirectory() as folder:
@@ -114,20 +112,15 @@ def plain_lightning(recipe: Recipe) -> Outcome:
         trainer.fit(module, loaders[0], loaders[1] if recipe.val_size else None)
         best = kept.best_model_path or None
         (figures,) = trainer.test(module, loaders[2], ckpt_path=best, weights_only=True, verbose=False)
-    return {"epoch_s": seconds, "test_acc": figures["test_acc"]}
+    return {"epochs_s": seconds, "test_acc": figures["test_acc"]}
 
 
 def keras_jax(recipe: Recipe) -> Outcome:
     """The Keras tutorials' own way, on JAX."""
     os.environ["KERAS_BACKEND"] = "jax"
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    # Caches are warm for everyone: this is JAX's own, and all that it compiles goes there.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path("~/.cache/mlplab/jax").expanduser())
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     import keras
 
-    (images, labels), (test_images, test_labels) = _numpy_data()
+    (images, labels), (test_images, test_labels) = mnist.arrays()
     layers: list[Any] = [keras.layers.Input((784,))]
     for width in recipe.hidden:
         layers.append(keras.layers.Dense(width, "relu"))
@@ -155,7 +148,13 @@ def keras_jax(recipe: Recipe) -> Outcome:
         images, labels, batch_size=recipe.batch_size, epochs=recipe.epochs, callbacks=callbacks,
         validation_split=recipe.val_size / 60_000,
     )  # fmt: skip
-    return {"epoch_s": seconds, "test_acc": network.evaluate(test_images, test_labels)[1]}
+    return {"epochs_s": seconds, "test_acc": network.evaluate(test_images, test_labels)[1]}
+
+
+def jax_scan(recipe: Recipe) -> Outcome:
+    import jax_scan
+
+    return jax_scan.train(recipe)
 
 
 def scikit_learn(recipe: Recipe) -> Outcome:
@@ -163,7 +162,7 @@ def scikit_learn(recipe: Recipe) -> Outcome:
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
 
-    (images, labels), (test_images, test_labels) = _numpy_data()
+    (images, labels), (test_images, test_labels) = mnist.arrays()
     val_images, val_labels = images[: recipe.val_size], labels[: recipe.val_size]
     images, labels = images[recipe.val_size :], labels[recipe.val_size :]
     network = MLPClassifier(recipe.hidden, alpha=0.0, batch_size=recipe.batch_size)
@@ -176,7 +175,13 @@ def scikit_learn(recipe: Recipe) -> Outcome:
             if val_loss < best_loss:
                 best_loss, best = val_loss, copy.deepcopy(network)
         seconds.append(time.perf_counter() - started)
-    return {"epoch_s": seconds, "test_acc": best.score(test_images, test_labels)}
+    return {"epochs_s": seconds, "test_acc": best.score(test_images, test_labels)}
+
+
+def limit(recipe: Recipe) -> Outcome:
+    import limit
+
+    return limit.measure(recipe)
 
 
 def _torch_network(recipe: Recipe) -> Any:
@@ -200,34 +205,16 @@ def _torch_optimizer(recipe: Recipe, parameters: Any) -> Any:
     return optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=3.16e-4)  # Keras adds 1e-7 under the root
 
 
-def _numpy_data() -> Any:
-    """Training images in random order and test images, as floats, with their labels; read without torch."""
-    import numpy as np
-
-    def read(name: str, header: int) -> Any:
-        file = data_root() / "MNIST" / "raw" / name
-        content = file.read_bytes() if file.exists() else gzip.decompress(Path(f"{file}.gz").read_bytes())
-        return np.frombuffer(content, dtype=np.uint8, offset=header)
-
-    train, test = (
-        (
-            read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 784).astype("float32") / 255,
-            read(f"{part}-labels-idx1-ubyte", 8),
-        )
-        for part in ("train", "t10k")
-    )
-    order = np.random.default_rng().permutation(60_000)
-    return [(train[0][order], train[1][order]), test]
-
-
+LIMIT = "arithmetic limit"
 CONTESTANTS: dict[str, Callable[[Recipe], Outcome]] = {
-    "bare PyTorch loop": bare_loop,
-    "plain Lightning": plain_lightning,
     "Keras on JAX": keras_jax,
+    "JAX scan": jax_scan,
+    "bare PyTorch loop": bare_loop,
     "scikit-learn": scikit_learn,
+    "plain Lightning": plain_lightning,
+    LIMIT: limit,
 }
 
 if __name__ == "__main__":
-    contestant, names, epochs = sys.argv[1:]
-    for name in names.split(","):
-        print("\n" + json.dumps(CONTESTANTS[contestant](replace(RECIPES[name], epochs=int(epochs)))))
+    for text in sys.argv[2:]:
+        print("\n" + json.dumps(CONTESTANTS[sys.argv[1]](Recipe(**json.loads(text)))))

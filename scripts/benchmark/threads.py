@@ -49,7 +49,7 @@ def busy(wanted: bool) -> Iterator[None]:
 def epoch_s(recipe: str, threads: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, TRAIN, f"experiment={recipe}", f"trainer.max_epochs={EPOCHS}", "compile=true",
+            [sys.executable, TRAIN, f"experiment={recipe}", f"trainer.max_epochs={EPOCHS}",
              "trainer.accelerator=cpu", f"hydra.run.dir={folder}/run"],
             env={**os.environ, "OMP_NUM_THREADS": str(threads)}, check=True, capture_output=True,
         )  # fmt: skip

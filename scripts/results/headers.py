@@ -40,8 +40,9 @@ def fields(entry: Measured) -> dict[str, str]:
     precision = "" if entry.precision == "32-true" else f", precision {entry.precision}"
     missing = f"; {_seeds(entry.missing)} not complete" if entry.missing else ""
     n = f"n = {entry.percent.n} ({_seeds(list(entry.test_acc))})"
+    earlier = ", with an earlier version" if entry.is_earlier else ""
     return {
-        "Measured": f"{page.accuracy(entry)} % test accuracy, {n}{precision}{missing}",
+        "Measured": f"{page.accuracy(entry)} % test accuracy, {n}{precision}{missing}{earlier}",
         "Takes": f"{page.seconds(entry.seconds)} s of training on {place(entry.devices)}",
     }
 
@@ -64,8 +65,8 @@ def with_table(readme: str, measured: Entries) -> str:
     Raises:
         CheckpointError: if there is no place for it.
     """
-    parts = [page.table(measured, with_commands=False), page.conditions(measured), page.VERDICTS]
-    return with_block(readme, "results", "\n\n".join(parts) if page.known(measured) else "")
+    parts = [page.table(measured, with_commands=False), page.conditions(measured), page.checks(measured), page.VERDICTS]
+    return with_block(readme, "results", "\n\n".join(filter(None, parts)) if page.known(measured) else "")
 
 
 def with_block(readme: str, name: str, block: str) -> str:

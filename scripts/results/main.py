@@ -156,10 +156,16 @@ def _publish(found: "Entries") -> None:
 
     if not found:
         raise CheckpointError("Nothing is published: of none of these recipes a run is complete.")
-    entries = measured.kept(_published() / "measured.json", found)
+    path = _published() / "measured.json"
+    entries = measured.kept(path, measured.published(measured.load(path), found, _is_current))
     durable.write(_published() / "results.png", png(page.picture(entries)), sync=False)
     changed = headers.publish(entries)
     print("Published: " + ", ".join(str(path.relative_to(sweeps.PROJECT)) for path in changed))
+
+
+def _is_current(name: str, entry: "Measured") -> bool:
+    hash_of = sweeps.hashes(name)
+    return entry.config_hash == {seed: hash_of(seed) for seed in entry.config_hash}
 
 
 def _published() -> Path:

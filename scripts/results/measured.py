@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Measured:
     precision: str
     versions: list[dict[str, str]]  # one, or several where seeds were trained with different ones
     devices: list[Device]  # in the same way
+    is_earlier: bool = False  # measured with an earlier version of mlplab, or of the recipe
+    check: dict[int, float] = field(default_factory=dict)  # test accuracy of some seeds with the present one
 
     @property
     def percent(self) -> Spread:
@@ -83,19 +85,20 @@ def read(folder: Path, hash_of: Callable[[int], str], wanted: int) -> Measured |
     """
     runs: dict[int, Run] = {}
     devices: dict[int, Device] = {}
+    precisions: dict[int, str] = {}
     for run in sorted(read_runs(folder)[0], key=lambda run: (run.seed, run.written)):
         result = run_folder.read_result(folder / run.name)
         if result is not None and result.get("config_hash") == hash_of(run.seed):
             runs[run.seed], devices[run.seed] = run, result.get("device", {})
+            precisions[run.seed] = str(result.get("precision"))
     if not runs:
         return None
-    settings = next(iter(runs.values())).settings
     return Measured(
         test_acc={seed: run.metrics["test/acc"] for seed, run in runs.items()},
         fit_s={seed: run.fit_s for seed, run in runs.items()},
         config_hash={seed: hash_of(seed) for seed in runs},
         missing=[seed for seed in range(wanted) if seed not in runs],
-        precision=str(settings.get("trainer.precision") or "32-true"),
+        precision=" and ".join(sorted(set(precisions.values()))),
         versions=_distinct(versions for run in runs.values() for versions in (*run.earlier_versions, run.versions)),
         devices=_distinct(devices.values()),
     )
@@ -110,6 +113,21 @@ def load(path: Path) -> dict[str, Measured]:
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise CheckpointError(f"{path}: cannot be read: {reason}. Move it away; --only-read makes it anew.") from error
+
+
+def published(before: Entries, found: Entries, is_current: Callable[[str, Measured], bool]) -> dict[str, Measured]:
+    """The entries to be published: what was found where all of its seeds are complete.
+
+    An incomplete recipe is a check of the entry before it, and that is marked as one of an earlier version; so are
+    entries of other recipes that `is_current` is false for.
+    """
+    entries = {name: replace(entry, is_earlier=not is_current(name, entry)) for name, entry in before.items()}
+    for name, entry in found.items():
+        if entry.missing and name in before and before[name].percent.n > entry.percent.n:
+            entries[name] = replace(before[name], is_earlier=True, check=entry.test_acc)
+        else:
+            entries[name] = entry
+    return entries
 
 
 def kept(path: Path, found: Entries) -> dict[str, Measured]:

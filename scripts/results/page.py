@@ -21,7 +21,7 @@ PUBLISHED = "published or reference"
 HEADINGS = ("recipe", "network and training", PUBLISHED, "source", "test acc %", "n", "verdict", "s a seed")
 TITLES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 VERDICTS = (
-    "Test accuracy is mean ± standard deviation over n seeds; time is that of training one seed, without compiling,"
+    "Test accuracy is mean ± standard deviation over n seeds; time is that of training one seed,"
     " the median and the range. Of five seeds, or three where one takes over 10 minutes: *reproduced* where the mean is"
     " not below the published figure, or the reference, by more than its standard deviation or 0.1 points (0.25 on"
     " Fashion-MNIST), whichever is more; *beaten* where it is above it by more than two standard errors; otherwise"
@@ -65,7 +65,7 @@ def table(measured: Entries, with_commands: bool) -> str:
             recipe.source or "-",
             accuracy(entry),
             f"{n}" if n == entry.wanted else f"{n} of {entry.wanted}",
-            verdict(recipe, name, entry) or "-",
+            (verdict(recipe, name, entry) or "-") + (", earlier version" if entry.is_earlier else ""),
             times(entry),
             f"`{command(name, entry.wanted)}`",
         ]
@@ -83,6 +83,15 @@ def conditions(measured: Entries) -> str:
     return "\n".join(f"- {', '.join(f'`{name}`' for name in names)}: {how}." for how, names in groups.items())
 
 
+def checks(measured: Entries) -> str:
+    """What the present version gives for some seeds of recipes that an earlier one has measured; empty if nothing."""
+    lines = []
+    for name, entry in known(measured).items():
+        found = ", ".join(f"{100 * acc:.2f} % (seed {seed})" for seed, acc in entry.check.items())
+        lines += [f"- `{name}` with this version: {found}."] if found else []
+    return "\n".join(lines)
+
+
 def _conditions(entry: Measured) -> str:
     made_with = dict.fromkeys(
         ", ".join(
@@ -94,8 +103,8 @@ def _conditions(entry: Measured) -> str:
 
 
 def markdown(measured: Entries, picture: str) -> str:
-    parts = ["# Results", table(measured, with_commands=True), conditions(measured), VERDICTS]
-    return "\n\n".join([*parts, f"![Test error by time of training]({picture})"]) + "\n"
+    parts = ["# Results", table(measured, with_commands=True), conditions(measured), checks(measured), VERDICTS]
+    return "\n\n".join([*filter(None, parts), f"![Test error by time of training]({picture})"]) + "\n"
 
 
 def as_csv(measured: Entries) -> str:

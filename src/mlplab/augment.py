@@ -1,7 +1,6 @@
 """Distorted training images: shifted, flipped, rotated, scaled, sheared and elastically distorted, a batch at a time.
 
-All that is drawn is a hash of a seed, so that the same function distorts in the same way by itself and within a
-compiled step. However much is asked for, an image is sampled once.
+All that is drawn follows from a seed. However much is asked for, an image is sampled once.
 """
 
 import math
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from mlplab.randomness import bits, uniform
 
-# Places, which tell apart what is drawn with the seed of a batch.
+# What is drawn with the seed of a batch.
 OF_IMAGES, OF_PIXELS = 0, 1
 
 
@@ -73,22 +72,22 @@ class Distortion:
         """Is there anything but an elastic displacement?"""
         return bool(self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear)
 
-    def __call__(self, images: Tensor, seed: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, seed: int) -> Tensor:
         """Images (B, C, H, W) of pixels from 0, the background, to 255: distorted as float32, or as they were.
 
-        `seed` is int32 of shape (). What becomes of an image follows from it and the place of the image in the batch.
+        What becomes of an image follows from `seed` and the place of the image in the batch.
         """
         if self.is_identity:
             return images
-        matrices, shifts = self._drawn(len(images), seed) if self.moves else (None, None)
+        matrices, shifts = self._drawn(len(images), seed, images.device) if self.moves else (None, None)
         places = affine(images, matrices, shifts)  # (B or 1, 2, H, W)
         if self.elastic_alpha:
             places = places + elastic(images, self.elastic_alpha, self.elastic_sigma, seed)
         return sample(images.float(), places).clamp(max=255)  # weights of neighbours sum to 1 but for rounding
 
-    def _drawn(self, count: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+    def _drawn(self, count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Matrices (B, 2, 2) and shifts (B, 2) of B images, as `affine` takes them."""
-        drawn = uniform((count, 6), seed, OF_IMAGES).T  # (6, B)
+        drawn = uniform((count, 6), seed, OF_IMAGES).to(device).T  # (6, B)
         signed = drawn * 2 - 1
         smallest, largest = self.scale
         matrices = matrices_of(
@@ -136,7 +135,7 @@ def affine(images: Tensor, matrices: Tensor | None = None, shifts: Tensor | None
     return matrices[:, :, :1, None] * x + matrices[:, :, 1:, None] * y
 
 
-def elastic(images: Tensor, alpha: float, sigma: float, seed: Tensor) -> Tensor:
+def elastic(images: Tensor, alpha: float, sigma: float, seed: int) -> Tensor:
     """Random displacements (B, 2, H, W) in pixels, x and y, for images (B, C, H, W).
 
     Simard, Steinkraus and Platt (2003), as usually read: for each pixel two numbers from -1 to 1, smoothed with a
@@ -149,11 +148,10 @@ def elastic(images: Tensor, alpha: float, sigma: float, seed: Tensor) -> Tensor:
     is scaled to a norm or a maximum before it is multiplied, alpha is that of the displacement itself.
     """
     count, _, height, width = images.shape
-    # One hash serves both directions. Sums over a neighbourhood do not show that a number has 15 bits.
-    drawn = bits((count, 1, height, width), seed, OF_PIXELS)
-    field = torch.cat([drawn & 0x7FFF, drawn >> 16], dim=1).float().sub_(0x7FFF / 2)  # (B, 2, H, W)
+    # Whole numbers from -2^15 to 2^15 - 1: sums over a neighbourhood do not show that they have 16 bits.
+    field = bits((count, 2, height, width), seed, OF_PIXELS).to(images.device).float().add_(0.5)
     down, across = (smoothing(size, sigma, images.device) for size in (height, width))
-    return (down * (alpha * 2.0**-14)) @ (field @ across)
+    return (down * (alpha * 2.0**-15)) @ (field @ across)
 
 
 def smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
@@ -175,16 +173,5 @@ def sample(images: Tensor, places: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     # In torch's units an image spans 2. In planes: with x and y side by side it would take three times as long.
-    sampled: Tensor = _sample(images, torch.stack([places[:, 0] * (2 / width), places[:, 1] * (2 / height)], dim=1))
-    return sampled
-
-
-@torch.library.custom_op("mlplab::sample", mutates_args=())
-def _sample(images: Tensor, planes: Tensor) -> Tensor:
-    """Kept whole in a compiled step: what Inductor makes of it for a CPU takes five times as long."""
+    planes = torch.stack([places[:, 0] * (2 / width), places[:, 1] * (2 / height)], dim=1)
     return F.grid_sample(images, planes.permute(0, 2, 3, 1), align_corners=False)
-
-
-@_sample.register_fake
-def _like(images: Tensor, planes: Tensor) -> Tensor:
-    return torch.empty_like(images)

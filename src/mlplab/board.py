@@ -6,7 +6,6 @@ Nothing of it changes a figure: neither random numbers nor weights are touched.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from mlplab.config import Config
 from mlplab.datamodule import ImageDataModule
 from mlplab.evaluation import Scores, confusion
 from mlplab.figures import page, run
-from mlplab.logger import BY_EPOCH, RunLogger, steps_between_points
+from mlplab.logger import BY_EPOCH, RunLogger
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,15 +29,6 @@ log = logging.getLogger(__name__)
 CONFUSION_SHARE = 0.01  # of the time so far, above which no confusion matrix of the validation is drawn but the last
 PROJECTED_IMAGES = 1000  # of the test
 GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
-
-
-@dataclass
-class Logged:
-    """Where something was last logged within an epoch."""
-
-    step: int = 0
-    epoch: int = 0
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of the epoch: loss, correct answers, images
 
 
 class Board(Callback):
@@ -52,7 +42,7 @@ class Board(Callback):
         self._logger = logger
         self._started = time.monotonic()
         self._shown = 0  # epochs
-        self._logged = Logged()
+        self._logged = (0.0, 0, 0)  # sums of the epoch where it was last logged within it
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
         self._confusion: Tensor | None = None  # (K, K) of the last validation
         self._confusion_due = 1  # the next epoch whose confusion matrix is wanted
@@ -61,7 +51,7 @@ class Board(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what is written once: of a resumed run too, whose configuration may have changed."""
         assert isinstance(pl_module, Classifier)
-        if self._logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self._logger is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         datamodule, writer, shape = _datamodule(trainer), self._logger.experiment, pl_module.hparams["image_shape"]
         if self._show.scalars:
@@ -84,17 +74,15 @@ class Board(Callback):
     ) -> None:
         if self._logger is None or not self._show.scalars or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        assert isinstance(pl_module, Classifier)
-        every = steps_between_points(trainer)
-        passed: Mapping[int, tuple[Tensor, float]] = outputs.get("passed", {})
-        is_new = trainer.global_step > self._logged.step  # and not another batch whose gradients are added up
-        if "passed" not in outputs and every and is_new and trainer.global_step % every == 0:
-            passed = {trainer.global_step: (pl_module.totals["train"].sums(), pl_module.rate)}
-        for step, (sums, rate) in passed.items():
-            self._log_within_epoch(Logged(step, trainer.current_epoch, sums.tolist()), rate)
+        for step, (sums, rate) in outputs["points"].items():
+            loss, correct, images = (new - old for new, old in zip(sums, self._logged, strict=True))
+            self._logged = sums
+            figures = {"train/loss_step": loss / images, "train/acc_step": correct / images, "lr_step": rate}
+            self._logger.log_metrics(figures, step - 1)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show_epoch(trainer, pl_module)
+        self._logged = (0.0, 0, 0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show_epoch(trainer, pl_module, is_last=True)
@@ -108,8 +96,7 @@ class Board(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scored, self._scored = self._scored, []
         if scored and trainer.state.fn == "fit":
-            matrix = confusion(*(torch.cat(parts) for parts in zip(*scored, strict=True)))
-            self._confusion = trainer.strategy.reduce(matrix, reduce_op="sum").cpu()
+            self._confusion = confusion(*(torch.cat(parts) for parts in zip(*scored, strict=True))).cpu()
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
@@ -119,26 +106,20 @@ class Board(Callback):
     def finish(self, trainer: Trainer, classifier: Classifier, best_epoch: int) -> None:
         """Show the test that has just been done, with the weights of `best_epoch` that the classifier has."""
         scored, self._scored = self._scored, []
-        logits, labels = (_in_order(trainer, torch.cat(parts)).cpu() for parts in zip(*scored, strict=True))
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*scored, strict=True))
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         images = _datamodule(trainer).originals("test")[: len(labels)]
-        scores = Scores.of(logits[: len(images)], labels[: len(images)])  # several processes may have some twice
+        scores = Scores.of(logits, labels)
         self._show_pictures(trainer, classifier, scores, images, best_epoch)
         if self._logger is not None:
             self._show_scores(trainer, classifier, scores, images)
             self._logger.save()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"logged": asdict(self._logged)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._logged = Logged(**state_dict["logged"])
-
     def _show_pictures(
         self, trainer: Trainer, classifier: Classifier, scores: Scores, images: Tensor, best_epoch: int
     ) -> None:
-        show, info, step = self._show, _datamodule(trainer).info, trainer.global_step
+        show, info, step = self._show, _datamodule(trainer).info, classifier.steps
         weights = f"weights of epoch {best_epoch}"
         about = f"test images, {weights}"
         if show.files:
@@ -165,7 +146,7 @@ class Board(Callback):
     def _show_scores(self, trainer: Trainer, classifier: Classifier, scores: Scores, images: Tensor) -> None:
         """In TensorBoard alone."""
         assert self._logger is not None
-        writer, step, classes = self._logger.experiment, trainer.global_step, _datamodule(trainer).info.classes
+        writer, step, classes = self._logger.experiment, classifier.steps, _datamodule(trainer).info.classes
         if self._show.pr_curves:
             probabilities, labels = scores.probabilities, scores.labels
             _guarded("show.pr_curves", lambda: exhibits.pr_curves(writer, probabilities, labels, classes, step))
@@ -176,15 +157,6 @@ class Board(Callback):
             _guarded(
                 "show.projector", lambda: exhibits.projector(writer, classifier.evaluated, seen, some, names, step)
             )
-
-    def _log_within_epoch(self, now: Logged, rate: float) -> None:
-        """Means since the last time, or since the start of the epoch."""
-        assert self._logger is not None
-        before = self._logged.sums if self._logged.epoch == now.epoch else [0.0, 0.0, 0.0]
-        self._logged = now
-        loss, correct, images = (new - old for new, old in zip(now.sums, before, strict=True))
-        figures = {"train/loss_step": loss / images, "train/acc_step": correct / images, "lr_step": rate}
-        self._logger.log_metrics(figures, now.step - 1)
 
     def _show_epoch(self, trainer: Trainer, module: LightningModule, is_last: bool = False) -> None:
         """The epoch that has just ended, once it is known how long it took."""
@@ -197,25 +169,25 @@ class Board(Callback):
             names = ("train/loss", "train/acc", "val/loss", "val/acc")
             by_epoch = {BY_EPOCH + name: epoch[name] for name in names if name in epoch}
             self._logger.log_metrics(by_epoch, self._shown)
-            self._logger.log_metrics(_derived(trainer, module.history), _step(trainer))
+            self._logger.log_metrics(_derived(module.history, _datamodule(trainer)), _step(module))
         self._show_confusion(trainer, module, is_last)
-        if self._show.histograms and trainer.is_global_zero:
+        if self._show.histograms:
             self._show_histograms(trainer, module)
 
     def _show_histograms(self, trainer: Trainer, module: Classifier) -> None:
         assert self._logger is not None
         started = time.monotonic()
-        datamodule, writer, step = _datamodule(trainer), self._logger.experiment, _step(trainer)
+        datamodule, writer, step = _datamodule(trainer), self._logger.experiment, _step(module)
         rows = datamodule.train_rows[:GRADIENT_IMAGES]
         images, labels = (part[rows] for part in datamodule.training_data(module.device))
         seen = datamodule.normalized(images)
         _guarded("show.histograms", lambda: exhibits.histograms(writer, module.mlp, seen, labels, step))
         self.drawing_s += time.monotonic() - started
 
-    def _show_confusion(self, trainer: Trainer, module: LightningModule, is_last: bool) -> None:
+    def _show_confusion(self, trainer: Trainer, module: Classifier, is_last: bool) -> None:
         """Of the last validation of the epoch, where it is wanted and drawing them has not taken long so far."""
         matrix, self._confusion = self._confusion, None
-        if matrix is None or not trainer.is_global_zero:
+        if matrix is None:
             return
         has_time = self._confusion_s <= CONFUSION_SHARE * (time.monotonic() - self._started)
         if not (is_last or (self._shown >= self._confusion_due and has_time)):
@@ -225,7 +197,7 @@ class Board(Callback):
         import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
 
         started = time.monotonic()
-        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(trainer))
+        self._show_picture(lambda: pictures.confusion(matrix, classes, title), "confusion/val", step=_step(module))
         self._confusion_s += time.monotonic() - started
 
     def _show_picture(
@@ -264,13 +236,12 @@ def next_milestone(epoch: int) -> int:
     return next(n for n in (power, 2 * power, 5 * power) if n > epoch)
 
 
-def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _derived(history: Sequence[Mapping[str, float]], datamodule: ImageDataModule) -> dict[str, float]:
     """What the figures of the last epoch say together."""
     epoch = history[-1]
     steps = epoch["step"] - (history[-2]["step"] if len(history) > 1 else 0)
-    datamodule = _datamodule(trainer)
-    images = steps * trainer.accumulate_grad_batches * datamodule.batch_size * trainer.world_size
-    derived = {"images_per_s": min(images, len(datamodule.train_rows)) / max(epoch["seconds"], 1e-9)}
+    images = min(steps * datamodule.batch_size, len(datamodule.train_rows))
+    derived = {"images_per_s": images / max(epoch["seconds"], 1e-9)}
     if "val/loss" in epoch:
         derived |= {
             "gap/loss": epoch["val/loss"] - epoch["train/loss"],
@@ -279,18 +250,9 @@ def _derived(trainer: Trainer, history: Sequence[Mapping[str, float]]) -> dict[s
     return derived
 
 
-def _in_order(trainer: Trainer, tensor: Tensor) -> Tensor:
-    """(N, ...) of all processes, which take turns with the images, in the order of the data set."""
-    if trainer.world_size == 1:
-        return tensor
-    gathered = [torch.empty_like(tensor) for _ in range(trainer.world_size)]
-    torch.distributed.all_gather(gathered, tensor)
-    return torch.stack(gathered, dim=1).flatten(0, 1)  # (N, processes, ...) -> (N * processes, ...)
-
-
-def _step(trainer: Trainer) -> int:
-    """Where Lightning puts the figures of an epoch: its last step, counted from 0."""
-    return trainer.global_step - 1
+def _step(module: Classifier) -> int:
+    """Where curves have the figures of an epoch: its last step, counted from 0."""
+    return module.steps - 1
 
 
 def _datamodule(trainer: Trainer) -> ImageDataModule:

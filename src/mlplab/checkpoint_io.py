@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from mlplab import durable, run_folder
 from mlplab.errors import CheckpointError
 
+HELD = "held"
 WAY_OUT = "Give another checkpoint of the run (checkpoints/best.ckpt, checkpoints/last.ckpt), or train again."
 
 
@@ -24,6 +25,7 @@ class DurableCheckpointIO(CheckpointIO):
     """
 
     def __init__(self) -> None:
+        self._held: tuple[Path, bytes] | None = None
         self._waiting: dict[Path, bytes] = {}
         self._changed = threading.Condition()
         self._writing = False
@@ -31,22 +33,27 @@ class DurableCheckpointIO(CheckpointIO):
         self._thread: threading.Thread | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Take a picture of `checkpoint` now; the file comes later.
+        """Take a picture of `checkpoint` now; the file comes later: with `storage_options=HELD` after `release`.
 
         Raises:
             CheckpointError: if an earlier one could not be written.
         """
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        with self._changed:
-            self._raise()
-            # Behind what came before it: a last.ckpt that knows of a new best one must not be there before that.
-            self._waiting.pop(Path(path), None)
-            self._waiting[Path(path)] = buffer.getvalue()
-            self._changed.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
-                self._thread.start()
+        if storage_options == HELD:
+            self._held = Path(path), buffer.getvalue()
+        else:
+            self._write(Path(path), buffer.getvalue())
+
+    def release(self) -> None:
+        """Write the checkpoint that is held, if there is one.
+
+        Raises:
+            CheckpointError: if an earlier one could not be written.
+        """
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._write(*held)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Raises CheckpointError, see `read`."""
@@ -73,6 +80,17 @@ class DurableCheckpointIO(CheckpointIO):
         if self._error is not None:
             with self._changed:
                 self._raise()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._changed:
+            self._raise()
+            # Behind what came before it: a last.ckpt that knows of a new best one must not be there before that.
+            self._waiting.pop(path, None)
+            self._waiting[path] = content
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
+                self._thread.start()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -16,7 +16,7 @@ from mlplab.classifier import Classifier
 from mlplab.datamodule import ImageDataModule
 from mlplab.datasets import DatasetInfo
 from mlplab.errors import CheckpointError
-from mlplab.saving import POSITION, PROGRESS
+from mlplab.saving import RUN
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def to_go_on(
         try:
             content = checkpoint_io.read(path)
             _refuse_another_run(path, content, classifier, datamodule)
-            _require_position(path, content, states)
+            _require_state(path, content, states)
         except CheckpointError as error:
             refusals.append(str(error).splitlines()[0])
             continue
@@ -180,34 +180,33 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
 
 
-def _require_position(path: Path, content: dict[str, Any], states: Mapping[str, Set[str]]) -> None:
+def _require_state(path: Path, content: dict[str, Any], states: Mapping[str, Set[str]]) -> None:
     """Refuse what a run cannot go on from."""
     try:
-        parts = {key: content[key] for key in (POSITION, "loops", "callbacks", "history", "figures", "lr_schedulers")}
+        parts = {key: content[key] for key in (RUN, "loops", "callbacks", "history", "figures", "lr_schedulers")}
         _require_plain_values(parts, most=10**7, tensors=True)
-        kinds = {
-            "world_size": int, "batch": int | None, "stopped": bool, "seconds": float, "images_seen": int,
-            "untrained": dict, "running": dict, "metrics": dict,
-        }  # fmt: skip
-        for name, kind in kinds.items():
-            if not isinstance(content[POSITION][name], kind):
-                raise TypeError(f"{name} is {content[POSITION][name]!r}")
+        kinds = {"stopped": bool, "seconds": float, "untrained": dict}
+        for values, name, kind in (
+            *((content[RUN], name, kind) for name, kind in kinds.items()),
+            *((content, name, kind) for name, kind in {"global_step": int, "images_seen": int, "epoch": int}.items()),
+            *((content, name, kind) for name, kind in {"history": list, "figures": dict}.items()),
+        ):
+            if not isinstance(values[name], kind):
+                raise TypeError(f"{name} is {values[name]!r}")
         for name, keys in states.items():
             if not keys <= set(content["callbacks"][name]):
                 raise KeyError(f"the state of {name}")
-        for name in PROGRESS:
-            content["loops"]["fit_loop"][name]
-        if not all(isinstance(epoch, dict) for epoch in content["history"]) or not isinstance(content["figures"], dict):
-            raise TypeError("its history is none")
+        content["loops"]["fit_loop"]
+        if not all(isinstance(epoch, dict) for epoch in content["history"]):
+            raise TypeError("its history must be a list of dicts")
         (optimizer,) = content["optimizer_states"]
         buffers = [buffer for kept in optimizer["state"].values() for buffer in kept.values()]
         declared = sum(b.numel() * b.itemsize for b in buffers if isinstance(b, Tensor))
         if declared > path.stat().st_size:
             raise ValueError(f"its optimizer would take {declared:,} bytes")
         if not all(isinstance(group["lr"], float | int | Tensor) for group in optimizer["param_groups"]):
-            raise TypeError("its learning rate is none")
-        for key in ("epoch", "global_step", "pytorch-lightning_version"):
-            content[key]
+            raise TypeError("its learning rate must be a number")
+        content["pytorch-lightning_version"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: lacks what it takes to go on: {error}"[:300]) from error
 

@@ -1,28 +1,36 @@
 """The network in Lightning: loss, metrics, optimizer, schedule, predictions."""
 
 import math
+import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab.aids.averaging import DEFAULTS, make_average
+from mlplab.aids.averaging import DEFAULTS, Ema, make_average
 from mlplab.aids.batch_statistics import batch_norms, renew
-from mlplab.aids.max_norm import limit, limited_weights
-from mlplab.aids.mixup import mixture as draw_mixture
-from mlplab.datamodule import Batch, ImageDataModule
+from mlplab.datamodule import Batch, Block, ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.optimizers import make_optimizer, require_class, schedule_interval
-from mlplab.randomness import Purpose, derive_many, seed_generator
 from mlplab.totals import Totals
+from mlplab.training_step import Method, Steps
+from mlplab.updates import Fused
+
+BLOCK_FLOATING_POINT_OPERATIONS = 2e10  # a block takes 0.1 to 0.2 s, so that what Lightning does for each is little
+POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
 
 
 class Classifier(LightningModule):
     """An MLP trained with cross-entropy. Every argument is a plain value, so a checkpoint holds nothing else.
+
+    `Steps` trains it: on a block of batches of an `ImageDataModule` at a time, or on each batch of another loader.
+    Lightning, and callbacks, see blocks; `steps` counts steps.
 
     Args:
         hidden, dropout, activation, image_shape, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.
@@ -40,12 +48,17 @@ class Classifier(LightningModule):
             that of mixed images, and `train/acc` counts answers with the label of the larger share.
         averaging: `name` "ema" and `decay`, or "swa" and `start`, see `mlplab.aids.averaging`; none, or no name,
             for no average. Evaluation (validation, test, predictions) uses the average.
+        gradient_clip_val, gradient_clip_algorithm: largest norm ("norm") of the gradient, or largest value in it
+            ("value"); None for no bound.
+        max_steps: after which training ends, by itself or with the epochs; -1 for those of the Trainer.
 
     Raises:
         ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`.
         ConfigError: in training, if torch refuses the arguments of the optimizer or the schedule.
-        DivergedError: if a loss is not finite; on a GPU up to 100 steps later, when the host waits for it anyway.
+        DivergedError: if a loss is not finite, at the end of its block.
     """
+
+    automatic_optimization = False
 
     def __init__(
         self,
@@ -66,6 +79,9 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         mixup: float | None = None,
         averaging: Mapping[str, Any] | None = None,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+        max_steps: int = -1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -76,7 +92,8 @@ class Classifier(LightningModule):
                 raise ValueError(f"`{name}` must be above 0, or None, got {value}")
         aids = (batch_norm, input_dropout, input_noise, hidden_noise)
         self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes), *aids)
-        self.max_norm, self.label_smoothing, self.mixup = max_norm, label_smoothing, mixup
+        if gradient_clip_algorithm not in (None, "norm", "value"):
+            raise ValueError(f"`gradient_clip_algorithm` must be norm or value, got {gradient_clip_algorithm!r}")
         self.averaging = {**DEFAULTS, **(averaging or {})}
         self.average = make_average(self.mlp, self.averaging)
         self.optimizer = dict(optimizer)
@@ -92,17 +109,15 @@ class Classifier(LightningModule):
         self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
         self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
         self.rate = math.nan  # of the last step
+        self.steps = 0  # taken so far
         self.images_seen = 0  # in training
         self.statistics_are_new = False
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook it is in some 40 times a step, and nn.Module searches all it has at every assignment:
-        # a twelfth of the step of a small network.
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+        self._schedule: optim.lr_scheduler.LRScheduler | None = None
+        self._training: Steps | None = None
+        self._steps_left = 0  # in the block under way
+        self._rates: list[float] = []  # of its steps
+        self._epoch_started = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
@@ -118,45 +133,90 @@ class Classifier(LightningModule):
         return network
 
     @property
-    def averages_steps(self) -> bool:
-        """Does each step move the average of the weights?"""
-        return bool(self.averaging["name"] == "ema")
+    def max_steps(self) -> int:
+        """After which training ends; -1 for no such bound. A Trainer that has one would go on within an epoch."""
+        own = int(self.hparams["max_steps"])
+        return own if own >= 0 else self.trainer.max_steps
+
+    @property
+    def steps_per_epoch(self) -> int:
+        datamodule = self._datamodule
+        if datamodule is None or datamodule.batches_per_block == 1:
+            return int(self.trainer.num_training_batches)
+        return datamodule.batches_per_epoch
+
+    def batches_per_block(self, batch_size: int) -> int:
+        """How many batches are trained on between two calls of Lightning's hooks."""
+        weights = sum(weight.numel() for weight in self.mlp.parameters())
+        return max(1, int(BLOCK_FLOATING_POINT_OPERATIONS / (6 * weights * batch_size)))
 
     def on_train_start(self) -> None:
         self.figures = {}  # of a validation before training
+        if 0 <= self.max_steps <= self.steps:
+            self.trainer.should_stop = True  # the checkpoint is of a run that had them
+        is_mixed = self.trainer.precision == "bf16-mixed"
+        values = self.hparams
+        by_value = values["gradient_clip_algorithm"] == "value"
+        clip = values["gradient_clip_val"] or None
+        method = Method(
+            seed=self.seed,
+            label_smoothing=values["label_smoothing"],
+            mixup=values["mixup"],
+            max_norm=values["max_norm"],
+            clip_norm=None if by_value else clip,
+            clip_value=clip if by_value else None,
+            dtype=torch.bfloat16 if is_mixed else next(self.mlp.parameters()).dtype,
+        )
+        emas = []
+        if self.average is not None and self.averaging["name"] == "ema":
+            emas.append(Ema(self.average, self.mlp, self.averaging["decay"]))
+        batch_size = self._datamodule.batch_size if self._datamodule else 1
+        features = math.prod(values["image_shape"])
+        self._training = Steps(self.mlp, len(values["classes"]), method, features, batch_size, emas)
+        (optimizer,) = self.trainer.optimizers
+        if isinstance(optimizer, Fused):
+            optimizer.bind()
+        for weight in self._training.weights if isinstance(optimizer, optim.LBFGS) else ():
+            assert weight.grad is not None
+            weight.grad = weight.grad.contiguous()  # it takes a view of them
 
     def on_train_epoch_start(self) -> None:
-        loop = self.trainer.fit_loop
-        if loop.is_resuming and loop._data_fetcher is not None and not loop._data_fetcher.fetched:
-            iter(loop._data_fetcher)  # Lightning began to take batches before it knew which epoch goes on
-        if self.draws:
-            self.batch_seeds = self._seeds(Purpose.DROPOUT)
-        if self.mixup is not None:
-            self.mixup_seeds = self._seeds(Purpose.MIXUP)
+        self._epoch_started = time.perf_counter()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        # Random numbers are a function of epoch and batch, so that a run that is resumed draws what it would have
-        # drawn; `batch_idx` begins at 0 again there.
-        of_epoch = self.trainer.fit_loop.epoch_loop.batch_idx
-        if self.draws:
-            seed_generator(self.device, self.batch_seeds[of_epoch])
-        self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        if self.mixup is None:
-            loss, _ = self._score("train", batch, self.label_smoothing)
+    def training_step(self, batch: Block | Batch, batch_idx: int) -> dict[str, Any]:
+        """Train on a block of batches, or on one batch.
+
+        Returns:
+            `points`, by step: sums of loss, correct answers and images since the epoch began, and the rate.
+        """
+        assert self._training is not None
+        if isinstance(batch, Block):
+            if self.max_steps >= 0:
+                batch = Block(batch.first, min(batch.length, self.max_steps - self.steps))
+            assert self._datamodule is not None
+            chunks, self._steps_left = self._datamodule.chunks(batch, self.current_epoch), batch.length
         else:
-            loss = self._score_mixed(batch, self.mixup, self.mixup_seeds[of_epoch])
-        # A loss that is not finite stays so; to look at it makes the host wait for a GPU.
-        if (self.device.type == "cpu" or batch_idx % 100 == 99) and not math.isfinite(loss.item()):
-            raise self.diverged(f"train/loss of step {self.global_step + 1:,}", loss.item())
-        return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        images = outputs.get("images", len(batch[1]))  # a block of compiled steps takes several batches
-        self.images_seen += images * self.trainer.world_size
-        is_over = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self.averaging["name"] == "swa":
-            self._average_epochs(is_over)
+            chunks, self._steps_left = iter([(batch_idx, [batch[0]], batch[1].unsqueeze(0))]), 1
+        self._rates, outcomes, sizes = [], [], []
         self.statistics_are_new = False
+        with torch.autocast(self.device.type, enabled=False), warnings.catch_warnings():
+            # It looks for a call of `step`; the optimizer counts on in `update`.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for first, images, labels in chunks:
+                outcomes.append(self._training(images, labels, self.current_epoch, first, self._update))
+                sizes += [labels.shape[1]] * len(labels)
+        losses, correct = (torch.cat(parts).tolist() for parts in zip(*outcomes, strict=True))
+        points = self._add_up(losses, correct, sizes)
+        if 0 <= self.max_steps <= self.steps:
+            self.trainer.should_stop = True
+        return {"points": points}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.averaging["name"] == "swa":
+            self._average_epochs(self.trainer.is_last_batch)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients, which Lightning would set to None: a step writes into the tensors that they are."""
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
@@ -170,8 +230,8 @@ class Classifier(LightningModule):
 
         Called before a validation and at the end of training; without an `ImageDataModule` the running ones are kept.
         """
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if self.statistics_are_new or not isinstance(datamodule, ImageDataModule) or not self._needs_statistics:
+        datamodule = self._datamodule
+        if self.statistics_are_new or datamodule is None or not self._needs_statistics:
             return
         with self.trainer.precision_plugin.forward_context():
             renew(self.evaluated, (images.to(self.dtype) for images, _ in datamodule.batches("train")))
@@ -179,11 +239,11 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits (B, K), for callbacks."""
-        return self._score("val", batch)[1]
+        return self._score("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits (B, K), for callbacks."""
-        return self._score("test", batch)[1]
+        return self._score("test", batch)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int = 0) -> Tensor:
         """Probabilities (B, K) that sum to one."""
@@ -192,13 +252,14 @@ class Classifier(LightningModule):
         return probabilities
 
     def on_train_epoch_end(self) -> None:
-        has_all_steps = 0 <= self.trainer.max_steps <= self.global_step
-        if has_all_steps or self.current_epoch + 1 == self.trainer.max_epochs or self.trainer.should_stop:
+        if self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs:
             self.renew_statistics()  # callbacks save the last weights before they come to `on_train_end`
+        seconds = time.perf_counter() - self._epoch_started
+        self._move_schedule("epoch")
         self._log("train")
-        self.log("lr", self.rate, sync_dist=True)
-        self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, "lr": self.rate})
-        self.history[-1].update(self.figures)
+        self.log("lr", self.rate)
+        row = {"epoch": self.current_epoch + 1, "step": self.steps, "lr": self.rate, "seconds": round(seconds, 3)}
+        self.history.append(row | self.figures)
         self.figures = {}
 
     def on_validation_epoch_end(self) -> None:
@@ -208,15 +269,19 @@ class Classifier(LightningModule):
         self._log("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["global_step"] = self.steps  # Lightning counts blocks
+        checkpoint["images_seen"] = self.images_seen
         checkpoint["history"] = self.history
         if self.figures:  # of the epoch that is under way
-            checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.global_step, **self.figures}
+            checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.steps, **self.figures}
         else:
             checkpoint["figures"] = dict(self.history[-1]) if self.history else {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = checkpoint["history"]
         self.loaded_figures = checkpoint["figures"]
+        if self.trainer.state.fn == "fit":
+            self.history = checkpoint["history"]
+            self.steps, self.images_seen = checkpoint["global_step"], checkpoint["images_seen"]
 
     def diverged(self, figure: str, value: float) -> DivergedError:
         """The error for a figure that is not finite."""
@@ -225,70 +290,81 @@ class Classifier(LightningModule):
             "Try a tenth of it, trainer.gradient_clip_val=1, or, with 16 bits, trainer.precision=bf16-mixed."
         )
 
-    def running(self) -> dict[str, Any]:
-        """What is known of an epoch that is not over, as plain values; for all processes of a distributed run."""
-        sums = self.trainer.strategy.reduce(self.totals["train"].sums().clone(), reduce_op="sum")
-        return {"sums": sums.tolist(), "rate": self.rate, "figures": self.figures}
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        _ = self.trainer.estimated_stepping_batches  # after which it is known how many batches an epoch has
+        epochs, steps = self.trainer.max_epochs or 1, self.max_steps
+        if schedule_interval(self.scheduler) == "epoch":
+            length = epochs
+        else:
+            length = self.steps_per_epoch * epochs if steps < 0 else min(self.steps_per_epoch * epochs, steps)
+        optimizer, self._schedule = make_optimizer(self.mlp.parameters(), self.optimizer, self.scheduler, length)
+        return optimizer if self._schedule is None else ([optimizer], [self._schedule])
 
-    def go_on(self, running: Mapping[str, Any]) -> None:
-        """Take up an epoch where `running` noted it."""
-        if self.trainer.is_global_zero:
-            self.totals["train"].restore(running["sums"])
-        self.rate, self.figures = running["rate"], dict(running["figures"])
+    @property
+    def _datamodule(self) -> ImageDataModule | None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        return datamodule if isinstance(datamodule, ImageDataModule) else None
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+    def _update(self) -> None:
+        """Take a step, the last one of a block through Lightning, which counts it."""
+        (optimizer,) = self.trainer.optimizers
+        self._rates.append(optimizer.param_groups[0]["lr"])
+        self._steps_left -= 1
+        assert self._training is not None
+        closure: Any = {"closure": self._training.again} if isinstance(optimizer, optim.LBFGS) else {}
+        if self._steps_left == 0:
+            self.optimizers().step(**closure)  # type: ignore[union-attr]  # there is one
+        elif isinstance(optimizer, Fused):
+            optimizer.update()
+        else:
+            optimizer.step(**closure)
+        if self._schedule is not None:
+            self._move_schedule("step")
+
+    def _move_schedule(self, interval: str) -> None:
+        if self._schedule is None or schedule_interval(self.scheduler) != interval:
+            return
         try:
-            super().lr_scheduler_step(scheduler, metric)
+            if isinstance(self._schedule, optim.lr_scheduler.ReduceLROnPlateau):
+                if self.monitor in self.figures:  # there may be no validation in an epoch
+                    self._schedule.step(self.figures[self.monitor])
+            else:
+                self._schedule.step()
         except (ValueError, TypeError, ArithmeticError) as error:  # a schedule that is shorter than the run
             raise ConfigError(f"scheduler: {error}") from error
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        interval = schedule_interval(self.scheduler)
-        steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
-        length = steps if interval == "step" else epochs
-        optimizer, schedule = make_optimizer(self.mlp.parameters(), self.optimizer, self.scheduler, length)
-        if self.max_norm is not None or self.averages_steps:
-            optimizer.register_step_post_hook(self._after_step)
-        if schedule is None:
-            return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": self.monitor},
-        }
+    def _add_up(
+        self, losses: Sequence[float], correct: Sequence[int], sizes: Sequence[int]
+    ) -> dict[int, tuple[tuple[float, int, int], float]]:
+        """Count the steps of a block; see `training_step`."""
+        points, totals = {}, self.totals["train"]
+        every = min(
+            self.trainer.log_every_n_steps,  # type: ignore[attr-defined]
+            max(1, self.steps_per_epoch // POINTS_BY_EPOCH),
+        )
+        for loss, right, images, rate in zip(losses, correct, sizes, self._rates, strict=True):
+            self.steps, self.rate = self.steps + 1, rate
+            if not math.isfinite(loss):
+                raise self.diverged(f"train/loss of step {self.steps:,}", loss)
+            totals.add(loss * images, right, images)
+            self.images_seen += images
+            if every and self.steps % every == 0:
+                points[self.steps] = totals.sums, self.rate
+        return points
 
-    def _score(self, stage: str, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Loss () and logits (B, K)."""
+    def _score(self, stage: str, batch: Batch) -> Tensor:
+        """Logits (B, K)."""
         images, labels = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        self.totals[stage].add(loss, logits, labels)
-        return loss, logits
-
-    def _score_mixed(self, batch: Batch, alpha: float, seed: int) -> Tensor:
-        images, labels = batch
-        mixture = draw_mixture(len(labels), alpha, seed, labels.device)
-        logits = self(mixture.images(images))
-        loss = mixture.loss(logits, labels, self.label_smoothing)
-        self.totals["train"].add(loss, logits, mixture.labels(labels))
-        return loss
-
-    def _seeds(self, purpose: Purpose) -> list[int]:
-        """One for each batch of the epoch."""
-        return derive_many(int(self.trainer.num_training_batches), self.seed, purpose, self.current_epoch)
-
-    def _after_step(self, *_: object) -> None:
-        if self.max_norm is not None:
-            for weight, limited in zip(self.mlp.parameters(), limited_weights(self.mlp), strict=True):
-                if limited:
-                    limit(weight, self.max_norm)
-        if self.average is not None and self.averages_steps:
-            self.average.update_parameters(self.mlp)
+        logits: Tensor = self(images)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        self.totals[stage].add(float(loss), int((logits.argmax(dim=1) == labels).sum()), len(labels))
+        return logits
 
     @property
     def _needs_statistics(self) -> bool:
         """Are those that batch norm kept in training of other weights, or of images that were mixed or had noise?"""
         is_mean = self.averaging["name"] == "swa" and bool(self.average.n_averaged)  # type: ignore[union-attr]
-        return bool(batch_norms(self.evaluated)) and (is_mean or self.draws or self.mixup is not None)
+        return bool(batch_norms(self.evaluated)) and (is_mean or self.draws or self.hparams["mixup"] is not None)
 
     def _average_epochs(self, is_over: bool) -> None:
         """After a batch, or a block of them. Until there is an epoch to average, the average is the weights."""
@@ -302,10 +378,11 @@ class Classifier(LightningModule):
             self.average.n_averaged.zero_()  # the next one replaces it
 
     def _log(self, stage: str) -> None:
-        loss, acc = self.totals[stage].means(self.trainer.strategy.reduce)
+        loss, acc = self.totals[stage].means()
         self.totals[stage].reset()
         figures = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.figures.update(figures)
         if not math.isfinite(loss):
-            raise self.diverged(f"{stage}/loss after step {self.global_step:,}", loss)
-        self.log_dict(figures, sync_dist=True)
+            raise self.diverged(f"{stage}/loss after step {self.steps:,}", loss)
+        last = self.steps - (stage != "test")  # the test comes after it: a run that goes on takes it again
+        self.log_dict({**figures, "step": float(last)})  # where curves put them: Lightning counts blocks

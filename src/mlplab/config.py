@@ -33,9 +33,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 # An int counts batches, a float is a share of them.
 BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
-Precision = Literal[
-    16, 32, 64, "16", "32", "64", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true"
-]
+Precision = Literal[32, 64, "32", "64", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true", "bf16-if-fast"]
+BFLOAT16_IF_FAST = "bf16-if-fast"
 
 
 def _known(name: str, names: Iterable[str]) -> str:
@@ -193,7 +192,10 @@ class Trainer(Section):
         description="how many devices, or which"
     )
     enable_progress_bar: bool | None = Field(description="null: where the output is a terminal")
-    precision: Precision = Field(default="32-true", description="of the arithmetic")
+    precision: Precision = Field(
+        default="32-true",
+        description="of the arithmetic; bf16-if-fast: bf16-mixed where the processor has bfloat16, else 32-true",
+    )
     max_steps: Literal[-1] | Annotated[int, Field(ge=1)] = Field(
         default=-1, description="training steps; -1: as many as the epochs have"
     )
@@ -206,8 +208,10 @@ class Trainer(Section):
     val_check_interval: BatchLimit = Field(
         default=1.0, description="batches, or share of an epoch, between validations"
     )
-    accumulate_grad_batches: int = Field(default=1, ge=1, description="batches whose gradients are added up")
     gradient_clip_val: NotNegative | None = Field(default=None, description="largest norm, or value, of the gradient")
+    gradient_clip_algorithm: Literal["norm", "value"] | None = Field(
+        default=None, description="what of the gradient is bounded; null: norm"
+    )
     min_epochs: int | None = Field(default=None, ge=1, description="epochs before early stopping may stop")
     deterministic: bool | Literal["warn"] | None = Field(default=None, description="only deterministic algorithms")
     logger: bool = Field(default=True, description="write curves for TensorBoard")
@@ -247,11 +251,6 @@ class EarlyStopping(Section):
     min_delta: NotNegative = Field(description="smallest change that counts as an improvement")
 
 
-class Checkpoints(Section):
-    every_n_steps: int | None = Field(ge=1, description="steps from one last.ckpt to the next within an epoch; or null")
-    every_n_minutes: Annotated[float, Field(gt=0)] | None = Field(description="the same in minutes")
-
-
 class Show(Section):
     """What can be looked at beside figures by epoch; nothing of it changes a figure."""
 
@@ -282,10 +281,8 @@ class Config(Section):
 
     seed: int = Field(ge=0, lt=2**32, description="of the weights, the order of the images, distortions and dropout")
     monitor: Literal["val/loss", "val/acc"] = Field(description="what the best weights are best at")
-    compile: Literal["auto", True, False] = Field(description="train with a compiled step; auto: in a long run")
     evaluate_untrained: bool = Field(description="score the validation images before training")
     early_stopping: EarlyStopping
-    checkpoints: Checkpoints
     show: Show
     data: Data
     augment: Augment = Augment()
@@ -317,6 +314,29 @@ class Config(Section):
             raise PydanticCustomError("unmonitored", "{key}: needs validation images, data.val_size", {"key": key})
         if self.early_stopping.patience is not None and self.trainer.flags.get("barebones"):
             raise PydanticCustomError("bare", "early_stopping.patience: not possible with trainer.barebones")
+        return self
+
+    @model_validator(mode="after")
+    def _trains_as_asked(self) -> Self:
+        """Flags of a Trainer that would be ignored, or mean something else."""
+        trainer, flags = self.trainer, self.trainer.flags
+        one_device = trainer.devices in (1, "1") or (isinstance(trainer.devices, tuple) and len(trainer.devices) == 1)
+        refused = {
+            "devices: one run trains on one device; a sweep (-m) uses several, one for each job": not one_device,
+            "num_nodes: one run trains on one device; a sweep (-m) uses several": flags.get("num_nodes", 1) != 1,
+            "strategy: one run trains on one device": flags.get("strategy", "auto") != "auto",
+            "accumulate_grad_batches: not supported; multiply data.batch_size instead": flags.get(
+                "accumulate_grad_batches", 1
+            )
+            != 1,
+            "min_steps: not supported; use trainer.min_epochs": flags.get("min_steps") is not None,
+            "detect_anomaly: not supported; a loss that is not finite ends a run": flags.get("detect_anomaly") is True,
+            "min_epochs: not possible with trainer.max_steps": bool(trainer.min_epochs and trainer.max_steps >= 0),
+            "min_epochs: must be at most trainer.max_epochs": (trainer.min_epochs or 0) > trainer.max_epochs,
+        }
+        for reason, holds in refused.items():
+            if holds:
+                raise PydanticCustomError("refused", "trainer.{reason}", {"reason": reason})
         return self
 
     @model_validator(mode="after")
@@ -373,7 +393,6 @@ class Config(Section):
             exclude={
                 "data": {"root"},
                 "trick": True,
-                "checkpoints": True,
                 "show": True,
                 "trainer": {"enable_progress_bar"},
             },

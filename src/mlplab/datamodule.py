@@ -1,34 +1,44 @@
 """A data set in Lightning: the validation split, batches by index, distortion and normalisation on the device."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 
 from mlplab import datasets
 from mlplab.augment import Distortion
 from mlplab.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
-from mlplab.randomness import Purpose, derive_many, permutation, seed_tensor
+from mlplab.randomness import Purpose, derive_many, permutation
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
-NumberedBatch = tuple[Tensor, Tensor, int]  # the same, and which batch of the epoch it is: from 0
 Loader = DataLoader[Batch]
 
 EVAL_BATCH_SIZE = 1000  # forward passes alone are no faster in larger ones
+IMAGES_AT_ONCE = 1024  # that are gathered: fewer take longer, more do not stay in the cache of a core
+
+
+class Block(NamedTuple):
+    """Consecutive batches of an epoch. Which images they are depends on the epoch; they are gathered in training."""
+
+    first: int  # number of the first one in the epoch
+    length: int  # how many batches
 
 
 class ImageDataModule(LightningDataModule):
     """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the device that trains.
 
-    `augment` has arguments of `Distortion`: batches to train on, and no others, are distorted after the transfer, each
-    by a seed that follows from `seed`, the epoch and the place of the batch in it.
+    `augment` has arguments of `Distortion`: batches to train on, and no others, are distorted, each by a seed that
+    follows from `seed`, the epoch and the place of the batch in it.
+
+    A module that has `batches_per_block`, as `Classifier` does, is given a `Block` to train on; any other, images and
+    labels.
 
     `setup` reads the files and raises DataError, or ConfigError where `val_size` leaves no training image.
     """
@@ -62,7 +72,8 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.normalize = normalize
         self.seed = seed
-        self._seeds: tuple[int, list[int]] = (-1, [])  # an epoch, and the seeds of its batches
+        self._rows: tuple[int, Tensor] | None = None  # an epoch, and the order of its images on the device
+        self._data: Batch | None = None  # to train on, on the device
         self._dataset: ImageDataset | None = None
         self._info: DatasetInfo | None = None
 
@@ -94,43 +105,96 @@ class ImageDataModule(LightningDataModule):
         order = permutation(images, self.split_seed, Purpose.SPLIT)
         self.val_rows, self.train_rows = order[: self.val_size], order[self.val_size :]
 
-    def train_dataloader(self) -> Loader:
-        dataset = self._of_train(self.train_rows, numbered=not self.distortion.is_identity)
-        return _loader(dataset, EpochOrder(len(dataset), self.seed), self.batch_size)
+    def train_dataloader(self) -> "DataLoader[Block] | Loader":
+        blocks = [
+            Block(first, min(self.batches_per_block, self.batches_per_epoch - first))
+            for first in range(0, self.batches_per_epoch, self.batches_per_block)
+        ]
+        return DataLoader(_Training(self, blocks), batch_size=None)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(len(self.train_rows) / self.batch_size)
+
+    @property
+    def batches_per_block(self) -> int:
+        """One where Lightning has to count batches: to limit them, validate between them, end by steps and epochs."""
+        trainer: Any = self.trainer
+        if trainer is None or not self._gives_blocks or trainer.overfit_batches:
+            return 1
+        if any(isinstance(n, int) or n != 1.0 for n in (trainer.limit_train_batches, trainer.val_check_interval)):
+            return 1
+        if trainer.min_steps or (trainer.min_epochs and trainer.max_steps >= 0):
+            return 1
+        return int(trainer.lightning_module.batches_per_block(self.batch_size))
 
     def epoch_rows(self, epoch: int) -> Tensor:
-        """Rows of the training images (see `training_data`), in the order of an epoch; on the CPU."""
-        return self.train_rows[EpochOrder(len(self.train_rows), self.seed).permutation(epoch)]
+        """Rows of the training images (see `training_data`), in the order of an epoch, on the device."""
+        if getattr(self.trainer, "overfit_batches", 0):
+            epoch = 0
+        if self._rows is None or self._rows[0] != epoch:
+            order = permutation(len(self.train_rows), self.seed, Purpose.ORDER, epoch)
+            self._rows = epoch, to_device(self.train_rows[order], self._device)
+        return self._rows[1]
 
     def training_data(self, device: torch.device) -> Batch:
         """All images (N, C, H, W) uint8 and labels (N,) that training and validation images are rows of."""
-        return self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
+        if self._data is None or self._data[0].device != device:
+            self._data = self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
+        return self._data
+
+    def chunks(self, block: Block, epoch: int) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
+        """Of a block, as many batches of one size at a time as are best gathered together.
+
+        Yields the number of the first one in the epoch, images ready to be trained on, k times (B, C, H, W), and labels
+        (k, B).
+        """
+        first, last = block.first, block.first + block.length
+        is_short = last == self.batches_per_epoch and len(self.train_rows) % self.batch_size
+        full, step = last - bool(is_short), max(1, IMAGES_AT_ONCE // self.batch_size)
+        for start in [*range(first, full, step), *([full] if is_short else [])]:
+            count = min(step, full - start) if start < full else 1
+            yield start, *self._gathered(epoch, start, count)
+
+    def _gathered(self, epoch: int, first: int, count: int) -> tuple[Iterable[Tensor], Tensor]:
+        images, labels = self.training_data(self._device)
+        rows = self.epoch_rows(epoch)[first * self.batch_size : (first + count) * self.batch_size]
+        pixels = images.index_select(0, rows).unflatten(0, (count, -1)).unbind()  # k times (B, C, H, W)
+        out = torch.empty_like(pixels[0], dtype=torch.float32)
+        batches = (self.normalized(batch, out) for batch in pixels)
+        if not self.distortion.is_identity:
+            seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, epoch)[first:]
+            batches = (self.normalized(self.distortion(*pair), out) for pair in zip(pixels, seeds, strict=True))
+        return batches, labels[rows].unflatten(0, (count, -1))
 
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
             return []
-        dataset = self._of_train(self.val_rows)
-        return _loader(dataset, SequentialSampler(dataset), EVAL_BATCH_SIZE)
+        return _in_order(*self.training_data(self._device), to_device(self.val_rows, self._device))
 
     def test_dataloader(self) -> Loader:
-        images, labels = self._loaded.test_images, self._loaded.test_labels
-        dataset = _Rows(images, labels, torch.arange(len(images)), self._device)
-        return _loader(dataset, SequentialSampler(dataset), EVAL_BATCH_SIZE)
+        images, labels = (part.to(self._device) for part in self.test_data())
+        return _in_order(images, labels, torch.arange(len(images), device=self._device))
 
     def predict_dataloader(self) -> Loader:
         return self.test_dataloader()
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Normalised images of "train", "val" or "test" and their labels, outside of a Trainer: none is distorted.
+        """Normalised images of "train", "val" or "test" and their labels; none is distorted.
 
         Raises:
             ConfigError: if there are no validation images.
         """
         if split == "val" and not self.val_size:
             raise ConfigError("There are no validation images: the run had data.val_size=0.")
-        loaders = {"train": self.train_dataloader, "val": self.val_dataloader, "test": self.test_dataloader}
-        for images, labels, *_ in loaders[split]():
+        loaders = {"train": self._first_epoch, "val": self.val_dataloader, "test": self.test_dataloader}
+        for images, labels in loaders[split]():
             yield self.normalized(images), labels
+
+    def _first_epoch(self) -> Iterator[Batch]:
+        images, labels = self.training_data(self._device)
+        for rows in self.epoch_rows(0).split(self.batch_size):
+            yield images[rows], labels[rows]
 
     def test_data(self) -> Batch:
         """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
@@ -142,32 +206,26 @@ class ImageDataModule(LightningDataModule):
             return self._loaded.test_images
         return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
 
-    def transfer_batch_to_device(
-        self, batch: Batch | NumberedBatch, device: torch.device, dataloader_idx: int
-    ) -> Batch | NumberedBatch:
-        images, labels, *number = batch
-        return (images.to(device), labels.to(device), *number)  # type: ignore[return-value]  # where they are already
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch if isinstance(batch, Block) else tuple(part.to(device) for part in batch)
 
-    def on_after_batch_transfer(self, batch: Batch | NumberedBatch, dataloader_idx: int) -> Batch:
-        images, labels, *number = batch
-        if number:
-            seeds = self.batch_seeds(self.trainer.current_epoch if self.trainer else 0)
-            images = self.distortion(images, seed_tensor(seeds[number[0]], images.device))
-        return self.normalized(images), labels
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if not isinstance(batch, Block):
+            return self.normalized(batch[0]), batch[1]
+        if self._gives_blocks:
+            return batch
+        assert self.trainer is not None
+        (_, (images,), (labels,)), *_ = self.chunks(batch, self.trainer.current_epoch)
+        return images, labels
 
-    def batch_seeds(self, epoch: int) -> list[int]:
-        """By which the batches of an epoch are distorted, of 32 bits each."""
-        if self._seeds[0] != epoch:
-            batches = math.ceil(len(self.train_rows) / self.batch_size)
-            self._seeds = epoch, derive_many(batches, self.seed, Purpose.AUGMENT, epoch)
-        return self._seeds[1]
-
-    def normalized(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) of pixels from 0 to 255 as float32, in the range of `normalize`."""
-        if self.normalize == "unit":
-            return images / 255
-        mean, std = (self.info.mean, self.info.std) if self.normalize == "standard" else (0.5, 0.5)
-        return images.mul(1 / (255 * std)).sub_(mean / std)
+    def normalized(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) of pixels from 0 to 255 as float32 in the range of `normalize`; into `out` if given."""
+        mean, std = {"standard": (self.info.mean, self.info.std), "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[
+            self.normalize
+        ]
+        floats = images.to(torch.float32, copy=True) if out is None else out.copy_(images)
+        shift = torch.tensor(-mean / std, device=images.device)
+        return torch.add(shift, floats, alpha=1 / (255 * std), out=floats)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)
@@ -185,63 +243,27 @@ class ImageDataModule(LightningDataModule):
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _of_train(self, rows: Tensor, numbered: bool = False) -> "_Rows":
-        return _Rows(self._loaded.train_images, self._loaded.train_labels, rows, self._device, numbered)
+    @property
+    def _gives_blocks(self) -> bool:
+        return self.trainer is not None and hasattr(self.trainer.lightning_module, "batches_per_block")
 
 
-class EpochOrder(Sampler[int]):
-    """All indices, in an order that follows from the seed and the epoch alone. Lightning calls `set_epoch`."""
+class _Training(Dataset[Any]):
+    """Blocks, or without a trainer images (B, C, H, W) uint8 and labels (B,) of the first epoch."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
+    def __init__(self, datamodule: ImageDataModule, blocks: list[Block]) -> None:
+        self.datamodule, self.blocks = datamodule, blocks
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def permutation(self, epoch: int) -> Tensor:
-        """The same as one tensor (size,)."""
-        return permutation(self.size, self.seed, Purpose.ORDER, epoch)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.permutation(self.epoch).tolist())
+    def __getitem__(self, index: int) -> Block | Batch:
+        datamodule, block = self.datamodule, self.blocks[index]
+        if datamodule.trainer is not None:
+            return block
+        images, labels = datamodule.training_data(torch.device("cpu"))
+        rows = datamodule.epoch_rows(0).split(datamodule.batch_size)[block.first]
+        return images[rows], labels[rows]
 
     def __len__(self) -> int:
-        return self.size
-
-
-class Batches(BatchSampler):
-    """The number of each batch, and its indices as one tensor (B,), not as B numbers.
-
-    Lightning may put in a sampler of its own.
-    """
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:  # type: ignore[override]
-        sampler = self.sampler
-        order = sampler.permutation(sampler.epoch) if isinstance(sampler, EpochOrder) else torch.tensor(list(sampler))
-        return enumerate(order.split(self.batch_size))
-
-
-class _Rows(Dataset[Batch]):
-    """Rows of a data set on a device, a whole batch at a time."""
-
-    def __init__(
-        self, images: Tensor, labels: Tensor, rows: Tensor, device: torch.device, numbered: bool = False
-    ) -> None:
-        self.images = images.to(device)
-        self.labels = labels.to(device)
-        self.rows = rows
-        self.numbered = numbered
-
-    def __getitems__(self, batch: tuple[int, Tensor]) -> Batch | NumberedBatch:
-        number, indices = batch
-        rows = to_device(self.rows[indices], self.images.device)
-        images, labels = self.images[rows], self.labels[rows]
-        return (images, labels, number) if self.numbered else (images, labels)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.blocks)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -249,10 +271,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _loader(dataset: _Rows, sampler: Sampler[int], batch_size: int) -> Loader:
-    batches = Batches(sampler, batch_size, drop_last=False)
-    return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_it_is)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+def _in_order(images: Tensor, labels: Tensor, rows: Tensor) -> Loader:
+    """Batches of some rows of a data set."""
+    parts = [(images[some], labels[some]) for some in rows.split(EVAL_BATCH_SIZE)]
+    return DataLoader(parts, batch_size=None)  # type: ignore[arg-type]  # a list is a data set

@@ -1,8 +1,11 @@
 """One image data set in memory: read, verified, and measured."""
 
+import gzip
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
@@ -128,15 +131,40 @@ def _digits() -> ImageDataset:
 
     They have no official test set here: every fifth image is the test.
     """
-    from sklearn.datasets import load_digits  # takes a second, and only this data set needs it
-
-    digits = load_digits()
-    # 17 grey levels, spread over the range that every other data set has.
-    images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
-    labels = torch.from_numpy(digits.target).long()
+    images, labels = _pixels_and_labels(_file_of_digits())
+    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
     test = torch.arange(len(images)) % 5 == 0
     info = _info(images[~test], DIGIT_NAMES, object_size=8, centred_by_mass=False)
     return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
+
+
+def _file_of_digits() -> Path:
+    """The file that `sklearn.datasets.load_digits` reads; to import that takes a second, for SciPy's statistics.
+
+    Raises:
+        DataError: if scikit-learn is not installed.
+    """
+    package = find_spec("sklearn")  # found, and not imported
+    if package is None or package.origin is None:
+        raise DataError(f"The digits come with scikit-learn, which is not installed.{_INSTALL}")
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
+def _pixels_and_labels(path: Path) -> tuple[Tensor, Tensor]:
+    """Images (N, 1, 8, 8) of 0 to 16 and labels (N,), from the 65 numbers of each line.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    try:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        rows = torch.tensor([[int(number) for number in line.split(b",")] for line in lines]).view(1797, 65)
+    except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: missing or damaged: {error}.{_INSTALL}") from error
+    return rows[:, :64].view(-1, 1, 8, 8), rows[:, 64]  # (N, 65) -> (N, 1, 8, 8), (N,)
+
+
+_INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
 
 
 def _idx(source: IdxSource, root: Path) -> ImageDataset:

@@ -15,6 +15,20 @@ def described(device: torch.device) -> dict[str, str | int]:
     return {"name": processor(), "type": device.type, **cores}
 
 
+def has_bfloat16(accelerator: str) -> bool:
+    """Does what trains multiply bfloat16 in hardware? Elsewhere it is several times slower than float32."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator != "cpu" and torch.backends.mps.is_available():
+        return False
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    known = {"amx_bf16", "avx512_bf16", "bf16"}  # of Intel, of Intel and AMD, of ARM
+    return any(known & set(line.split()) for line in lines if line.startswith(("flags", "Features")))
+
+
 def processor() -> str:
     """The model as the system calls it."""
     try:

@@ -1,4 +1,4 @@
-"""Signals: training stops after the batch it is at, is saved, and the process ends with 128 and the signal's number."""
+"""On SIGINT or SIGTERM: finish the block of batches and exit with 128 + signal; the epoch under way is lost."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Interruption(Checkpoint):
-    """Notices signals, and acts on them when a batch is done. It has to come after `last` among the callbacks.
+    """Notices signals, and acts on them when a block is done.
 
     Under SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
     """
@@ -55,15 +55,13 @@ class Interruption(Checkpoint):
             signal.signal(number, self._notice)  # Lightning has put its own in place of them
         self._training = True
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        number = self.signal
-        if trainer.world_size > 1:
-            number = trainer.strategy.broadcast(number)
-        if number is None or trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches:
-            return
-        self.last.save(trainer)
-        _wait_for_files(trainer)
-        raise self._interrupted(number, f" after {trainer.global_step:,} steps")
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.signal is not None:
+            _wait_for_files(trainer)
+            epochs = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            raise self._interrupted(self.signal, f" in {epochs}, which is lost" if trainer.current_epoch else "")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
@@ -84,7 +82,7 @@ class Interruption(Checkpoint):
             run_folder.write_status(self.folder, "interrupted", reason="a second Ctrl-C")
             os._exit(130)
         self.signal = number
-        _say("Stopping after this batch ...")
+        _say("Stopping ...")
 
     def _interrupted(self, number: int, when: str) -> Interrupted:
         word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")

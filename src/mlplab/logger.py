@@ -9,7 +9,6 @@ from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
@@ -22,15 +21,7 @@ log = logging.getLogger(__name__)
 
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
 TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
-POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
 WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
-
-
-def steps_between_points(trainer: Trainer) -> int:
-    """Of curves within epochs; 0 for no such curves."""
-    in_epoch = int(trainer.num_training_batches) // trainer.accumulate_grad_batches
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return min(every, max(1, in_epoch // POINTS_BY_EPOCH))
 
 
 class RunLogger(TensorBoardLogger):

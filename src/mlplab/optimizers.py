@@ -1,6 +1,5 @@
 """Optimizers and schedules of torch, by name."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -9,6 +8,7 @@ from torch import nn, optim
 
 from mlplab.config import FROM_THE_RUN
 from mlplab.errors import ConfigError
+from mlplab.updates import optimizer_class
 
 
 def require_class(argument: str, name: object, module: ModuleType, base: type) -> None:
@@ -34,12 +34,12 @@ def make_optimizer(
         raise ConfigError("scheduler.warmup: counts steps: needs scheduler.interval=step")
     if warmup and warmup >= length:
         raise ConfigError(f"scheduler.warmup: must be below {length:,}, the steps of the run, got {warmup:,}")
-    kind: type[optim.Optimizer] = getattr(optim, optimizer["name"])
     chosen = {key: value for key, value in optimizer.items() if key != "name"}
     arguments = {key: value for key, value in scheduler.items() if key not in ("name", "interval", "warmup")}
     try:
-        made = kind(parameters, **_fused(kind, chosen))
         name = scheduler.get("name")
+        cycles = name in ("OneCycleLR", "CyclicLR") and arguments.get("cycle_momentum", True)
+        made = optimizer_class(optimizer["name"], chosen, cycles)(parameters, **chosen)
         rise = optim.lr_scheduler.LinearLR(made, 1 / warmup, total_iters=max(1, warmup - 1)) if warmup else None
         if not name:
             return made, rise
@@ -60,10 +60,3 @@ def schedule_interval(scheduler: Mapping[str, Any]) -> str:
     name = scheduler.get("name")
     by_class = "step" if name in ("OneCycleLR", "CyclicLR") or (not name and scheduler.get("warmup")) else "epoch"
     return str(scheduler.get("interval") or by_class)
-
-
-def _fused(kind: type[optim.Optimizer], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask for the fused kernel where the class has one and nobody chose otherwise."""
-    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(arguments)
-    has_one = "fused" in inspect.signature(kind).parameters
-    return {**arguments, "fused": True} if has_one and not chosen else dict(arguments)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mlplab.datamodule import ImageDataModule
 from mlplab.evaluation import Scores
 from mlplab.figures import predictions, run
-from mlplab.randomness import seed_tensor
+from mlplab.randomness import Purpose, derive_many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,14 +39,11 @@ def first_layer(
 
 def training_images(datamodule: ImageDataModule) -> "Figure":
     """The first ones, distorted as in their batch; before mixup, and before dropout and noise of pixels."""
-    cpu = torch.device("cpu")
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
-    images, labels = (part[rows] for part in datamodule.training_data(cpu))
+    images, labels = (part[rows] for part in datamodule.training_data(rows.device))
     batches = images.split(datamodule.batch_size)  # the last one in part: what becomes of an image does not show that
-    distorted = [
-        datamodule.distortion(batch, seed_tensor(seed, cpu))
-        for batch, seed in zip(batches, datamodule.batch_seeds(0), strict=False)
-    ]
+    seeds = derive_many(len(batches), datamodule.seed, Purpose.AUGMENT)
+    distorted = [datamodule.distortion(*pair) for pair in zip(batches, seeds, strict=True)]
     seen = datamodule.normalized(torch.cat(distorted)).mean(dim=1).numpy()
     return run.training_images(images.numpy(), seen, labels.numpy(), datamodule.info.classes)
 

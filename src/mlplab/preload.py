@@ -9,10 +9,7 @@ from mlplab import process
 
 process.import_lightning()
 
-import matplotlib.backends.backend_agg  # noqa: E402
-import matplotlib.figure  # noqa: E402, F401
 import torch  # noqa: E402
-import torch._dynamo  # noqa: E402  # of which a step that is not compiled asks not to be
 
 import mlplab.training  # noqa: E402, F401
 from mlplab import datasets  # noqa: E402
@@ -30,4 +27,3 @@ for _name, _root in json.loads(os.environ.get(DATA, "[]")):
     with suppress(DataError):  # the job will say so
         datasets.keep(_name, Path(_root))
 torch.set_num_threads(_threads)
-process.keep_imports()

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ALIGNMENT = 32  # bytes that Philox gives for one value of its counter
+
 
 class Purpose(IntEnum):
     """Keeps streams of the same seed apart. The values are part of every published figure."""
@@ -45,48 +47,36 @@ def seed_generator(device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def seed_tensor(seed: int, device: torch.device) -> Tensor:
-    """A seed of 32 bits as int32 of shape (), for what is below."""
-    return torch.tensor(_int32(seed), dtype=torch.int32, device=device)
+def random_bytes(
+    seed: int, purpose: Purpose, index: int, first: int, count: int
+) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    """`count` bytes of a stream of their own, from number `first` on; both multiples of `ALIGNMENT`.
+
+    Philox is a function of key and counter (Salmon et al. 2011), so a stream can be entered anywhere; numpy promises
+    that it gives the same numbers in every version.
+    """
+    key = np.random.SeedSequence((seed, int(purpose), index)).generate_state(2, np.uint64)
+    generator = np.random.Philox(key=key, counter=[first // ALIGNMENT, 0, 0, 0])
+    return generator.random_raw(count // 8).view(np.uint8)
 
 
-def bits(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
-    """Random numbers from 0 to 2^31 - 1, int32, by a hash of seed, place and index: for graphs, which keep no state.
-
-    The hash is lowbias32 of Chris Wellons' hash-prospector.
+def bits(shape: Sequence[int], seed: int, place: int) -> Tensor:
+    """Random numbers of 16 bits, int16.
 
     Args:
-        shape: of the numbers, all of one tensor of fewer than 2^31.
-        seed: int32 of shape ().
+        shape: of the numbers.
+        seed: of 32 bits.
         place: tells apart what is drawn with one seed.
     """
-    index = torch.arange(math.prod(shape), dtype=torch.int32, device=seed.device).view(tuple(shape))
-    h = index + (seed + _int32(place * 0x9E3779B9))
-    h = (h ^ _shifted(h, 16)) * _int32(0x7FEB352D)
-    h = (h ^ _shifted(h, 15)) * _int32(0x846CA68B)
-    return (h ^ _shifted(h, 16)) & 0x7FFFFFFF
+    size = math.prod(shape)
+    raw = np.random.Philox(key=[seed, place]).random_raw(-(-size // 4))
+    return torch.from_numpy(raw.view(np.int16)[:size].copy()).view(*shape)
 
 
-def uniform(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
+def uniform(shape: Sequence[int], seed: int, place: int) -> Tensor:
     """float32 from 2^-24 to 1 - 2^-24, each the middle of one of 2^23 equal parts; arguments as those of `bits`.
 
     One more bit could not be kept: 2^24 - 0.5 rounds to 2^24.
     """
-    return (bits(shape, seed, place) >> 8).float().add(0.5).mul(2.0**-23)
-
-
-def normal(shape: Sequence[int], seed: Tensor, place: int) -> Tensor:
-    """float32 of mean 0 and variance 1 (Box and Muller 1958); takes the numbers of `place` and of `place + 1`."""
-    radius = uniform(shape, seed, place).log().mul(-2).sqrt()
-    return radius * uniform(shape, seed, place + 1).mul(2 * math.pi).cos()
-
-
-def _int32(number: int) -> int:
-    """The signed number of the same 32 bits."""
-    return (number + 2**31) % 2**32 - 2**31
-
-
-def _shifted(h: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros, as for unsigned numbers."""
-    shifted: Tensor = (h >> bits) & (2 ** (32 - bits) - 1)
-    return shifted
+    raw = np.random.Philox(key=[seed, place]).random_raw(math.prod(shape))
+    return torch.from_numpy(((raw >> 41).astype(np.float32) + 0.5) * np.float32(2.0**-23)).view(*shape)

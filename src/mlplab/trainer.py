@@ -1,7 +1,6 @@
 """The Lightning Trainer of a run, with the callbacks that a configuration asks for."""
 
 import logging
-import os
 import sys
 import traceback
 import warnings
@@ -10,21 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from mlplab import run_folder
-from mlplab.blocks import CompiledSteps
+from mlplab import device, run_folder
 from mlplab.board import Board
 from mlplab.checkpoint_io import DurableCheckpointIO
-from mlplab.config import Config
+from mlplab.config import BFLOAT16_IF_FAST, Config
 from mlplab.errors import ConfigError
 from mlplab.interruption import Interruption
 from mlplab.logger import RunLogger
 from mlplab.progress import Progress
 from mlplab.saving import BestCheckpoint, LastCheckpoint
+
+log = logging.getLogger(__name__)
+
+BFLOAT16_SLOWER = "4 to 6"  # an epoch without the instructions: mnist_98_fast, mnist_affine_elastic
+CLASSIFIERS = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")  # flags of a Trainer that it is given
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Parts:
     """A Trainer, and the parts of it that a run asks for what they know."""
 
     trainer: Trainer
-    steps: CompiledSteps
     last: LastCheckpoint  # not among the callbacks if no checkpoints are wanted
     best: BestCheckpoint | None
     interruption: Interruption
@@ -49,10 +50,9 @@ def make_trainer(config: Config, folder: Path) -> Parts:
     _quieten()
     flags = config.trainer.flags
     bar = flags.pop("enable_progress_bar")
-    devices = flags.get("devices")
-    available = max(os.cpu_count() or 1, torch.cuda.device_count())
-    if isinstance(devices, int) and devices > available:  # Lightning would start so many processes
-        raise ConfigError(f"trainer.devices: must be at most {available} on this machine, got {devices}")
+    for name in CLASSIFIERS:
+        flags.pop(name, None)
+    flags["precision"] = precision(config)
     if flags.get("barebones"):  # Lightning wants to hear it of each
         flags |= {"logger": False, "enable_checkpointing": False}
     if not config.validates:
@@ -60,17 +60,15 @@ def make_trainer(config: Config, folder: Path) -> Parts:
     logger = RunLogger(folder) if flags.get("logger", True) else None
     flags["logger"] = logger or False
     saves = bool(flags.get("enable_checkpointing", True))
-    steps = CompiledSteps(config.compile)
-    last = LastCheckpoint(run_folder.checkpoint(folder, "last"), **config.checkpoints.model_dump())
+    last = LastCheckpoint(run_folder.checkpoint(folder, "last"))
     best = None
     if config.validates and saves:
         best = BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode)
     interruption = Interruption(last, folder)
     board = Board(config, folder, logger)
     callbacks: list[Callback] = [
-        steps,  # says what it does before there is a bar
         Progress(sys.stderr.isatty() if bar is None else bar, folder),
-        *([] if flags.get("barebones") else [board]),  # once it is known how long an epoch took, and before it is saved
+        *([] if flags.get("barebones") else [board]),
         *_stopping(config),
     ]
     if best is not None:
@@ -82,7 +80,24 @@ def make_trainer(config: Config, folder: Path) -> Parts:
         trainer = Trainer(**flags, callbacks=callbacks, plugins=[DurableCheckpointIO()], default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
-    return Parts(trainer, steps, last, best, interruption, logger, board)
+    return Parts(trainer, last, best, interruption, logger, board)
+
+
+def precision(config: Config) -> str | int:
+    """What a recipe that asks for bfloat16 "where it is fast" gets here; anything else is as it was asked for."""
+    asked = config.trainer.precision
+    if "bf16" not in str(asked):
+        return asked
+    is_fast = device.has_bfloat16(config.trainer.accelerator)
+    if asked != BFLOAT16_IF_FAST:
+        if not is_fast:
+            log.warning(
+                f"precision {asked}: this processor has no bfloat16: {BFLOAT16_SLOWER} times slower than 32-true"
+            )
+        return asked
+    if not is_fast:
+        log.info("precision 32-true: this processor has no bfloat16")
+    return "bf16-mixed" if is_fast else "32-true"
 
 
 @contextmanager
@@ -110,7 +125,6 @@ def _quieten() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # networks this small need no cluster
-    warnings.filterwarnings("ignore", ".*Using `DistributedSampler` with the dataloaders.*")  # the README says it
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
     warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows

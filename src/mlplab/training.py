@@ -57,7 +57,7 @@ def train(config: Config, folder: Path, resume: bool = False, began: Callable[[]
             run_folder.refuse_used(folder)
         with _noted(folder):
             parts = make_trainer(config, folder)
-            with parts.interruption.noticed(), _group_left():
+            with parts.interruption.noticed():
                 return _train(config, folder, resume, began, parts)
 
 
@@ -82,6 +82,9 @@ def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     classifier = Classifier(
         **config.model.model_dump(),
         **config.aids.model_dump(),
+        gradient_clip_val=config.trainer.gradient_clip_val,
+        gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
+        max_steps=config.trainer.max_steps,
         averaging=config.averaging.model_dump(exclude_unset=True) if config.averaging.name else None,
         image_shape=datamodule.info.image_shape,
         classes=datamodule.info.classes,
@@ -104,9 +107,8 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
         run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
     earlier_versions = _note_versions(folder, goes_on=last is not None)
-    if parts.trainer.is_global_zero:
-        began()
-        _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
+    began()
+    _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
     with refusals():
         if config.evaluate_untrained and last is None:
             parts.last.untrained = _score_untrained(parts.trainer, classifier, datamodule)
@@ -116,39 +118,30 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
 
     metrics = parts.last.untrained | {name: value for name, value in best.items() if "/" in name} | test
     score = metrics.get(config.monitor, metrics[config.monitor.replace("val/", "train/")])
-    if parts.trainer.is_global_zero:
-        record = _record(config, parts, classifier, datamodule) | {
-            "earlier_versions": earlier_versions,
-            "metrics": metrics,
-            "score": score,
-            "best_epoch": best["epoch"],
-            "fit_s": round(fit_s, 3),
-            "images_per_s": round(classifier.images_seen / fit_s, 1),
-        }
-        if parts.logger is not None:
-            best_val = {"val/acc_best": metrics["val/acc"]} if "val/acc" in metrics else {}
-            final = {**best_val, "test/acc": metrics["test/acc"]}
-            parts.logger.log_result(_hyperparameters(config), final, parts.trainer.global_step)
+    record = _record(config, parts, classifier, datamodule) | {
+        "earlier_versions": earlier_versions,
+        "metrics": metrics,
+        "score": score,
+        "best_epoch": best["epoch"],
+        "fit_s": round(fit_s, 3),
+        "images_per_s": round(classifier.images_seen / fit_s, 1),
+    }
+    if parts.logger is not None:
+        best_val = {"val/acc_best": metrics["val/acc"]} if "val/acc" in metrics else {}
+        parts.logger.log_result(
+            _hyperparameters(config), {**best_val, "test/acc": metrics["test/acc"]}, classifier.steps
+        )
     if parts.board in parts.trainer.callbacks:  # type: ignore[attr-defined]
         parts.board.finish(parts.trainer, classifier, int(best["epoch"]))
-    if parts.trainer.is_global_zero:
-        record["total_s"] = round(earlier_s + time.perf_counter() - started, 3)
-        parts.interruption.is_ignored = True  # from here on the work is done
-        run_folder.write_result(folder, record)
-        log.info(
-            f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
-            f" {best['epoch']}\ntrained in {fit_s:.1f} s, {record['images_per_s']:,.0f} images/s\n"
-            f"run folder {run_folder.short(folder)}"
-        )
+    record["total_s"] = round(earlier_s + time.perf_counter() - started, 3)
+    parts.interruption.is_ignored = True  # from here on the work is done
+    run_folder.write_result(folder, record)
+    log.info(
+        f"test accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}, with the weights of epoch"
+        f" {best['epoch']}\ntrained in {fit_s:.1f} s, {record['images_per_s']:,.0f} images/s\n"
+        f"run folder {run_folder.short(folder)}"
+    )
     return Result(metrics, score, folder)
-
-
-@contextmanager
-def _group_left() -> Iterator[None]:
-    """Lightning leaves the processes of a distributed run connected, and some would complain as they end."""
-    yield
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 @contextmanager
@@ -188,13 +181,11 @@ def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDat
     content = {} if last is None else checkpoint_io.read(last)
     if parts.best is not None and content:
         checkpoints.require_best(folder, classifier, datamodule, content["callbacks"][parts.best.state_key]["best"])
-    if not parts.trainer.is_global_zero:
-        return last
     run_folder.set_result_aside(folder)
-    steps = content["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] if content else 0
+    epochs = len(content.get("history", []))
     if parts.logger is not None:
-        parts.logger.go_back(steps, len(content.get("history", [])))
-    log.info(f"going on with {run_folder.short(folder)} after {steps:,} steps")
+        parts.logger.go_back(content.get("global_step", 0), epochs)
+    log.info(f"going on with {run_folder.short(folder)} after {epochs:,} epochs")
     return last
 
 
@@ -219,7 +210,7 @@ def _score_untrained(trainer: Trainer, classifier: Classifier, datamodule: Image
 
 
 def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last: Path | None) -> float:
-    """Train, and return the seconds it took, in earlier processes too, without compiling and drawing."""
+    """Train, and return the seconds it took, in earlier processes too, without drawing."""
     started = time.perf_counter()
     trainer = parts.trainer
     try:
@@ -233,9 +224,9 @@ def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last
             raise
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise CheckpointError(f"{last}: the run cannot go on from it: {reason}") from error
-    if len(classifier.history) < (trainer.max_epochs or 0) and trainer.is_global_zero:
+    if len(classifier.history) < (trainer.max_epochs or 0):
         log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
-    return parts.last.seconds + time.perf_counter() - started - parts.steps.preparing_s - parts.board.drawing_s
+    return parts.last.seconds + time.perf_counter() - started - parts.board.drawing_s
 
 
 def _score_best(
@@ -245,14 +236,11 @@ def _score_best(
     trainer, history = parts.trainer, classifier.history
     if not history:
         raise ConfigError("Not one epoch was trained: trainer.max_time is too short.")
-    if trainer.is_global_zero and (parts.best is None or parts.best.best is None):
+    if parts.best is None or parts.best.best is None:
         run_folder.choose_best(folder)
-    trainer.strategy.barrier()
     weights = run_folder.best_weights(folder)
     trainer.test(classifier, datamodule=datamodule, ckpt_path=weights, weights_only=True, verbose=False)
     test = {name: value for name, value in classifier.figures.items() if name.startswith("test/")}
-    # Loading the weights brought the history up to them; what is wanted is that of the whole run.
-    classifier.history = history
     if weights is None:
         return history[-1], test
     of_epoch = history[int(classifier.loaded_figures["epoch"]) - 1]
@@ -283,13 +271,12 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "monitor": config.monitor,
         "epochs": len(classifier.history),
         "max_epochs": config.trainer.max_epochs,
-        "steps": parts.trainer.global_step,
+        "steps": classifier.steps,
         "parameters": sum(parameter.numel() for parameter in classifier.mlp.parameters()),
         "train_images": len(datamodule.train_rows),
         "val_images": len(datamodule.val_rows),
         "seed": config.seed,
-        "compiled": parts.steps.used or bool(parts.steps.before),
-        "compile_s": round(parts.steps.preparing_s, 3),
+        "precision": parts.trainer.precision,
         "config_hash": config.hash,
         "versions": versions(),
         "device": device.described(parts.trainer.strategy.root_device),

@@ -11,10 +11,8 @@ from typing import Any
 CONFIG: dict[str, Any] = {
     "seed": 0,
     "monitor": "val/loss",
-    "compile": "auto",
     "evaluate_untrained": False,
     "early_stopping": {"patience": None, "min_delta": 0.0},
-    "checkpoints": {"every_n_steps": None, "every_n_minutes": 1.0},
     "data": {"name": "mnist", "root": "data", "val_size": 5000, "split_seed": 0, "batch_size": 32},
     "model": {"hidden": [128], "dropout": [0.0], "activation": "ReLU"},
     "optimizer": {"name": "Adam", "lr": 0.001},

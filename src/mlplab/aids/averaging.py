@@ -38,20 +38,29 @@ def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedMo
         raise ValueError(f"`averaging` must have decay and start from 0 to below 1, got {decay} and {start}")
 
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        count = torch.as_tensor(count).to(values[0].dtype)
-        move(averages, values, ema_share(count, decay) if name == "ema" else 1 / (count + 1))
+        move(averages, values, 1 / (int(count) + 1))
 
     average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     return average.requires_grad_(False)
 
 
-def ema_share(count: Tensor, decay: float) -> Tensor:
-    """How far a step moves the average of the `count` () steps before it."""
-    return (1 / (count + 1)).clamp(min=1 - decay)
+class Ema:
+    """Moves an average, each time it is called, towards the weights of `network`."""
+
+    def __init__(self, average: AveragedModel, network: nn.Module, decay: float) -> None:
+        self.averages = [*average.module.parameters(), *average.module.buffers()]
+        self.values = [*network.parameters(), *network.buffers()]
+        self.average, self.decay = average, decay
+        self.count = int(average.n_averaged)
+
+    def __call__(self) -> None:
+        move(self.averages, self.values, max(1 / (self.count + 1), 1 - self.decay))
+        self.count += 1
+        self.average.n_averaged.fill_(self.count)
 
 
 @torch.no_grad()
-def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: float | Tensor) -> None:
+def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: float) -> None:
     """Move each average, in place, by a share of the way to its value; a count, which has no mean, is copied."""
     for average, value in zip(averages, values, strict=True):
         if average.is_floating_point():

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class Mixture(NamedTuple):
@@ -14,15 +13,9 @@ class Mixture(NamedTuple):
     share: Tensor  # () float32 of an image itself, the rest is of its partner
     partners: Tensor  # (B,) int64, a permutation of the batch
 
-    def images(self, images: Tensor) -> Tensor:
-        """The mixed images, of the same shape (B, C, H, W)."""
-        return self.share * images + (1 - self.share) * images[self.partners]
-
-    def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy () of logits (B, K) of mixed images with the labels (B,) of both."""
-        own = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        other = F.cross_entropy(logits, labels[self.partners], label_smoothing=label_smoothing)
-        return self.share * own + (1 - self.share) * other
+    def mixed(self, values: Tensor) -> Tensor:
+        """Images (B, ...) or targets (B, K), mixed: cross-entropy is linear in the targets, and so mixed with them."""
+        return torch.lerp(values[self.partners], values, self.share)
 
     def labels(self, labels: Tensor) -> Tensor:
         """The label (B,) that has the larger share in each mixed image."""

@@ -22,9 +22,13 @@ from mlplab import isolation, process, run_folder
 from mlplab.command.composed import config_of
 from mlplab.command.resume import Earlier
 from mlplab.command.stopping import patience
-from mlplab.config import Config
+from mlplab.config import PIXELS, Config
 from mlplab.errors import JobsFailedError, MlplabError
 from mlplab.log_file import LogFile
+
+log = logging.getLogger(__name__)
+
+CLASSES = 10  # of each data set
 
 # In the environment of the processes that run the jobs of a sweep:
 FOLDER = "MLPLAB_JOB"  # of the job, in that of the sweep
@@ -77,11 +81,22 @@ def run(composed: DictConfig) -> float:
     job = Job.of(composed)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _run_apart(job, composed)
+    if run_folder.is_first_process():
+        log.info(introduction(job.config, job.folder))
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
-    process.keep_imports()
     return train(job.config, job.folder, job.resume, job.began).score
+
+
+def introduction(config: Config, folder: Path) -> str:
+    """Say in one line what is to be trained, and where to: mnist, 784-128-10, Adam, batch 32, 5 epochs; ..."""
+    data, epochs = config.data, config.trainer.max_epochs
+    widths = "-".join(map(str, (PIXELS[data.name], *config.model.hidden, CLASSES)))
+    return (
+        f"{data.name}, {widths}, {config.optimizer.name}, batch {data.batch_size}, {epochs} epoch{'s' * (epochs > 1)};"
+        f" run folder {run_folder.short(folder)}"
+    )
 
 
 def _run_apart(job: Job, composed: DictConfig) -> float:
@@ -119,14 +134,15 @@ def _write_configuration(folder: Path, composed: DictConfig) -> None:
 def _train(config: Config, folder: Path) -> float:
     """What the process of a job does; whatever it prints goes into its log."""
     path = folder / "train.log"
-    with suppress(OSError), path.open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    with suppress(OSError), path.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     handler = LogFile(path)
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.INFO)
+    log.info(introduction(config, folder))
     _choose_gpu(folder.parent)
     from mlplab.training import train
 
@@ -163,5 +179,5 @@ def _note(folder: Path, ended: isolation.Ended, reason: str | None = None) -> No
     state: run_folder.State = "interrupted" if ended.code in (130, 143) else "failed"
     if status.get("status") in (None, "running"):
         run_folder.write_status(folder, state, reason=(reason or ended.reason).splitlines()[0])
-    with suppress(OSError), (folder / "train.log").open("a") as log:
-        log.write(f"{ended}\n")
+    with suppress(OSError), (folder / "train.log").open("a") as file:
+        file.write(f"{ended}\n")

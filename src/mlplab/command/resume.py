@@ -23,8 +23,6 @@ SAFE = (
     "trainer.max_epochs",  # upwards
     "trainer.enable_progress_bar",
     "trainer.accelerator",
-    "checkpoints.every_n_steps",
-    "checkpoints.every_n_minutes",
     "data.root",
     *(f"show.{name}" for name in Show.model_fields),
 )

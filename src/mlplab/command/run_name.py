@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 LONGEST_LABEL = 40  # characters
 # In a name: the data set is that of the folder above.
-OF_NO_INTEREST = ("data=", "data.root=", "hydra", "resume=", "sweep_name=", "show", "checkpoints.")
+OF_NO_INTEREST = ("data=", "data.root=", "hydra", "resume=", "sweep_name=", "show")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 

@@ -12,7 +12,6 @@ NOT_SETTINGS = {
     "resume",
     "experiment",
     "evaluate_untrained",
-    "checkpoints",
     "show",
     "data.root",
     "trainer.enable_progress_bar",
