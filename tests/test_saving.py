@@ -170,7 +170,7 @@ Damage = Callable[[Path], object]
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("text"),
         lambda path: path.unlink(),
-        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"0"),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
         lambda path: hostile_files.FILES["a pickle that runs code"].make(path, path, path.parent / "trace"),
         lambda path: (path.unlink(), path.symlink_to("nowhere")),
     ],

@@ -3,7 +3,8 @@
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,8 +116,6 @@ class Classifier(LightningModule):
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
         self._schedule: optim.lr_scheduler.LRScheduler | None = None
         self._training: Steps | None = None
-        self._steps_left = 0  # in the block under way
-        self._rates: list[float] = []  # of its steps
         self._epoch_started = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -194,19 +193,21 @@ class Classifier(LightningModule):
             if self.max_steps >= 0:
                 batch = Block(batch.first, min(batch.length, self.max_steps - self.steps))
             assert self._datamodule is not None
-            chunks, self._steps_left = self._datamodule.chunks(batch, self.current_epoch), batch.length
+            chunks = self._datamodule.chunks(batch, self.current_epoch)
+            update, rates = self._updates(batch.length)
         else:
-            chunks, self._steps_left = iter([(batch_idx, [batch[0]], batch[1].unsqueeze(0))]), 1
-        self._rates, outcomes, sizes = [], [], []
+            chunks = iter([(batch_idx, [batch[0]], batch[1].unsqueeze(0))])
+            update, rates = self._updates(1)
+        outcomes, sizes = [], []
         self.statistics_are_new = False
         with torch.autocast(self.device.type, enabled=False), warnings.catch_warnings():
             # It looks for a call of `step`; the optimizer counts on in `update`.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
             for first, images, labels in chunks:
-                outcomes.append(self._training(images, labels, self.current_epoch, first, self._update))
+                outcomes.append(self._training(images, labels, self.current_epoch, first, update))
                 sizes += [labels.shape[1]] * len(labels)
         losses, correct = (torch.cat(parts).tolist() for parts in zip(*outcomes, strict=True))
-        points = self._add_up(losses, correct, sizes)
+        points = self._add_up(losses, correct, sizes, rates)
         if 0 <= self.max_steps <= self.steps:
             self.trainer.should_stop = True
         return {"points": points}
@@ -305,21 +306,26 @@ class Classifier(LightningModule):
         datamodule = getattr(self.trainer, "datamodule", None)
         return datamodule if isinstance(datamodule, ImageDataModule) else None
 
-    def _update(self) -> None:
-        """Take a step, the last one of a block through Lightning, which counts it."""
-        (optimizer,) = self.trainer.optimizers
-        self._rates.append(optimizer.param_groups[0]["lr"])
-        self._steps_left -= 1
+    def _updates(self, count: int) -> tuple[Callable[[], None], list[float]]:
+        """What takes the steps of a block, the last one through Lightning, which counts it; and their rates."""
         assert self._training is not None
-        closure: Any = {"closure": self._training.again} if isinstance(optimizer, optim.LBFGS) else {}
-        if self._steps_left == 0:
-            self.optimizers().step(**closure)  # type: ignore[union-attr]  # there is one
-        elif isinstance(optimizer, Fused):
-            optimizer.update()
-        else:
-            optimizer.step(**closure)
-        if self._schedule is not None:
-            self._move_schedule("step")
+        (optimizer,) = self.trainer.optimizers
+        options: Any = {"closure": self._training.again} if isinstance(optimizer, optim.LBFGS) else {}
+        usual: Callable[[], Any] = partial(optimizer.step, **options)
+        if isinstance(optimizer, Fused):
+            usual = optimizer.update
+        last = partial(self.optimizers().step, **options)  # type: ignore[union-attr]  # there is one
+        steps: Iterator[Callable[[], Any]] = iter([*[usual] * (count - 1), last])
+        has_schedule = self._schedule is not None and schedule_interval(self.scheduler) == "step"
+        group, rates = optimizer.param_groups[0], list[float]()
+
+        def update() -> None:
+            rates.append(group["lr"])
+            next(steps)()
+            if has_schedule:
+                self._move_schedule("step")
+
+        return update, rates
 
     def _move_schedule(self, interval: str) -> None:
         if self._schedule is None or schedule_interval(self.scheduler) != interval:
@@ -334,22 +340,22 @@ class Classifier(LightningModule):
             raise ConfigError(f"scheduler: {error}") from error
 
     def _add_up(
-        self, losses: Sequence[float], correct: Sequence[int], sizes: Sequence[int]
+        self, losses: Sequence[float], correct: Sequence[int], sizes: Sequence[int], rates: Sequence[float]
     ) -> dict[int, tuple[tuple[float, int, int], float]]:
         """Count the steps of a block; see `training_step`."""
-        points, totals = {}, self.totals["train"]
-        every = min(
-            self.trainer.log_every_n_steps,  # type: ignore[attr-defined]
-            max(1, self.steps_per_epoch // POINTS_BY_EPOCH),
-        )
-        for loss, right, images, rate in zip(losses, correct, sizes, self._rates, strict=True):
-            self.steps, self.rate = self.steps + 1, rate
+        points, totals, step = {}, self.totals["train"], self.steps
+        often = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every = min(often, max(1, self.steps_per_epoch // POINTS_BY_EPOCH))
+        for loss, right, images, rate in zip(losses, correct, sizes, rates, strict=True):
+            step += 1
             if not math.isfinite(loss):
-                raise self.diverged(f"train/loss of step {self.steps:,}", loss)
+                self.rate = rate
+                raise self.diverged(f"train/loss of step {step:,}", loss)
             totals.add(loss * images, right, images)
-            self.images_seen += images
-            if every and self.steps % every == 0:
-                points[self.steps] = totals.sums, self.rate
+            if every and step % every == 0:
+                points[step] = totals.sums, rate
+        self.steps, self.rate = step, rates[-1] if rates else self.rate
+        self.images_seen += sum(sizes)
         return points
 
     def _score(self, stage: str, batch: Batch) -> Tensor:

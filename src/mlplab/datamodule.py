@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -160,11 +161,13 @@ class ImageDataModule(LightningDataModule):
         images, labels = self.training_data(self._device)
         rows = self.epoch_rows(epoch)[first * self.batch_size : (first + count) * self.batch_size]
         pixels = images.index_select(0, rows).unflatten(0, (count, -1)).unbind()  # k times (B, C, H, W)
-        out = torch.empty_like(pixels[0], dtype=torch.float32)
-        batches = (self.normalized(batch, out) for batch in pixels)
+        scaled = partial(_scaled, out=torch.empty_like(pixels[0], dtype=torch.float32))
+        factor, shift = self._scaling(rows.device)
+        distorted: Iterable[Tensor] = pixels
         if not self.distortion.is_identity:
             seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, epoch)[first:]
-            batches = (self.normalized(self.distortion(*pair), out) for pair in zip(pixels, seeds, strict=True))
+            distorted = (self.distortion(*pair) for pair in zip(pixels, seeds, strict=True))
+        batches = (scaled(batch, factor=factor, shift=shift) for batch in distorted)
         return batches, labels[rows].unflatten(0, (count, -1))
 
     def val_dataloader(self) -> Loader | list[Batch]:
@@ -218,14 +221,16 @@ class ImageDataModule(LightningDataModule):
         (_, (images,), (labels,)), *_ = self.chunks(batch, self.trainer.current_epoch)
         return images, labels
 
-    def normalized(self, images: Tensor, out: Tensor | None = None) -> Tensor:
-        """Images (B, C, H, W) of pixels from 0 to 255 as float32 in the range of `normalize`; into `out` if given."""
-        mean, std = {"standard": (self.info.mean, self.info.std), "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[
-            self.normalize
-        ]
-        floats = images.to(torch.float32, copy=True) if out is None else out.copy_(images)
-        shift = torch.tensor(-mean / std, device=images.device)
-        return torch.add(shift, floats, alpha=1 / (255 * std), out=floats)
+    def normalized(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) of pixels from 0 to 255 as float32 in the range of `normalize`."""
+        return _scaled(images, torch.empty_like(images, dtype=torch.float32), *self._scaling(images.device))
+
+    def _scaling(self, device: torch.device) -> tuple[float, Tensor]:
+        """The factor of a pixel, and what is added after that, ()."""
+        mean, std = self.info.mean, self.info.std
+        if self.normalize != "standard":
+            mean, std = (0.0, 1.0) if self.normalize == "unit" else (0.5, 0.5)
+        return 1 / (255 * std), torch.tensor(-mean / std, device=device)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)
@@ -264,6 +269,10 @@ class _Training(Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self.blocks)
+
+
+def _scaled(pixels: Tensor, out: Tensor, factor: float, shift: Tensor) -> Tensor:
+    return torch.add(shift, out.copy_(pixels), alpha=factor, out=out)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

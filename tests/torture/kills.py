@@ -20,8 +20,8 @@ from mlplab.errors import CheckpointError
 POINTS = {
     "at the start of an epoch": ("on_train_epoch_start", 40),
     "at the end of an epoch": ("on_train_epoch_end", 41),
-    "before a batch": ("on_train_batch_start", 42),
-    "after a batch": ("on_train_batch_end", 43),
+    "before a block": ("on_train_batch_start", 42),
+    "after a block": ("on_train_batch_end", 43),
     "in validation": ("on_validation_batch_end", 44),
     "after validation": ("on_validation_end", 45),
     "in the write of a checkpoint": ("fsync", 46),
@@ -36,7 +36,7 @@ def at_random_times(folder: Path, dice: random.Random, report: Report, kills: in
         whole, seconds = runs.whole(folder, kind)
         done, number = 0, 0
         while done < kills // len(runs.KINDS):
-            run = folder / f"{kind}-{number}"
+            run = folder / f"random-{number}"
             number += 1
             arguments = [*runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}"]
             for _ in range(3):

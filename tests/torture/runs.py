@@ -44,7 +44,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def whole(folder: Path, kind: str) -> tuple[Path, float]:
     """A run that nobody stops, and the seconds from its first epoch to its last."""
-    run = folder / f"whole-{kind}"
+    run = folder / f"whole-{list(KINDS).index(kind)}"
     with start(folder, *RUN, *KINDS[kind], f"hydra.run.dir={run}") as process:
         assert process.stdout is not None
         first = None

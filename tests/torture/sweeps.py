@@ -13,7 +13,7 @@ from typing import Any
 import runs
 from report import Report
 
-GRID = ["-m", *runs.RUN, "trainer.max_epochs=40", "model.hidden=16,[32,16]", "seed=0,1"]
+GRID = ["-m", *runs.RUN, "model.dropout=0.3", "trainer.max_epochs=40", "model.hidden=16,[32,16]", "seed=0,1"]
 JOBS = 4
 LAUNCHERS = ("basic", "joblib")
 
