@@ -20,7 +20,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from mlplab import checkpoint_io, durable, log_file, progress, run_folder, training
 from mlplab.classifier import Classifier
 from mlplab.config import Config
-from mlplab.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError, DivergedError, Interrupted
 from mlplab.randomness import Purpose, derive_many, permutation
 from mlplab.trainer import Parts
@@ -40,8 +39,11 @@ class Killed(BaseException):
     """As a kill would, it saves nothing."""
 
 
+IN_A_BLOCK = "a batch"
+
+
 class Kill(Callback):
-    """At the n-th call of a hook, or of a method of what is trained on."""
+    """At the n-th call of a hook, or before the n-th batch."""
 
     def __init__(self, hook: str, calls: int) -> None:
         self.left = calls
@@ -54,24 +56,36 @@ class Kill(Callback):
             raise Killed
 
 
+def _look_at_batches(patch: pytest.MonkeyPatch, look: Callable[[int, int, torch.Tensor], object]) -> None:
+    """Call `look` with epoch, number in it and images of each batch, before its step."""
+    steps = Steps.__call__
+
+    def looking(
+        self: Steps, images: Iterable[torch.Tensor], labels: torch.Tensor, epoch: int, first: int, *more: Any
+    ) -> Any:
+        def looked_at() -> Iterator[torch.Tensor]:
+            for batch, own in enumerate(images, start=first):
+                look(epoch, batch, own)
+                yield own
+
+        return steps(self, looked_at(), labels, epoch, first, *more)
+
+    patch.setattr(Steps, "__call__", looking)
+
+
 def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = False) -> bool:
     """Whether the run came as far as that."""
-    make, normalized = training.make_trainer, ImageDataModule.normalized
-    kill = Kill(hook, calls)
+    make, kill = training.make_trainer, Kill(hook, calls)
 
     def with_kill(config: Config, folder: Path) -> Parts:
         parts = make(config, folder)
         parts.trainer.callbacks.insert(0, kill)  # type: ignore[attr-defined]
         return parts
 
-    def counted(*arguments: Any) -> torch.Tensor:
-        kill.count()
-        return normalized(*arguments)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "make_trainer", with_kill)
-        if hook == "normalized":
-            patch.setattr(ImageDataModule, hook, counted)
+        if hook == IN_A_BLOCK:
+            _look_at_batches(patch, kill.count)
         try:
             train(config, folder, resume)
         except Killed:
@@ -98,7 +112,7 @@ FEW_POINTS = [("on_train_batch_end", 5), ("on_train_epoch_end", 2)]
 POINTS = [
     ("on_train_epoch_start", 3),
     ("on_train_batch_start", 5),
-    ("normalized", 14),  # in a block
+    (IN_A_BLOCK, 13),
     ("on_train_batch_end", 3),
     ("on_train_epoch_end", 2),
     ("on_validation_batch_end", 2),
@@ -386,19 +400,7 @@ def test_images_come_in_the_order_of_their_epoch(
     config = tiny(f"augment={augment}", "trainer.max_epochs=3")
     assert _killed(config, tmp_path, "on_train_batch_end", 5)
     seen: dict[tuple[int, int], torch.Tensor] = {}
-    steps = Steps.__call__
-
-    def noted(
-        self: Steps, images: Iterable[torch.Tensor], labels: torch.Tensor, epoch: int, first: int, *more: Any
-    ) -> Any:
-        def kept() -> Iterator[torch.Tensor]:
-            for batch, own in enumerate(images, start=first):
-                seen[epoch, batch] = own.clone()
-                yield own
-
-        return steps(self, kept(), labels, epoch, first, *more)
-
-    monkeypatch.setattr(Steps, "__call__", noted)
+    _look_at_batches(monkeypatch, lambda epoch, batch, own: seen.update({(epoch, batch): own.clone()}))
     train(config, tmp_path, resume=True)
     assert sorted(seen) == [(epoch, batch) for epoch in (1, 2) for batch in range(8)]
     datamodule, _ = training.build(config)
@@ -429,18 +431,12 @@ def test_a_diverged_run_keeps_the_weights_of_its_last_whole_epoch(tiny: Compose,
         "scheduler.gamma=1e24",
     )
     config = tiny(*sudden, "trainer.max_epochs=4")
-    made: list[int] = []
-    normalized = ImageDataModule.normalized
-
-    def counted(self: ImageDataModule, images: torch.Tensor, *more: Any) -> torch.Tensor:
-        made.append(len(images))
-        return normalized(self, images, *more)
-
+    trained: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImageDataModule, "normalized", counted)
+        _look_at_batches(patch, lambda epoch, batch, _: trained.append((epoch, batch)))
         with pytest.raises(DivergedError, match=r"train/loss of step 18 is (nan|inf)"):
             train(config, tmp_path / "diverged")
-    assert made == [*(7 * [20] + [10, 50]) * 2, 20, 20, 20]  # the last batch and the validation are of other sizes
+    assert trained == [(epoch, batch) for epoch in range(3) for batch in range(8)][: 16 + 3]
     _has_diverged(tmp_path / "diverged")
     train(tiny(*sudden, "trainer.max_epochs=2"), tmp_path / "whole")
     weights = [states.of(tmp_path / name)["state_dict"] for name in ("diverged", "whole")]
