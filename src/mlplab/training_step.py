@@ -198,7 +198,9 @@ class Steps:
         for number, (batch, *rest) in enumerate(batches):
             if seeds is not None:
                 seed_generator(labels.device, seeds[number])
-            features = batch.flatten(1).to(dtype)
+            features = batch.reshape(size, -1)
+            if features.dtype != dtype:
+                features = features.to(dtype)
             run(features, *rest)
             self._under_way = run, features, rest[0], rest[1]
             if self.method.clip_norm is not None:
@@ -209,7 +211,8 @@ class Steps:
             for change in self.after_update:
                 change()
         losses = -(targets * logits.log_softmax(1)).sum(1).mean(1)
-        return losses, (logits.argmax(1) == labels).sum(1)
+        answers = logits.transpose(1, 2).contiguous().argmax(2)  # (k, B); over ten rows it takes five times as long
+        return losses, (answers == labels).sum(1)
 
     @torch.no_grad()
     def again(self) -> Tensor:
