@@ -36,7 +36,13 @@ def draw_speed(report: dict[str, Any], path: Path) -> None:
         first = {contestant: found["first_s"] for contestant, found in runs.items() if "first_s" in found}
         _bars(right, first, -0.2, 0.36, hatch="////", fill=False)
         kinds = [Patch(edgecolor=GREY, hatch="////", fill=False, label="first, with every cache empty")]
-        right.legend(handles=[*kinds, Patch(color=GREY, label="later")], loc="upper right")
+        right.legend(
+            handles=[*kinds, Patch(color=GREY, label="later")],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=2,
+            frameon=False,
+        )
         for axis, rows, unit in (
             (left, medians, "seconds per epoch"),
             (right, runs, "seconds from start to test accuracy"),
