@@ -25,7 +25,7 @@ from mlplab.saving import BestCheckpoint, LastCheckpoint
 
 log = logging.getLogger(__name__)
 
-BFLOAT16_SLOWER = "4 to 6"  # an epoch without the instructions: mnist_98_fast, mnist_affine_elastic
+BFLOAT16_SLOWER = "about 4"  # an epoch of mnist_98_fast, on a Xeon without the instructions
 CLASSIFIERS = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")  # flags of a Trainer that it is given
 
 
