@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from mlplab.aids import mixup
 from mlplab.datamodule import ImageDataModule
-from mlplab.layers import layer_of
+from mlplab.layers import Layer, layer_of
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.randomness import Purpose, derive_many
-from mlplab.training_step import Draws
+from mlplab.training_step import draw
 
 State = dict[str, Tensor]
 
@@ -27,6 +27,14 @@ class Trained:
     correct: list[int] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     ema: State = field(default_factory=dict)
+
+
+def layers_of(network: nn.Sequential, features: Tensor) -> list[Layer]:
+    """One for each module but the first, which flattens."""
+    layers: list[Layer] = []
+    for module in list(network)[1:]:
+        layers.append(layer_of(module, layers[-1].output if layers else features))
+    return layers
 
 
 def state_of(network: nn.Module) -> State:
@@ -50,8 +58,6 @@ def trained(
     weights = list(network.parameters())
     name, arguments = optimizer["name"], {key: value for key, value in optimizer.items() if key != "name"}
     updates = getattr(optim, name)(weights, foreach=False, **arguments)
-    layers = [layer_of(module, 2, torch.float64) for module in network if not isinstance(module, nn.Flatten)]
-    draws = Draws(layers, 28 * 28, datamodule.batch_size, 0, _CPU)
     images, labels = datamodule.training_data(_CPU)
     found = Trained(network)
     for epoch in range(epochs):
@@ -65,8 +71,9 @@ def trained(
                 share, partners = mixup.draw(len(rows), mixup_alpha, mixes[number])
                 x, targets = share * x + (1 - share) * x[partners], share * targets + (1 - share) * targets[partners]
                 own = own if share >= 0.5 else own[partners]
-            (numbers,) = draws(layers, epoch, number, 1, len(rows))
-            logits = _forward(network, x.flatten(1), numbers)
+            layers = layers_of(network, x.flatten(1))
+            next(draw(layers, datamodule.batch_size, 0, epoch, number, 1))
+            logits = _forward(network, x.flatten(1), [getattr(layer, "drawn", None) for layer in layers])
             loss = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
             updates.zero_grad()
             loss.backward()
@@ -89,7 +96,7 @@ def trained(
 _CPU = torch.device("cpu")
 
 
-def _forward(network: MLP, x: Tensor, numbers: tuple[Any, ...]) -> Tensor:
+def _forward(network: MLP, x: Tensor, numbers: list[Any]) -> Tensor:
     for module, drawn in zip(list(network)[1:], numbers, strict=True):
         if isinstance(module, nn.Dropout):
             values = 256 if module.p >= 1 / 16 else 2**16  # of a random number

@@ -1,12 +1,13 @@
 """Each layer's output and gradients, against autograd's in float64."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mlplab.layers import layer_of
+from mlplab.layers import Layer, layer_of
 from mlplab.library import activations
 from mlplab.mlp import Affine, GaussianNoise
 
@@ -30,12 +31,21 @@ def _by_layer(
     module: nn.Module, features: Tensor, gradient: Tensor, drawn: Tensor | None = None
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     """Output, gradient of the input, and those of the weights."""
-    layer = layer_of(module, len(features), features.dtype)
+    layer: Any = layer_of(module, given := features.clone())
+    if drawn is not None:
+        layer.drawn.copy_(drawn)
+    found = _run(layer, gradient.clone())
+    assert torch.equal(given, features)  # the layer before may need it
+    return layer.output, found, [weight.grad for weight in module.parameters()]
+
+
+def _run(layer: Layer, gradient: Tensor) -> Tensor:
+    """The gradient of the input; both ways through it."""
     with torch.no_grad():
-        output = layer.forward(given := features.clone(), drawn).clone()
-        assert torch.equal(given, features)  # the layer before may need it
-        found = layer.backward(gradient.clone()).clone()
-    return output, found, [weight.grad for weight in module.parameters()]
+        found = layer.connect(gradient, is_first=False)
+        for call in [*layer.forward, *layer.backward]:
+            call()
+    return found
 
 
 def _by_autograd(module: nn.Module, features: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
@@ -119,13 +129,14 @@ def test_linear_in_bfloat16_follows_weights_of_32_bits(frozen: tuple[str, ...]) 
     for name in frozen:
         getattr(module, name).requires_grad_(False)
     _prepared(module, torch.float32)
-    layer = layer_of(module, SIZE, torch.bfloat16)
+    layer = layer_of(module, torch.empty(SIZE, WIDTH, dtype=torch.bfloat16))
     for step in range(2):
         features, gradient = _random(SIZE, WIDTH, seed=step), _random(SIZE, 3, seed=step + 9)
         with torch.no_grad():
             module.weight.add_(0.5 * step)
-            output = layer.forward(features.bfloat16(), None)
-            found = layer.backward(gradient.bfloat16())
+            layer.features.copy_(features)
+        layer.backward.clear()
+        output, found = layer.output, _run(layer, gradient.bfloat16())
         assert output.dtype == found.dtype == torch.bfloat16
         reference = copy.deepcopy(module).double()
         expected = _by_autograd(reference, features, gradient)
@@ -140,10 +151,8 @@ def test_linear_in_bfloat16_follows_weights_of_32_bits(frozen: tuple[str, ...]) 
 def test_a_sum_over_many_images_is_taken_in_32_bits() -> None:
     """bfloat16 counts to 256."""
     module = _prepared(nn.Linear(1, 1), torch.float32)
-    layer = layer_of(module, 1000, torch.bfloat16)
-    with torch.no_grad():
-        layer.forward(torch.ones(1000, 1, dtype=torch.bfloat16), None)
-        layer.backward(torch.ones(1000, 1, dtype=torch.bfloat16))
+    ones = torch.ones(1000, 1, dtype=torch.bfloat16)
+    _run(layer_of(module, ones), ones.clone())
     assert module.bias.grad.item() == 1000
 
 
@@ -155,7 +164,7 @@ def test_batch_norm(affine: bool, size: int) -> None:
 
 def test_a_batch_of_one_image_has_no_variance() -> None:
     with pytest.raises(ValueError, match="a batch of one image"):
-        layer_of(nn.BatchNorm1d(WIDTH), 1, torch.float64)
+        layer_of(nn.BatchNorm1d(WIDTH), _random(1, WIDTH))
 
 
 def test_noise_is_added_and_has_no_gradient_of_its_own() -> None:

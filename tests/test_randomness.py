@@ -20,7 +20,7 @@ from mlplab.randomness import (
     seed_generator,
     uniform,
 )
-from mlplab.training_step import Draws
+from mlplab.training_step import draw
 
 
 def test_every_stream_has_a_seed_of_its_own() -> None:
@@ -74,12 +74,19 @@ def test_streams_of_bytes_are_uniform_and_have_nothing_to_do_with_each_other() -
         assert (one == other).mean() == pytest.approx(1 / 256, abs=0.002)
 
 
+def _output(module: nn.Module, features: Tensor) -> Tensor:
+    """In training, as its layer draws and computes it."""
+    layer = layer_of(module, features)
+    next(draw([layer], len(features), 0, epoch=0, first=0, count=1))
+    for call in layer.forward:
+        call()
+    return layer.output
+
+
 @pytest.mark.parametrize(("rate", "parts"), [(0.5, 256), (0.2, 256), (0.0625, 256), (0.9, 256), (0.03, 2**16)])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> None:
     """The rate that a layer has is the nearest of so many; one that is dropped is 0."""
-    layer, cpu = layer_of(nn.Dropout(rate), 1000, torch.float64), torch.device("cpu")
-    ((drawn,),) = Draws([layer], 2000, 1000, seed=0, device=cpu)([layer], 0, 0, 1, 1000)
-    values = layer.forward(torch.ones(1000, 2000, dtype=torch.float64), drawn)
+    values = _output(nn.Dropout(rate), torch.ones(1000, 2000, dtype=torch.float64))
     kept = values[values != 0]
     assert kept.unique().numel() == 1
     exact = 1 - 1 / float(kept[0])  # the rate for which the rest is scaled
@@ -90,9 +97,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> 
 
 
 def test_noise_in_training_is_normal() -> None:
-    layer = layer_of(GaussianNoise(0.3), 1000, torch.float64)
-    ((drawn,),) = Draws([layer], 2000, 1000, seed=0, device=torch.device("cpu"))([layer], 0, 0, 1, 1000)
-    values = layer.forward(torch.full((1000, 2000), 7.0, dtype=torch.float64), drawn).flatten() - 7
+    values = _output(GaussianNoise(0.3), torch.full((1000, 2000), 7.0, dtype=torch.float64)).flatten() - 7
     assert float(values.mean()) == pytest.approx(0, abs=5 * 0.3 / values.numel() ** 0.5)
     assert float(values.std()) == pytest.approx(0.3, rel=5 / (2 * values.numel()) ** 0.5)
     for sigmas, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):

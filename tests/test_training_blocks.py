@@ -251,9 +251,11 @@ def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(datamodule: ImageDataModule
     classifier, _ = _fitted(trainer, datamodule, 4, {"precision": "64-true"}, optimizer=SGD)
     network = _classifier().mlp.double()
     optimizer = optim.SGD(network.parameters(), 0.05, 0.9, nesterov=True)
+    mean, std = datamodule.info.mean, datamodule.info.std
     for images, labels in _batches(datamodule, 3):
+        pixels = (255 * (images.double() * std + mean)).round()
         optimizer.zero_grad()
-        F.cross_entropy(network(images.double()), labels).backward()
+        F.cross_entropy(network((pixels / 255 - mean) / std), labels).backward()
         optimizer.step()
     _assert_near(classifier.mlp, network, 1e-12)
 
@@ -528,8 +530,8 @@ class Poisoned(ImageDataModule):
 
     bad = 0
 
-    def chunks(self, block: Block, epoch: int) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
-        for first, images, labels in super().chunks(block, epoch):
+    def chunks(self, block: Block, epoch: int, memory: Any = None) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
+        for first, images, labels in super().chunks(block, epoch, memory):
             numbered = enumerate(images, epoch * STEPS + first + 1)
             yield first, (batch * (nan if step == self.bad else 1) for step, batch in numbered), labels
 

@@ -193,7 +193,8 @@ class Classifier(LightningModule):
             if self.max_steps >= 0:
                 batch = Block(batch.first, min(batch.length, self.max_steps - self.steps))
             assert self._datamodule is not None
-            chunks = self._datamodule.chunks(batch, self.current_epoch)
+            steps = self._training
+            chunks = self._datamodule.chunks(batch, self.current_epoch, lambda size: steps.gradients(size).images)
             update, rates = self._updates(batch.length)
         else:
             chunks = iter([(batch_idx, [batch[0]], batch[1].unsqueeze(0))])

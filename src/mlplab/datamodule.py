@@ -1,9 +1,8 @@
 """A data set in Lightning: the validation split, batches by index, distortion and normalisation on the device."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -144,30 +143,36 @@ class ImageDataModule(LightningDataModule):
             self._data = self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
         return self._data
 
-    def chunks(self, block: Block, epoch: int) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
+    def chunks(
+        self, block: Block, epoch: int, memory: Callable[[int], Tensor] | None = None
+    ) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
         """Of a block, as many batches of one size at a time as are best gathered together.
 
         Yields the number of the first one in the epoch, images ready to be trained on, k times (B, C, H, W), and labels
-        (k, B).
+        (k, B). The images come one after the other in the same memory: of `memory(B)`, (B, C*H*W), if that is given.
         """
         first, last = block.first, block.first + block.length
         is_short = last == self.batches_per_epoch and len(self.train_rows) % self.batch_size
         full, step = last - bool(is_short), max(1, IMAGES_AT_ONCE // self.batch_size)
         for start in [*range(first, full, step), *([full] if is_short else [])]:
             count = min(step, full - start) if start < full else 1
-            yield start, *self._gathered(epoch, start, count)
+            yield start, *self._gathered(epoch, start, count, memory)
 
-    def _gathered(self, epoch: int, first: int, count: int) -> tuple[Iterable[Tensor], Tensor]:
+    def _gathered(
+        self, epoch: int, first: int, count: int, memory: Callable[[int], Tensor] | None
+    ) -> tuple[Iterable[Tensor], Tensor]:
         images, labels = self.training_data(self._device)
         rows = self.epoch_rows(epoch)[first * self.batch_size : (first + count) * self.batch_size]
         pixels = images.index_select(0, rows).unflatten(0, (count, -1)).unbind()  # k times (B, C, H, W)
-        scaled = partial(_scaled, out=torch.empty_like(pixels[0], dtype=torch.float32))
+        out = torch.empty_like(pixels[0], dtype=torch.float32)
+        if memory is not None:
+            out = memory(len(out)).view(out.shape)
         factor, shift = self._scaling(rows.device)
         distorted: Iterable[Tensor] = pixels
         if not self.distortion.is_identity:
             seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, epoch)[first:]
             distorted = (self.distortion(*pair) for pair in zip(pixels, seeds, strict=True))
-        batches = (scaled(batch, factor=factor, shift=shift) for batch in distorted)
+        batches = (_scaled(batch, out, factor, shift) for batch in distorted)
         return batches, labels[rows].unflatten(0, (count, -1))
 
     def val_dataloader(self) -> Loader | list[Batch]:
@@ -230,7 +235,7 @@ class ImageDataModule(LightningDataModule):
         mean, std = self.info.mean, self.info.std
         if self.normalize != "standard":
             mean, std = (0.0, 1.0) if self.normalize == "unit" else (0.5, 0.5)
-        return 1 / (255 * std), torch.tensor(-mean / std, device=device)
+        return 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64, device=device)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)

@@ -1,9 +1,11 @@
-"""Layers with their gradients written out, for batches of one size: results go into buffers that are made once.
+"""Layers with their gradients written out, for batches of one size: calls into torch on buffers that are made once.
 
 A layer without a formula here has its gradient from autograd, see `Autograd`.
 """
 
+import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,200 +14,217 @@ from torch import Tensor, nn
 
 from mlplab.mlp import GaussianNoise
 
+Call = Callable[[], object]
 aten = torch.ops.aten
 
-# Of activations: the gradient of the input x from that of the output y.
-DERIVATIVES: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
-    nn.GELU: lambda module, gradient, x, y: aten.gelu_backward(gradient, x, approximate=module.approximate),
-    nn.LeakyReLU: lambda module, gradient, x, y: aten.leaky_relu_backward(gradient, x, module.negative_slope, False),
-    nn.Sigmoid: lambda module, gradient, x, y: aten.sigmoid_backward(gradient, y),
-    nn.SiLU: lambda module, gradient, x, y: aten.silu_backward(gradient, x),
-    nn.Tanh: lambda module, gradient, x, y: aten.tanh_backward(gradient, y),
+# By activation, the call that turns the gradient g of the output y into that of the input x, in place.
+DERIVATIVES: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Tensor], Call]] = {
+    nn.GELU: lambda module, g, x, y: partial(
+        aten.gelu_backward.grad_input, g, x, approximate=module.approximate, grad_input=g
+    ),
+    nn.LeakyReLU: lambda module, g, x, y: partial(
+        aten.leaky_relu_backward.grad_input, g, x, module.negative_slope, False, grad_input=g
+    ),
+    nn.Sigmoid: lambda module, g, x, y: partial(aten.sigmoid_backward.grad_input, g, y, grad_input=g),
+    nn.SiLU: lambda module, g, x, y: partial(aten.silu_backward.grad_input, g, x, grad_input=g),
+    nn.Tanh: lambda module, g, x, y: partial(aten.tanh_backward.grad_input, g, y, grad_input=g),
 }
 
 
 class Layer:
-    """One module of a network, for batches of `size` features of type `dtype`.
+    """One module of a network.
 
-    Gradients of weights go into their `.grad`, which is made before; a weight without one is not trained.
+    Args:
+        module: of the network; a weight whose `.grad` is None is not trained, that of any other is written in place.
+        features: the buffer (B, inputs) that it reads; its type is the one to compute with.
+        before: the layer that writes `features`, or None for the images.
+
+    Attributes:
+        output: (B, units), where `forward` leaves its result.
+        forward: calls that compute it.
+        backward: calls that compute the gradients, complete after `connect`.
     """
 
-    def __init__(self, module: Any, size: int, dtype: torch.dtype) -> None:
-        self.module = module
+    def __init__(self, module: Any, features: Tensor, before: "Layer | None") -> None:
+        self.module, self.features = module, features
+        self.output = torch.empty_like(features)
+        self.forward: list[Call] = []
+        self.backward: list[Call] = []
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        """The output, which stays until the next call; `drawn`: random numbers of a layer that wants some."""
-        raise NotImplementedError
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        """Set `backward`; the gradient of the input.
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """From the gradient of the output, which it may overwrite, that of the input."""
+        Args:
+            gradient: the buffer of that of `output`, which may be overwritten.
+            is_first: nobody wants the gradient of the input.
+        """
         raise NotImplementedError
 
 
 class Linear(Layer):
-    """Where the weights are of another type than `dtype`, it computes with copies of them."""
+    """Where the weights are of another type than the features, it computes with copies of them."""
 
-    def __init__(self, module: nn.Linear, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
-        weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
-        self.copies = [(weight.to(dtype), weight)] if weight.dtype != dtype else []
-        self.weight = self.copies[0][0] if self.copies else weight
-        self.bias = bias
-        if bias is not None and self.copies:
-            self.bias = bias.to(dtype)
-            self.copies.append((self.bias, bias))
-        self.weight_t = self.weight.t()
-        is_copied = self.copies and module.weight.grad is not None
-        self.weight_gradient = torch.empty_like(self.weight) if is_copied else module.weight.grad
-        self.bias_gradient = None if bias is None or module.bias.grad is None else module.bias.grad.view(1, -1)
-        self.ones = torch.ones(1, size, dtype=dtype, device=weight.device)
-        self.output = self.weight.new_empty(size, module.out_features)
-        self.input_gradient = self.weight.new_empty(size, module.in_features)
-        self.is_first = False  # nobody wants the gradient of its input
-        self.gradient: Tensor | None = None
+    def __init__(self, module: nn.Linear, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
+        self.output = features.new_empty(len(features), module.out_features)
+        self.weight = self._own(module.weight)
+        self.product = partial(torch.mm, features, self.weight.t())
+        if module.bias is not None:
+            self.product = partial(torch.addmm, self._own(module.bias), features, self.weight.t())
+        self.forward.append(partial(self.product, out=self.output))
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        self.features = features
-        for copy, original in self.copies:
-            copy.copy_(original)
-        if self.bias is None:
-            return torch.mm(features, self.weight_t, out=self.output)
-        return torch.addmm(self.bias, features, self.weight_t, out=self.output)
+    def _own(self, parameter: Tensor) -> Tensor:
+        original = parameter.detach()
+        own = original.to(self.features.dtype)
+        if own is not original:
+            self.forward.append(partial(own.copy_, original))
+        return own
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        if gradient is not self.gradient:  # mostly a buffer that is the same in each step
-            self.gradient, self.gradient_t = gradient, gradient.t()
-        if self.weight_gradient is not None:
-            torch.mm(self.gradient_t, self.features, out=self.weight_gradient)
-        if self.bias_gradient is not None and not self.copies:  # a sum, as a product with ones, which is faster
-            torch.mm(self.ones, gradient, out=self.bias_gradient)
-        if self.copies and self.weight_gradient is not None:
-            self.module.weight.grad.copy_(self.weight_gradient)
-        if self.copies and self.bias_gradient is not None:
-            torch.sum(gradient, 0, keepdim=True, dtype=self.bias_gradient.dtype, out=self.bias_gradient)
-        return gradient if self.is_first else torch.mm(gradient, self.weight, out=self.input_gradient)
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        weight, bias = (None if part is None else part.grad for part in (self.module.weight, self.module.bias))
+        if weight is not None:
+            own = weight if weight.dtype == gradient.dtype else torch.empty_like(weight, dtype=gradient.dtype)
+            self.backward.append(partial(torch.mm, gradient.t(), self.features, out=own))
+            if own is not weight:
+                self.backward.append(partial(weight.copy_, own))
+        if bias is not None and bias.dtype == gradient.dtype:  # a sum, as a product with ones, which is faster
+            ones = gradient.new_ones(1, len(gradient))
+            self.backward.append(partial(torch.mm, ones, gradient, out=bias.view(1, -1)))
+        elif bias is not None:
+            self.backward.append(partial(torch.sum, gradient, 0, dtype=bias.dtype, out=bias))
+        if is_first:
+            return gradient
+        input_gradient = torch.empty_like(self.features)
+        self.backward.append(partial(torch.mm, gradient, self.weight, out=input_gradient))
+        return input_gradient
 
 
 class ReLU(Layer):
     """Overwrites its input, unless the layer before needs that for its own gradient."""
 
-    def __init__(self, module: nn.ReLU, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
-        self.is_in_place = False
+    def __init__(self, module: nn.ReLU, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
+        if isinstance(before, Linear):
+            self.output = features
+        self.forward = [partial(torch.clamp_min, features, 0, out=self.output)]
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        self.output = features.relu_() if self.is_in_place else features.relu()
-        return self.output
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        self.backward = [partial(aten.threshold_backward.grad_input, gradient, self.output, 0, grad_input=gradient)]
         return gradient
 
 
 class Activation(Layer):
     """One of those in `DERIVATIVES`."""
 
-    def __init__(self, module: nn.Module, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
-        self.derivative = DERIVATIVES[type(module)]
+    def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
+        self.forward = [lambda: self.output.copy_(module(features))]
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        y: Tensor = self.module(features)
-        self.x, self.y = features, y
-        return y
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return self.derivative(self.module, gradient, self.x, self.y)
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        self.backward = [DERIVATIVES[type(self.module)](self.module, gradient, self.features, self.output)]
+        return gradient
 
 
 class Dropout(Layer):
     """Zeros a share of the units and scales the rest, by random numbers of 8 bits, of 16 where the rate is below 1/16.
 
-    The rate is the nearest that so many bits can tell: 0.1992 for 0.2.
+    The rate is the nearest that so many bits can tell: 0.1992 for 0.2. Before each `forward`, `drawn` (B, inputs) is to
+    be set to 1 for a unit that is kept, else to 0.
     """
 
-    def __init__(self, module: nn.Dropout, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
+    def __init__(self, module: nn.Dropout, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
         self.type = np.dtype(np.uint8 if module.p >= 1 / 16 else np.uint16)
         values = 256**self.type.itemsize
         self.dropped = round(module.p * values)  # so many values of a random number drop a unit
-        self.scale = values / (values - self.dropped)
-        self.kept: Any = None
+        self.drawn = torch.ones_like(features)
+        zero = features.new_zeros(())
+        self.scaled = partial(torch.addcmul, zero, self.drawn, value=values / (values - self.dropped))
+        self.forward = [partial(self.scaled, features, out=self.output)]
 
-    def forward(self, features: Tensor, drawn: Any) -> Tensor:
-        """`drawn`: 1 for a unit that is kept, else 0."""
-        if self.kept is None:
-            self.kept, self.output = torch.empty_like(features), torch.empty_like(features)
-        self.kept.copy_(drawn).mul_(self.scale)
-        return torch.mul(features, self.kept, out=self.output)
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return gradient.mul_(self.kept)
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        self.backward = [partial(self.scaled, gradient, out=gradient)]
+        return gradient
 
 
 class Noise(Layer):
-    """Adds normal noise."""
+    """Adds noise: `drawn` (B, inputs), to be filled with normal numbers before each `forward`, times the deviation."""
 
-    def forward(self, features: Tensor, drawn: Any) -> Tensor:
-        return torch.add(features, drawn.to(features.dtype), alpha=self.module.std)
+    def __init__(self, module: GaussianNoise, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
+        self.drawn = torch.zeros_like(features, dtype=torch.float32)  # whatever the features are: the same numbers
+        self.forward = [partial(torch.add, features, self.drawn, alpha=module.std, out=self.output)]
 
-    def backward(self, gradient: Tensor) -> Tensor:
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
         return gradient
 
 
 class BatchNorm(Layer):
     """Moves the running statistics, too."""
 
-    def __init__(self, module: nn.BatchNorm1d, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
-        if size == 1:
+    def __init__(self, module: nn.BatchNorm1d, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
+        if len(features) == 1:
             raise ValueError("batch norm: a batch of one image has no variance; choose another batch size")
-        self.statistics = module.weight, module.running_mean, module.running_var
+        assert module.num_batches_tracked is not None
+        running: Any = module.running_mean, module.running_var
+        moments = [torch.empty_like(running[0]) for _ in range(2)]  # of the batch
+        self.statistics = [module.weight, *running, *moments]
+        options: Any = {"training": True, "momentum": module.momentum, "eps": module.eps}
+        normalize = partial(torch.native_batch_norm, features, module.weight, module.bias, *running, **options)
+        self.forward = [
+            partial(module.num_batches_tracked.add_, 1),
+            partial(normalize, out=(self.output, *moments)),
+        ]
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        module, (weight, mean, variance) = self.module, self.statistics
-        self.features = features
-        module.num_batches_tracked.add_(1)
-        normalized, *self.moments = torch.native_batch_norm(
-            features, weight, module.bias, mean, variance, True, module.momentum, module.eps
-        )
-        return normalized
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        input_gradient, parts = torch.empty_like(gradient), [self.module.weight, self.module.bias]
+        wanted = [True, *(part is not None and part.grad is not None for part in parts)]
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        module = self.module
-        wanted = [True, *(part is not None and part.grad is not None for part in (module.weight, module.bias))]
-        gradient, *own = aten.native_batch_norm_backward(
-            gradient, self.features, *self.statistics, *self.moments, True, module.eps, wanted
-        )
-        for part, is_wanted, value in zip((module.weight, module.bias), wanted[1:], own, strict=True):
-            if is_wanted:
-                part.grad.copy_(value)
-        return gradient
+        def backward() -> None:
+            result, *own = aten.native_batch_norm_backward(
+                gradient, self.features, *self.statistics, True, self.module.eps, wanted
+            )
+            input_gradient.copy_(result)
+            for part, is_wanted, value in zip(parts, wanted[1:], own, strict=True):
+                if is_wanted:
+                    part.grad.copy_(value)
+
+        self.backward = [backward]
+        return input_gradient
 
 
 class Autograd(Layer):
     """Any other module, of which nothing needs to be known."""
 
-    def __init__(self, module: nn.Module, size: int, dtype: torch.dtype) -> None:
-        super().__init__(module, size, dtype)
-        self.dtype = dtype
+    def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
+        super().__init__(module, features, before)
         self.weights: list[Any] = [weight for weight in module.parameters() if weight.grad is not None]
+        self.output = self._computed(copy.deepcopy(module)).detach().clone()  # as wide as that, whatever it is
+        self.forward = [self._forward]
 
-    def forward(self, features: Tensor, drawn: Tensor | None) -> Tensor:
-        with (
-            torch.enable_grad(),
-            torch.autocast(features.device.type, self.dtype, enabled=self.dtype == torch.bfloat16),
-        ):
-            self.features = features.detach().requires_grad_()
-            output: Tensor = self.module(self.features).to(self.dtype)
-        self.output = output
-        return output.detach()
+    def _computed(self, module: nn.Module) -> Tensor:
+        dtype, device = self.features.dtype, self.features.device.type
+        with torch.enable_grad(), torch.autocast(device, dtype, enabled=dtype == torch.bfloat16):
+            self.leaf = self.features.detach().requires_grad_()
+            result: Tensor = module(self.leaf).to(dtype)
+        return result
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        gradient, *own = torch.autograd.grad(self.output, [self.features, *self.weights], gradient)
-        for weight, value in zip(self.weights, own, strict=True):
-            weight.grad.copy_(value)
-        return gradient
+    def _forward(self) -> None:
+        self.result = self._computed(self.module)
+        self.output.copy_(self.result.detach())
+
+    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
+        input_gradient = torch.empty_like(self.features)
+
+        def backward() -> None:
+            result, *own = torch.autograd.grad(self.result, [self.leaf, *self.weights], gradient)
+            input_gradient.copy_(result)
+            for weight, value in zip(self.weights, own, strict=True):
+                weight.grad.copy_(value)
+
+        self.backward = [backward]
+        return input_gradient
 
 
 LAYERS: dict[type[nn.Module], type[Layer]] = {
@@ -218,6 +237,6 @@ LAYERS: dict[type[nn.Module], type[Layer]] = {
 }
 
 
-def layer_of(module: nn.Module, size: int, dtype: torch.dtype) -> Layer:
+def layer_of(module: nn.Module, features: Tensor, before: Layer | None = None) -> Layer:
     """The layer that trains `module`: exactly of a class that is known here, or by autograd."""
-    return LAYERS.get(type(module), Autograd)(module, size, dtype)
+    return LAYERS.get(type(module), Autograd)(module, features, before)

@@ -1,22 +1,21 @@
 """The training step, written out: forward, cross-entropy, the gradient by hand, update; on several batches in a row.
 
-What can be done for several batches at once is: random numbers, targets, losses. What remains of a step are some 15
-calls into torch for one hidden layer, which write into buffers that are made once.
+A step is a list of some 15 calls into torch for one hidden layer, on buffers that are made once. What can be done for
+several batches at once is: random numbers, targets, losses.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import accumulate
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mlplab.aids import max_norm, mixup
 from mlplab.cuda_graph import Captured
-from mlplab.layers import Autograd, Dropout, Layer, Linear, Noise, ReLU, layer_of
+from mlplab.layers import Autograd, Call, Dropout, Layer, Linear, Noise, layer_of
 from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, seed_generator
 
 
@@ -34,94 +33,54 @@ class Method:
 
 
 class Gradients:
-    """Forward and backward for batches of `size` images."""
+    """Forward and backward for batches of one size; gradients of the mean loss are left in the `.grad` of the weights.
 
-    def __init__(self, network: nn.Module, size: int, dtype: torch.dtype) -> None:
+    Attributes:
+        images: (B, C*H*W), to be written before a call, as are the `drawn` of each layer.
+    """
+
+    def __init__(self, network: nn.Module, size: int, features: int, dtype: torch.dtype) -> None:
         modules = list(network) if isinstance(network, nn.Sequential) else [network]
-        self.layers = [layer_of(module, size, dtype) for module in modules if not isinstance(module, nn.Flatten)]
-        self.first = next(i for i, layer in enumerate(self.layers) if list(layer.module.parameters()))
-        for before, layer in zip([None, *self.layers[:-1]], self.layers, strict=True):
-            if isinstance(layer, ReLU):
-                layer.is_in_place = isinstance(before, Linear)
-        if isinstance(first := self.layers[self.first], Linear):
-            first.is_first = True
-        self.last = self.layers[-1]
-        self.share = 1 / size
-        self.may_draw = any(isinstance(layer, Autograd) for layer in self.layers)  # from the global generator
-        self.gradient: Tensor | None = None
+        self.images = torch.zeros(size, features, dtype=dtype, device=next(network.parameters()).device)
+        self.layers: list[Layer] = []
+        self.output = self.images
+        for module in modules:
+            if not isinstance(module, nn.Flatten):
+                self.layers.append(layer_of(module, self.output, self.layers[-1] if self.layers else None))
+                self.output = self.layers[-1].output
+        exact, last = torch.promote_types(dtype, torch.float32), self.layers[-1]
+        self.forward = [call for layer in self.layers for call in layer.forward]
+        self.logits: Callable[..., object] = lambda out: out.copy_(self.output)
+        if isinstance(last, Linear) and dtype == exact:  # it can write them where they stay
+            self.logits = last.product
+            del self.forward[-1]
+        # A softmax over ten rows takes a fifth of the time of one over ten columns.
+        self.probabilities = self.output.new_empty(*reversed(self.output.shape), dtype=exact)
+        self.gradient = torch.empty_like(self.probabilities, dtype=dtype)
+        self.backward: list[Call] = []
+        gradient = self.gradient.t()
+        first = next(number for number, layer in enumerate(self.layers) if list(layer.module.parameters()))
+        for number in reversed(range(first, len(self.layers))):
+            gradient = self.layers[number].connect(gradient, is_first=number == first)
+            self.backward += self.layers[number].backward
 
-    def __call__(
-        self, images: Tensor, drawn: Sequence[Tensor | None], offsets: Tensor, logits: Tensor, logits_t: Tensor
-    ) -> None:
-        """Leave the gradients of the mean loss in the `.grad` of the weights.
+    def __call__(self, offsets: Tensor, logits: Tensor, logits_t: Tensor) -> None:
+        """Write the logits (K, B), too, in memory that is also `logits_t` (B, K).
 
-        Args:
-            images: (B, C*H*W).
-            drawn: by layer, its random numbers (B, units) or None.
-            offsets: (K, B), the targets times -1/B: the gradient of the logits is (softmax - targets) / B.
-            logits: (K, B), to be written. A softmax over ten rows takes a fifth of the time of one over ten columns.
-            logits_t: the same as (B, K).
+        The gradient of the logits is (softmax - targets) / B; `offsets` (K, B) are the targets times -1/B.
         """
-        if isinstance(self.last, Linear) and self.last.weight.dtype == logits.dtype:
-            self.last.output = logits_t
-        features = images
-        for layer, numbers in zip(self.layers, drawn, strict=True):
-            features = layer.forward(features, numbers)
-        if features is not logits_t:
-            logits_t.copy_(features)
-        if self.gradient is None:
-            self.probabilities = torch.empty_like(logits)
-            self.gradient_t = torch.empty_like(logits, dtype=features.dtype)
-            self.gradient = self.gradient_t.t()
+        for call in self.forward:
+            call()
+        self.logits(out=logits_t)
         torch.softmax(logits, 0, out=self.probabilities)
-        torch.add(offsets, self.probabilities, alpha=self.share, out=self.gradient_t)
-        gradient = self.gradient
-        for layer in reversed(self.layers[self.first :]):
-            gradient = layer.backward(gradient)
+        torch.add(offsets, self.probabilities, alpha=1 / len(logits_t), out=self.gradient)
+        for call in self.backward:
+            call()
 
-
-class Draws:
-    """Random numbers of layers: a function of seed, epoch, step and, for bits, the usual batch size."""
-
-    def __init__(
-        self, layers: Sequence[Layer], features: int, batch_size: int, seed: int, device: torch.device
-    ) -> None:
-        self.seed, self.device = seed, device
-        self.generator = torch.Generator(device)
-        self.widths, self.begins, self.stride = [], [], 0
-        for layer in layers:
-            self.widths.append(features)
-            self.begins.append(self.stride)
-            if isinstance(layer, Dropout):
-                self.stride += -(-batch_size * features * layer.type.itemsize // ALIGNMENT) * ALIGNMENT
-            elif isinstance(layer, Linear):
-                features = layer.module.out_features
-
-    def __call__(
-        self, layers: Sequence[Layer], epoch: int, first: int, count: int, size: int
-    ) -> list[tuple[Tensor | None, ...]]:
-        """For each of `count` batches of `size` images, and each layer: (B, units), or None."""
-        columns: list[list[Tensor | None]] = [[None] * count for _ in layers]
-        if self.stride:
-            stream = random_bytes(self.seed, Purpose.DROPOUT, epoch, first * self.stride, count * self.stride)
-            numbers = stream.reshape(count, self.stride)
-        for place, layer in enumerate(layers):
-            width, begin = self.widths[place], self.begins[place]
-            if isinstance(layer, Dropout):
-                own = numbers[:, begin : begin + size * width * layer.type.itemsize].view(layer.type)
-                kept = torch.from_numpy((own >= layer.dropped).view(np.uint8)).to(self.device)
-                columns[place] = list(kept.view(count, size, width).unbind())
-        noisy = [place for place, layer in enumerate(layers) if isinstance(layer, Noise)]
-        for number, seed in enumerate(self.seeds(epoch, first, count) if noisy else ()):
-            self.generator.manual_seed(seed)
-            for place in noisy:
-                normal = torch.empty(size, self.widths[place], device=self.device).normal_(generator=self.generator)
-                columns[place][number] = normal
-        return list(zip(*columns, strict=True))
-
-    def seeds(self, epoch: int, first: int, count: int) -> list[int]:
-        """One for each batch."""
-        return derive_many(first + count, self.seed, Purpose.DROPOUT, epoch)[first:]
+    @property
+    def draws_globally(self) -> bool:
+        """Whether a layer may draw from the global generator."""
+        return any(isinstance(layer, Autograd) for layer in self.layers)
 
 
 class Steps:
@@ -143,45 +102,50 @@ class Steps:
         method: Method,
         features: int,
         batch_size: int,
-        after_update: Sequence[Callable[[], None]] = (),
+        after_update: Sequence[Call] = (),
     ) -> None:
         self.network, self.method = network, method
         self.features, self.num_classes, self.batch_size = features, num_classes, batch_size
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         for weight in network.parameters():
             weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
-        self.after_update = list(after_update)
+        self.before_update, self.after_update = list[Call](), list(after_update)
+        if method.clip_norm is not None:
+            self.before_update.append(partial(nn.utils.clip_grad_norm_, self.weights, method.clip_norm))
+        if method.clip_value is not None:
+            self.before_update.append(partial(nn.utils.clip_grad_value_, self.weights, method.clip_value))
         if method.max_norm is not None:
             self.after_update.insert(0, partial(max_norm.limit, max_norm.limited_weights(network), method.max_norm))
         self.by_size: dict[int, Gradients] = {}
         self.captured: dict[int, Captured] = {}
-        self.draws: Draws | None = None
-        self._under_way: Any = None
+
+    @torch.no_grad()
+    def gradients(self, size: int) -> Gradients:
+        """Those of batches of `size` images."""
+        if size not in self.by_size:
+            self.by_size[size] = Gradients(self.network, size, self.features, self.method.dtype)
+        return self.by_size[size]
 
     @torch.no_grad()
     def __call__(
-        self, images: Iterable[Tensor], labels: Tensor, epoch: int, first: int, update: Callable[[], None]
+        self, images: Iterable[Tensor], labels: Tensor, epoch: int, first: int, update: Call
     ) -> tuple[Tensor, Tensor]:
         """Train on k batches; the loss of each and how many of its images it had right, before its step, (k,).
 
         Args:
-            images: k times (B, C, H, W), normalised; each may be overwritten by the next.
+            images: k times (B, C, H, W), normalised; each may be overwritten by the next. Those that come in the memory
+                of `gradients(B).images` are not copied.
             labels: (k, B).
             epoch, first: which epoch, and the number of the first of them in it: random numbers follow from both.
             update: changes the weights by their gradients.
         """
-        dtype, exact = self.method.dtype, torch.promote_types(self.method.dtype, torch.float32)
         count, size = labels.shape
-        gradients = self.by_size.get(size)
-        if gradients is None:
-            gradients = self.by_size[size] = Gradients(self.network, size, dtype)
-        run: Callable[..., None] = gradients
-        if labels.is_cuda and not gradients.may_draw:
+        self.batch_size = max(size, self.batch_size)
+        gradients = self.gradients(size)
+        run: Callable[[Tensor, Tensor, Tensor], None] = gradients
+        if labels.is_cuda and not gradients.draws_globally:
             run = self.captured.get(size) or self.captured.setdefault(size, Captured(gradients, self.network))
-        if self.draws is None or size > self.batch_size:
-            self.batch_size = max(size, self.batch_size)
-            self.draws = Draws(gradients.layers, self.features, self.batch_size, self.method.seed, labels.device)
-        targets = F.one_hot(labels, self.num_classes).to(exact)  # (k, B, K)
+        targets = F.one_hot(labels, self.num_classes).to(gradients.probabilities.dtype)  # (k, B, K)
         if self.method.label_smoothing:
             targets.lerp_(torch.full_like(targets, 1 / self.num_classes), self.method.label_smoothing)
         if self.method.mixup is not None:
@@ -190,36 +154,28 @@ class Steps:
             targets = torch.stack([mixture.mixed(own) for mixture, own in zip(mixtures, targets, strict=True)])
             labels = torch.stack([mixture.labels(own) for mixture, own in zip(mixtures, labels, strict=True)])
         targets = targets.transpose(1, 2).contiguous()  # (k, K, B)
-        offsets, logits = targets * (-1 / size), torch.empty_like(targets)
-        drawn = self.draws(gradients.layers, epoch, first, count, size)
-        seeds = self.draws.seeds(epoch, first, count) if gradients.may_draw else None
-        logits_t = logits.transpose(1, 2).unbind()
-        batches = zip(images, drawn, offsets.unbind(), logits.unbind(), logits_t, strict=True)
-        for number, (batch, *rest) in enumerate(batches):
-            if seeds is not None:
-                seed_generator(labels.device, seeds[number])
-            features = batch.reshape(size, -1)
-            if features.dtype != dtype:
-                features = features.to(dtype)
-            run(features, *rest)
-            self._under_way = run, features, rest[0], rest[1]
-            if self.method.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.weights, self.method.clip_norm)
-            if self.method.clip_value is not None:
-                nn.utils.clip_grad_value_(self.weights, self.method.clip_value)
-            update()
-            for change in self.after_update:
+        logits = torch.empty_like(targets)
+        own, place = gradients.images, gradients.images.data_ptr()
+        changes = [*self.before_update, update, *self.after_update]
+        drawing = draw(gradients.layers, self.batch_size, self.method.seed, epoch, first, count)
+        by_step = zip((targets * (-1 / size)).unbind(), logits.unbind(), logits.transpose(1, 2).unbind(), strict=True)
+        for batch, step, _ in zip(images, by_step, drawing, strict=True):
+            if batch.data_ptr() != place:
+                own.copy_(batch.reshape(size, -1))
+            run(*step)
+            self._under_way = run, *step
+            for change in changes:
                 change()
         losses = -(targets * logits.log_softmax(1)).sum(1).mean(1)
-        answers = logits.transpose(1, 2).contiguous().argmax(2)  # (k, B); over ten rows it takes five times as long
-        return losses, (answers == labels).sum(1)
+        # A tie counts as right. An argmax over the classes would take a fiftieth of a small network's step.
+        correct = logits.gather(1, labels.unsqueeze(1)).squeeze(1) >= logits.amax(1)
+        return losses, correct.sum(1)
 
     @torch.no_grad()
     def again(self) -> Tensor:
         """Renew the gradients of the batch under way; its loss. For LBFGS, which goes over a batch several times."""
-        run, images, drawn, offsets = self._under_way
-        logits = torch.empty_like(offsets)
-        run(images, drawn, offsets, logits, logits.t())
+        run, offsets, logits, logits_t = self._under_way
+        run(offsets, logits, logits_t)
         loss: Tensor = (offsets * logits.log_softmax(0)).sum()
         return loss
 
@@ -228,3 +184,46 @@ class Steps:
         count, size = labels.shape
         seeds = derive_many(first + count, self.method.seed, Purpose.MIXUP, epoch)[first:]
         return [mixup.mixture(size, self.method.mixup, seed, labels.device) for seed in seeds]
+
+
+def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first: int, count: int) -> Iterator[None]:
+    """Write the random numbers of `count` steps into the layers, those of one step at each `next`.
+
+    Args:
+        layers: for batches of one size.
+        batch_size: the usual size, on which the numbers depend as they do on seed, epoch and step.
+        first: the number of the first step in the epoch.
+    """
+    masks = _masks([layer for layer in layers if isinstance(layer, Dropout)], batch_size, seed, epoch, first, count)
+    noises = [layer.drawn for layer in layers if isinstance(layer, Noise)]
+    is_global = any(isinstance(layer, Autograd) for layer in layers)  # one may draw from the global generator
+    device = layers[0].features.device
+    generator = torch.Generator(device)
+    seeds = derive_many(first + count, seed, Purpose.DROPOUT, epoch)[first:] if noises or is_global else []
+    for number in range(count):
+        for drawn, kept in masks:
+            drawn.copy_(kept[number])
+        if noises:
+            generator.manual_seed(seeds[number])
+        for drawn in noises:
+            drawn.normal_(generator=generator)
+        if is_global:
+            seed_generator(device, seeds[number])
+        yield
+
+
+def _masks(
+    layers: Sequence[Dropout], batch_size: int, seed: int, epoch: int, first: int, count: int
+) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """For each layer, where its mask goes, and that of each step, True for a unit that is kept."""
+    if not layers:
+        return []
+    rows = [batch_size * layer.drawn.shape[1] * layer.type.itemsize for layer in layers]
+    ends = list(accumulate(-(-row // ALIGNMENT) * ALIGNMENT for row in rows))
+    stream = random_bytes(seed, Purpose.DROPOUT, epoch, first * ends[-1], count * ends[-1]).reshape(count, ends[-1])
+    masks = []
+    for layer, begin in zip(layers, [0, *ends], strict=False):
+        numbers = stream[:, begin : begin + layer.drawn.numel() * layer.type.itemsize].view(layer.type)
+        kept = torch.from_numpy(numbers >= layer.dropped).to(layer.drawn.device)
+        masks.append((layer.drawn, kept.view(count, *layer.drawn.shape).unbind()))
+    return masks
