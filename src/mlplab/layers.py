@@ -52,13 +52,13 @@ class Layer:
         self.backward: list[Call] = []
 
     def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
-        """Set `backward`; the gradient of the input.
+        """Set `backward`; the gradient of the input, which here is that of the output.
 
         Args:
             gradient: the buffer of that of `output`, which may be overwritten.
             is_first: nobody wants the gradient of the input.
         """
-        raise NotImplementedError
+        return gradient
 
 
 class Linear(Layer):
@@ -154,9 +154,6 @@ class Noise(Layer):
         super().__init__(module, features, before)
         self.drawn = torch.zeros_like(features, dtype=torch.float32)  # whatever the features are: the same numbers
         self.forward = [partial(torch.add, features, self.drawn, alpha=module.std, out=self.output)]
-
-    def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
-        return gradient
 
 
 class BatchNorm(Layer):

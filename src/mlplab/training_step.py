@@ -37,6 +37,7 @@ class Gradients:
 
     Attributes:
         images: (B, C*H*W), to be written before a call, as are the `drawn` of each layer.
+        run: does what a call does; on a GPU in one launch.
     """
 
     def __init__(self, network: nn.Module, size: int, features: int, dtype: torch.dtype) -> None:
@@ -63,6 +64,9 @@ class Gradients:
         for number in reversed(range(first, len(self.layers))):
             gradient = self.layers[number].connect(gradient, is_first=number == first)
             self.backward += self.layers[number].backward
+        self.run: Callable[[Tensor, Tensor, Tensor], None] = self
+        if self.images.is_cuda and not may_draw_globally(self.layers):
+            self.run = Captured(self, network)
 
     def __call__(self, offsets: Tensor, logits: Tensor, logits_t: Tensor) -> None:
         """Write the logits (K, B), too, in memory that is also `logits_t` (B, K).
@@ -76,11 +80,6 @@ class Gradients:
         torch.add(offsets, self.probabilities, alpha=1 / len(logits_t), out=self.gradient)
         for call in self.backward:
             call()
-
-    @property
-    def draws_globally(self) -> bool:
-        """Whether a layer may draw from the global generator."""
-        return any(isinstance(layer, Autograd) for layer in self.layers)
 
 
 class Steps:
@@ -117,7 +116,6 @@ class Steps:
         if method.max_norm is not None:
             self.after_update.insert(0, partial(max_norm.limit, max_norm.limited_weights(network), method.max_norm))
         self.by_size: dict[int, Gradients] = {}
-        self.captured: dict[int, Captured] = {}
 
     @torch.no_grad()
     def gradients(self, size: int) -> Gradients:
@@ -142,9 +140,6 @@ class Steps:
         count, size = labels.shape
         self.batch_size = max(size, self.batch_size)
         gradients = self.gradients(size)
-        run: Callable[[Tensor, Tensor, Tensor], None] = gradients
-        if labels.is_cuda and not gradients.draws_globally:
-            run = self.captured.get(size) or self.captured.setdefault(size, Captured(gradients, self.network))
         targets = F.one_hot(labels, self.num_classes).to(gradients.probabilities.dtype)  # (k, B, K)
         if self.method.label_smoothing:
             targets.lerp_(torch.full_like(targets, 1 / self.num_classes), self.method.label_smoothing)
@@ -162,8 +157,8 @@ class Steps:
         for batch, step, _ in zip(images, by_step, drawing, strict=True):
             if batch.data_ptr() != place:
                 own.copy_(batch.reshape(size, -1))
-            run(*step)
-            self._under_way = run, *step
+            gradients.run(*step)
+            self._under_way = gradients, *step
             for change in changes:
                 change()
         losses = -(targets * logits.log_softmax(1)).sum(1).mean(1)
@@ -174,10 +169,9 @@ class Steps:
     @torch.no_grad()
     def again(self) -> Tensor:
         """Renew the gradients of the batch under way; its loss. For LBFGS, which goes over a batch several times."""
-        run, offsets, logits, logits_t = self._under_way
-        run(offsets, logits, logits_t)
-        loss: Tensor = (offsets * logits.log_softmax(0)).sum()
-        return loss
+        gradients, offsets, logits, logits_t = self._under_way
+        gradients.run(offsets, logits, logits_t)
+        return (offsets * logits.log_softmax(0)).sum()
 
     def _mixtures(self, epoch: int, first: int, labels: Tensor) -> list[mixup.Mixture]:
         assert self.method.mixup is not None
@@ -196,8 +190,7 @@ def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first:
     """
     masks = _masks([layer for layer in layers if isinstance(layer, Dropout)], batch_size, seed, epoch, first, count)
     noises = [layer.drawn for layer in layers if isinstance(layer, Noise)]
-    is_global = any(isinstance(layer, Autograd) for layer in layers)  # one may draw from the global generator
-    device = layers[0].features.device
+    is_global, device = may_draw_globally(layers), layers[0].features.device
     generator = torch.Generator(device)
     seeds = derive_many(first + count, seed, Purpose.DROPOUT, epoch)[first:] if noises or is_global else []
     for number in range(count):
@@ -210,6 +203,11 @@ def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first:
         if is_global:
             seed_generator(device, seeds[number])
         yield
+
+
+def may_draw_globally(layers: Sequence[Layer]) -> bool:
+    """Whether one of them may draw from the global generator, of which nothing is known."""
+    return any(isinstance(layer, Autograd) for layer in layers)
 
 
 def _masks(
