@@ -1,13 +1,15 @@
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import MakeTrainer
+from conftest import Compose, MakeTrainer
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
+from mlplab import datasets
 from mlplab.classifier import Classifier
 from mlplab.datamodule import Block, ImageDataModule
 from mlplab.datasets import DatasetInfo
@@ -240,8 +242,57 @@ def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
     assert datamodule.info == trained_on
 
 
+@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("variable", ["MLPLAB_DATA=/some/where", "MLPLAB_DATA="])
+def test_defaults_are_those_of_the_command_line(
+    composed: Compose, name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if folder := variable.partition("=")[2]:
+        monkeypatch.setenv("MLPLAB_DATA", folder)
+    else:
+        monkeypatch.delenv("MLPLAB_DATA")
+    own = dict(ImageDataModule(name).hparams)
+    chosen = composed(f"data={name}").data.model_dump()
+    assert {key: own[key] for key in chosen} == chosen
+
+
+def test_data_are_found_by_mlplab_data(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLPLAB_DATA", str(tiny_root))
+    assert len(ImageDataModule("mnist", val_size=50).train_rows) == 150
+
+
+USES: dict[str, Callable[[ImageDataModule], Any]] = {
+    "info": lambda datamodule: datamodule.info.image_shape,
+    "train_rows": lambda datamodule: datamodule.train_rows.tolist(),
+    "val_rows": lambda datamodule: datamodule.val_rows.tolist(),
+    "train_dataloader": lambda datamodule: next(iter(datamodule.train_dataloader()))[1].tolist(),
+    "val_dataloader": lambda datamodule: next(iter(datamodule.val_dataloader()))[1].tolist(),
+    "test_dataloader": lambda datamodule: next(iter(datamodule.test_dataloader()))[1].tolist(),
+    "batches": lambda datamodule: next(datamodule.batches("train"))[1].tolist(),
+    "normalized": lambda datamodule: datamodule.normalized(torch.zeros(1, 1, 28, 28)).sum(),
+    "originals": lambda datamodule: datamodule.originals("test").sum(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_first_use_sets_it_up(datamodule: ImageDataModule, tiny_root: Path, use: str) -> None:
+    fresh = ImageDataModule("mnist", tiny_root, val_size=50)
+    assert USES[use](fresh) == USES[use](datamodule)
+
+
 @pytest.mark.parametrize(
-    "arguments", [{"normalize": "typo"}, {"val_size": -1}, {"batch_size": 0}, {"name": "cifar"}, {"root": "s3://mnist"}]
+    "arguments",
+    [
+        {"normalize": "typo"},
+        {"val_size": -1},
+        {"val_size": 0.2},
+        {"batch_size": 0},
+        {"batch_size": 32.0},
+        {"split_seed": -1},
+        {"seed": None},
+        {"name": "cifar"},
+        {"root": "s3://mnist"},
+    ],
 )
 def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):

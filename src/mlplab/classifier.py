@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from mlplab.aids.averaging import DEFAULTS, Ema, make_average
 from mlplab.aids.batch_statistics import batch_norms, renew
 from mlplab.datamodule import Batch, Block, ImageDataModule
+from mlplab.datasets import DIGIT_NAMES
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.mlp import MLP, GaussianNoise
 from mlplab.optimizers import make_optimizer, require_class, schedule_interval
@@ -34,8 +35,10 @@ class Classifier(LightningModule):
     Lightning, and callbacks, see blocks; `steps` counts steps.
 
     Args:
-        hidden, dropout, activation, image_shape, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.
-        classes: K names.
+        hidden, dropout, activation, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.
+        image_shape: (C, H, W); by default that of the `ImageDataModule` that is first trained or scored with, and of
+            MNIST until then.
+        classes: K names; by default those of that data module, and of MNIST until then.
         optimizer: name of a class of torch.optim, and its arguments.
         scheduler: name of a class of torch.optim.lr_scheduler, `interval` "step" or "epoch", `warmup` in steps, and
             its arguments; none, or no name, for a constant rate.
@@ -54,7 +57,8 @@ class Classifier(LightningModule):
         max_steps: after which training ends, by itself or with the epochs; -1 for those of the Trainer.
 
     Raises:
-        ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`.
+        ValueError: if torch has no such activation, optimizer or schedule; see also `MLP`; or if images or labels
+            are not of `image_shape` and `classes`.
         ConfigError: in training, if torch refuses the arguments of the optimizer or the schedule.
         DivergedError: if a loss is not finite, at the end of its block.
     """
@@ -66,8 +70,8 @@ class Classifier(LightningModule):
         hidden: int | Sequence[int] = 128,
         dropout: float | Sequence[float] = 0.0,
         activation: str = "ReLU",
-        image_shape: Sequence[int] = (1, 28, 28),
-        classes: Sequence[str] = tuple("0123456789"),
+        image_shape: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
         optimizer: Mapping[str, Any] = {"name": "Adam", "lr": 1e-3},
         scheduler: Mapping[str, Any] | None = None,
         monitor: str = "val/loss",
@@ -85,27 +89,39 @@ class Classifier(LightningModule):
         max_steps: int = -1,
     ) -> None:
         super().__init__()
+        shaped = {"image_shape": image_shape, "classes": classes}
+        self._from_data = {name for name, value in shaped.items() if value is None}
+        image_shape = (1, 28, 28) if image_shape is None else image_shape
+        classes = DIGIT_NAMES if classes is None else classes
         self.save_hyperparameters(logger=False)
+        for name, plain in (("optimizer", optimizer), ("scheduler", scheduler), ("averaging", averaging)):
+            if not isinstance(plain, Mapping | None):
+                raise ValueError(f"`{name}` must be a mapping, such as {{'name': ...}}, got {plain!r}")
+        if not isinstance(image_shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in image_shape):
+            raise ValueError(f"`image_shape` must be (C, H, W), each at least 1, got {image_shape!r}")
+        if not isinstance(classes, Sequence) or not classes:
+            raise ValueError(f"`classes` must be names, at least one, got {classes!r}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be from 0 to below 1, got {label_smoothing}")
         for name, value in (("max_norm", max_norm), ("mixup", mixup)):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be above 0, or None, got {value}")
-        aids = (batch_norm, input_dropout, input_noise, hidden_noise)
-        self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes), *aids)
-        if gradient_clip_algorithm not in (None, "norm", "value"):
-            raise ValueError(f"`gradient_clip_algorithm` must be norm or value, got {gradient_clip_algorithm!r}")
         self.averaging = {**DEFAULTS, **(averaging or {})}
-        self.average = make_average(self.mlp, self.averaging)
+        self._make_network()
         self.optimizer = dict(optimizer)
         self.scheduler = dict(scheduler or {})
+        for name, choice, allowed in (
+            ("gradient_clip_algorithm", gradient_clip_algorithm, (None, "norm", "value")),
+            ("interval` of `scheduler", self.scheduler.get("interval"), (None, "step", "epoch")),
+            ("monitor", monitor, ("val/loss", "val/acc", "train/loss", "train/acc")),
+        ):
+            if choice not in allowed:
+                raise ValueError(f"`{name}` must be one of {', '.join(map(str, allowed))}, got {choice!r}")
         require_class("optimizer", self.optimizer.get("name"), optim, optim.Optimizer)
         if self.scheduler.get("name"):
             require_class("scheduler", self.scheduler["name"], optim.lr_scheduler, optim.lr_scheduler.LRScheduler)
         self.monitor = monitor
         self.seed = seed
-        drawing = nn.Dropout | nn.RReLU | GaussianNoise
-        self.draws = any(isinstance(module, drawing) for module in self.mlp)  # random numbers, that is
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         self.history: list[dict[str, float]] = []  # figures of each epoch, by metric name
         self.loaded_figures: dict[str, float] = {}  # of the weights that a checkpoint brought
@@ -118,8 +134,43 @@ class Classifier(LightningModule):
         self._training: Steps | None = None
         self._epoch_started = 0.0
 
+    def _make_network(self) -> None:
+        names = ("hidden", "dropout", "activation", "image_shape", "classes")
+        hidden, dropout, activation, image_shape, classes = (self.hparams[name] for name in names)
+        aids = (self.hparams[name] for name in ("batch_norm", "input_dropout", "input_noise", "hidden_noise"))
+        self.mlp = MLP(hidden, dropout, activation, image_shape, len(classes), *aids)
+        self.average = make_average(self.mlp, self.averaging)
+        drawing = nn.Dropout | nn.RReLU | GaussianNoise
+        self.draws = any(isinstance(module, drawing) for module in self.mlp)  # random numbers, that is
+        self.example_input_array = torch.zeros(1, *image_shape)  # to export the network with
+
+    def setup(self, stage: str) -> None:
+        """Take shape and classes from the data module where they were not given."""
+        if self._datamodule is None:
+            return
+        info, values = self._datamodule.info, self.hparams
+        found = {"image_shape": info.image_shape, "classes": info.classes}
+        sizes: dict[str, Callable[[Any], int]] = {"image_shape": math.prod, "classes": len}
+        before = [size(values[name]) for name, size in sizes.items()]
+        values.update({name: found[name] for name in self._from_data})
+        self._from_data = set()
+        if before != [size(values[name]) for name, size in sizes.items()]:
+            self._make_network()
+        for name, size in sizes.items():
+            if size(values[name]) != size(found[name]):
+                raise ValueError(
+                    f"`{name}` must be {found[name]} for the images of {self._datamodule.name}, got {values[name]}:"
+                    f" Classifier(..., {name}={found[name]})"
+                )
+
+    def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
+        """Load weights, whose network is kept from then on."""
+        self._from_data = set()
+        return super().load_state_dict(*arguments, **named)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
+        self._require_shape(images)
         network = self.mlp if self.training or self.average is None else self.average
         logits: Tensor = network(images.to(self.dtype))
         return logits
@@ -197,6 +248,8 @@ class Classifier(LightningModule):
             chunks = self._datamodule.chunks(batch, self.current_epoch, lambda size: steps.gradients(size).images)
             update, rates = self._updates(batch.length)
         else:
+            self._require_shape(batch[0])
+            self._require_classes(*batch)
             chunks = iter([(batch_idx, [batch[0]], batch[1].unsqueeze(0))])
             update, rates = self._updates(1)
         outcomes, sizes = [], []
@@ -281,7 +334,11 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_figures = checkpoint["figures"]
-        if self.trainer.state.fn == "fit":
+        try:
+            goes_on = self.trainer.state.fn == "fit"
+        except RuntimeError:  # there is no Trainer: `load_from_checkpoint`
+            goes_on = True
+        if goes_on:
             self.history = checkpoint["history"]
             self.steps, self.images_seen = checkpoint["global_step"], checkpoint["images_seen"]
 
@@ -363,9 +420,22 @@ class Classifier(LightningModule):
         """Logits (B, K)."""
         images, labels = batch
         logits: Tensor = self(images)
+        self._require_classes(images, labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         self.totals[stage].add(float(loss), int((logits.argmax(dim=1) == labels).sum()), len(labels))
         return logits
+
+    def _require_shape(self, images: Tensor) -> None:
+        shape = self.hparams["image_shape"]
+        if images.shape[1:].numel() != math.prod(shape):
+            raise ValueError(f"`image_shape` must be that of the images, {tuple(images.shape[1:])}, got {shape}")
+
+    def _require_classes(self, images: Tensor, labels: Tensor) -> None:
+        last = len(self.hparams["classes"]) - 1
+        if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+            raise ValueError(f"labels must be int64 (B,), got {labels.dtype} {tuple(labels.shape)}")
+        if labels.min() < 0 or labels.max() > last:
+            raise ValueError(f"labels must be from 0 to {last}, one for each of `classes`, got {labels.tolist()[:10]}")
 
     @property
     def _needs_statistics(self) -> bool:

@@ -1,6 +1,7 @@
 """A data set in Lightning: the validation split, batches by index, distortion and normalisation on the device."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -38,16 +39,21 @@ class ImageDataModule(LightningDataModule):
     follows from `seed`, the epoch and the place of the batch in it.
 
     A module that has `batches_per_block`, as `Classifier` does, is given a `Block` to train on; any other, images and
-    labels.
+    labels. A tensor that is no batch, such as an input to export a network with, is not normalised.
 
-    `setup` reads the files and raises DataError, or ConfigError where `val_size` leaves no training image.
+    `setup`, or the first use, reads the files and raises DataError, or ConfigError where `val_size` leaves no training
+    image.
+
+    Args:
+        root: folder of the data sets; by default `$MLPLAB_DATA`, or ~/.cache/mlplab.
+        val_size: training images set aside for validation; by default 5,000, of the digits 200.
     """
 
     def __init__(
         self,
         name: str = "mnist",
-        root: str = "~/.cache/mlplab",
-        val_size: int = 5000,
+        root: str | Path | None = None,
+        val_size: int | None = None,
         split_seed: int = 0,
         batch_size: int = 32,
         normalize: Literal["standard", "unit", "symmetric"] = "standard",
@@ -59,10 +65,15 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(f"`name` must be one of {', '.join(datasets.NAMES)}, got {name!r}")
         if normalize not in ("standard", "unit", "symmetric"):
             raise ValueError(f"`normalize` must be standard, unit or symmetric, got {normalize!r}")
-        if "://" in str(root):
+        root = root or os.environ.get("MLPLAB_DATA") or "~/.cache/mlplab"
+        if not isinstance(root, str | Path) or "://" in str(root):
             raise ValueError(f"`root` must be a folder, got {root!r}")
-        if val_size < 0 or batch_size < 1:
-            raise ValueError(f"`val_size` must be at least 0 and `batch_size` 1, got {val_size} and {batch_size}")
+        root = str(root)
+        val_size = datasets.VAL_SIZE[name] if val_size is None else val_size
+        least = {"val_size": 0, "split_seed": 0, "batch_size": 1, "seed": 0}
+        for argument, value in zip(least, (val_size, split_seed, batch_size, seed), strict=True):
+            if not isinstance(value, int) or value < least[argument]:
+                raise ValueError(f"`{argument}` must be an int of at least {least[argument]}, got {value!r}")
         self.distortion = Distortion(**augment or {})
         self.save_hyperparameters(logger=False)
         self.name = name
@@ -79,31 +90,40 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def info(self) -> DatasetInfo:
-        """Known after `setup`, or from a checkpoint."""
-        assert self._info is not None, "call setup() first"
+        """From a checkpoint, or of the files."""
+        if self._info is None:
+            self.setup()
+            assert self._info is not None
         return self._info
+
+    @property
+    def train_rows(self) -> Tensor:
+        """Which training images are trained on, (N - val_size,)."""
+        self.setup()
+        return self._order[self.val_size :]
+
+    @property
+    def val_rows(self) -> Tensor:
+        """Which of them validate, (val_size,)."""
+        self.setup()
+        return self._order[: self.val_size]
 
     def setup(self, stage: str | None = None) -> None:
         if self._dataset is not None:
             return
-        self._dataset = datasets.load(str(self.name), self.root)
-        if self._info is None:
-            self._info = self._dataset.info
-        elif (self._info.image_shape, self._info.classes) != (
-            self._dataset.info.image_shape,
-            self._dataset.info.classes,
-        ):
+        dataset = datasets.load(str(self.name), self.root)
+        info, images = self._info or dataset.info, len(dataset.train_images)
+        if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
             raise DataError(
-                f"{self.root}: images of shape {self._dataset.info.image_shape}, but the network was trained on"
-                f" {self._info.image_shape}. Give the folder of its data set."
+                f"{self.root}: images of shape {dataset.info.image_shape}, but the network was trained on"
+                f" {info.image_shape}. Give the folder of its data set."
             )
-        images = len(self._dataset.train_images)
         if self.val_size >= images:
             raise ConfigError(
                 f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self.val_size}"
             )
-        order = permutation(images, self.split_seed, Purpose.SPLIT)
-        self.val_rows, self.train_rows = order[: self.val_size], order[self.val_size :]
+        self._order = permutation(images, self.split_seed, Purpose.SPLIT)
+        self._dataset, self._info = dataset, info
 
     def train_dataloader(self) -> "DataLoader[Block] | Loader":
         blocks = [
@@ -215,13 +235,15 @@ class ImageDataModule(LightningDataModule):
         return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, Tensor):
+            return batch.to(device)
         return batch if isinstance(batch, Block) else tuple(part.to(device) for part in batch)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, Tensor) or (isinstance(batch, Block) and self._gives_blocks):
+            return batch
         if not isinstance(batch, Block):
             return self.normalized(batch[0]), batch[1]
-        if self._gives_blocks:
-            return batch
         assert self.trainer is not None
         (_, (images,), (labels,)), *_ = self.chunks(batch, self.trainer.current_epoch)
         return images, labels
@@ -246,7 +268,8 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def _loaded(self) -> ImageDataset:
-        assert self._dataset is not None, "call setup() first"
+        self.setup()
+        assert self._dataset is not None
         return self._dataset
 
     @property

@@ -101,6 +101,7 @@ OFFICIAL_SIZE = {
 
 
 NAMES = (*IDX_SOURCES, "digits")
+VAL_SIZE = {"mnist": 5000, "fashion": 5000, "digits": 200}  # images that validate, unless told otherwise
 
 
 _kept: dict[tuple[str, Path], ImageDataset] = {}
