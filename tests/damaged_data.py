@@ -97,7 +97,7 @@ DAMAGES = {
     "files of other names": Damage(
         "",
         (*idx.FILES, *OFFLINE),
-        lambda raw: [path.rename(f"{path}".replace("-idx", ".idx")) for path in list(raw.iterdir())],
+        lambda raw: [path.rename(f"{path}.bin") for path in list(raw.iterdir())],
     ),
     "training labels are missing": Damage("", (TRAIN_LABELS, *OFFLINE), lambda raw: (raw / TRAIN_LABELS).unlink()),
     "test images are missing": Damage("", (TEST_IMAGES, *OFFLINE), lambda raw: (raw / TEST_IMAGES).unlink()),

@@ -2,12 +2,14 @@
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -170,84 +172,135 @@ _INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-le
 
 def _idx(source: IdxSource, root: Path) -> ImageDataset:
     folder = root / source.dataset / "raw"
+    refused: list[str] = []
     try:
-        complete = all((folder / file).exists() for file in source.sha256)
+        contents = {file: _found(source, root, file, refused) for file in source.sha256}
     except OSError as error:  # a name that is too long, or a folder that may not be searched
         raise DataError(
             f"{folder}: cannot be read: {error.strerror}.\nName another folder with data.root=... or MLPLAB_DATA."
         ) from error
-    if not complete:
+    missing = [file for file, content in contents.items() if content is None]
+    if missing:
         import torchvision.datasets  # takes a second
 
-        download.fetch(getattr(torchvision.datasets, source.dataset), root, list(source.sha256))
-    train_images, train_labels = _read_pair(source, folder, "train")
-    test_images, test_labels = _read_pair(source, folder, "t10k")
-    if train_images.shape[1:] != test_images.shape[1:]:
+        try:
+            download.fetch(getattr(torchvision.datasets, source.dataset), root, missing)
+        except DataError as error:
+            if not refused:
+                raise
+            raise DataError("\n".join([*str(error).splitlines()[:2], f"Not used: {refused[0]}"])) from error
+        contents |= {file: _content(folder / file, source, file) for file in missing}
+    train_images, train_labels, test_images, test_labels = (content for content in contents.values() if content)
+    for images, labels in (train_images, train_labels), (test_images, test_labels):
+        _refuse_misfits(source, images, labels)
+    if train_images.values.shape[1:] != test_images.values.shape[1:]:
         raise DataError(
-            f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)};\n"
+            f"{folder}: training images are {_size(train_images.values)} pixels, test images"
+            f" {_size(test_images.values)};\n"
             "both must have one size. Replace the files that are not of this data set."
         )
-    if train_images.min() == train_images.max():
-        raise DataError(
-            f"{folder}/train-images-idx3-ubyte: all pixels have one value, there is nothing to learn.{_WAY_OUT}"
-        )
-    info = _info(train_images, source.classes, source.object_size, source.centred_by_mass)
-    return ImageDataset(train_images, train_labels, test_images, test_labels, info)
+    if train_images.values.min() == train_images.values.max():
+        raise DataError(f"{train_images.path}: all pixels have one value, there is nothing to learn.{_WAY_OUT}")
+    pixels, test_pixels = (images.values.unsqueeze(1) for images in (train_images, test_images))  # (N, 1, H, W)
+    info = _info(pixels, source.classes, source.object_size, source.centred_by_mass)
+    return ImageDataset(pixels, train_labels.values.long(), test_pixels, test_labels.values.long(), info)
 
 
-def _read_pair(source: IdxSource, folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, H, W) and labels (N,) of one part, "train" or "t10k"."""
-    image_file, label_file = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
-    counts = []
-    for path, magic, dimensions in (image_file, 2051, 3), (label_file, 2049, 1):
+class _Content(NamedTuple):
+    path: Path
+    values: Tensor  # uint8: images (N, H, W), or labels (N,)
+
+
+def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Content | None:
+    """Read the first good copy of a file; why others were `refused` is added there.
+
+    Raises:
+        DataError: if what has its very name, in its very place, is not good.
+    """
+    folder = root / source.dataset / "raw"
+    at_home = [root / other.dataset / "raw" for other in IDX_SOURCES.values() if other != source]
+    for path, is_own in download.copies(root, source.dataset, file):
         try:
-            counts.append(_verified_count(path, magic, dimensions, source.sha256[path.name]))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}.{_WAY_OUT}") from error
+            return _content(path, source, file, only_official=not is_own)
+        except DataError as error:
+            if path == folder / file:
+                raise
+            if path.parent not in at_home and path != folder / f"{file}.gz":  # `fetch` names such an archive
+                refused.append(str(error))
+    return None
+
+
+def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> None:
+    counts = len(images.values), len(labels.values)
     if counts[0] != counts[1]:
-        raise DataError(f"{label_file}: {counts[1]:,} labels for {counts[0]:,} images of {image_file}.{_WAY_OUT}")
-    images, labels = _content(image_file, 3).unsqueeze(1), _content(label_file, 1).long()  # (N, 1, H, W), (N,)
-    highest = int(labels.max())
-    if highest >= len(source.classes):
-        raise DataError(
-            f"{label_file}: the labels must be from 0 to {len(source.classes) - 1}, found {highest}.{_WAY_OUT}"
-        )
-    return images, labels
-
-
-def _content(path: Path, dimensions: int) -> Tensor:
-    """What comes after the header of an IDX file, which has been verified; uint8."""
-    content = np.fromfile(path, dtype=np.uint8)
-    shape = content[4 : 4 + 4 * dimensions].view(">u4").astype(np.int64)
-    return torch.from_numpy(content[4 + 4 * dimensions :].reshape(shape))
+        raise DataError(f"{labels.path}: {counts[1]:,} labels for {counts[0]:,} images of {images.path}.{_WAY_OUT}")
+    highest, last = int(labels.values.max()), len(source.classes) - 1
+    if highest > last:
+        raise DataError(f"{labels.path}: the labels must be from 0 to {last}, found {highest}.{_WAY_OUT}")
 
 
 _WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
 
 
-def _verified_count(path: Path, magic: int, dimensions: int, sha256: str) -> int:
-    """Compare a file with its header, and a file of an official size with its checksum; how many items it has."""
+def _content(path: Path, source: IdxSource, file: str, only_official: bool = False) -> _Content:
+    """Read a file, or its archive, compared with its header and, where its size is official, with its checksum.
+
+    Raises:
+        DataError: if it is damaged, another file, or not the official one where `only_official`.
+    """
     if not path.is_file():  # to open a pipe would wait for who writes to it
         raise DataError(f"{path}: not a file.{_WAY_OUT}")
+    magic, dimensions = (2051, 3) if "images" in file else (2049, 1)
+    header_size = 4 * (1 + dimensions)
+    is_archive = path.suffix == ".gz"
+    try:
+        with gzip.open(path) if is_archive else path.open("rb") as opened:
+            header = opened.read(header_size)
+            found = _size_in_archive(path) if is_archive else path.stat().st_size
+            if len(header) < header_size:
+                raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
+            first, *shape = (int.from_bytes(header[i : i + 4], "big") for i in range(0, header_size, 4))
+            if first != magic:
+                raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
+            expected = header_size + prod(shape)
+            if found != expected or found == header_size:
+                items = " x ".join(f"{length:,}" for length in shape)
+                raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
+            values = np.frombuffer(bytearray(opened.read()), np.uint8) if is_archive else np.fromfile(opened, np.uint8)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.{_WAY_OUT}") from error
+    if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
+        digest = hashlib.sha256(header)
+        digest.update(values.data)
+        _verify(path, digest.hexdigest(), source, file)
+    elif only_official:
+        belongs = f"{source.dataset}/raw/{file}"
+        raise DataError(
+            f"{path}: not the official {file}.\nMove it to {belongs} below data.root to use it all the same."
+        )
+    return _Content(path, torch.from_numpy(values.reshape(shape)))
+
+
+def _verify(path: Path, digest: str, source: IdxSource, file: str) -> None:
+    if digest == source.sha256[file]:
+        return
+    for name, other in IDX_SOURCES.items():
+        for known, sha256 in other.sha256.items():
+            if digest == sha256:
+                raise DataError(
+                    f"{path}: this is {known} of data={name}, not {file} of {source.dataset}.\n"
+                    f"Train with data={name}, or move it to {other.dataset}/raw/{known} below data.root:\n"
+                    "the file that belongs here is downloaded at the next start."
+                )
+    expected = source.sha256[file]
+    raise DataError(f"{path}: damaged: expected sha256 {expected[:16]}..., found {digest[:16]}....{_WAY_OUT}")
+
+
+def _size_in_archive(path: Path) -> int:
+    """Read how many bytes a .gz holds, from its end."""
     with path.open("rb") as file:
-        found = path.stat().st_size
-        header_size = 4 * (1 + dimensions)
-        header = file.read(header_size)
-        if len(header) < header_size:
-            raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
-        first, *shape = (int.from_bytes(header[i : i + 4], "big") for i in range(0, header_size, 4))
-        if first != magic:
-            raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
-        expected = header_size + prod(shape)
-        if found != expected or found == header_size:
-            items = " x ".join(f"{length:,}" for length in shape)
-            raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
-        if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != sha256:
-                raise DataError(f"{path}: damaged: expected sha256 {sha256[:16]}..., found {digest[:16]}....{_WAY_OUT}")
-    return shape[0]
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(), "little")
 
 
 def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
