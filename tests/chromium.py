@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.service import Service
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 IS_INSTALLED = CHROMIUM is not None and DRIVER is not None
-PATIENCE_S = 60
+PATIENCE_S = 600
 
 # TensorBoard's parts are in shadow trees, which the text of the page leaves out.
 TEXT = """

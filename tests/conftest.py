@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from lightning.pytorch import Trainer
+from waiting import Process
 
 from mlplab.command.composed import config_of
 from mlplab.config import Config
@@ -60,9 +61,9 @@ class Program:
 
     def start(
         self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
-    ) -> subprocess.Popen[str]:
+    ) -> Process:
         """`before` is called in the new process."""
-        return subprocess.Popen(
+        return Process(
             [sys.executable, PROJECT / script, *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -77,7 +78,7 @@ class Program:
         self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
     ) -> Finished:
         with self.start(*arguments, script=script, before=before) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate()
         return Finished(process.returncode, out, err)
 
 

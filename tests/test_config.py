@@ -1,6 +1,5 @@
 """What is refused before torch is there, and what a run is."""
 
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -40,9 +39,7 @@ def test_flags_of_a_trainer_that_mean_nothing_here(composed: Compose, words: str
 def test_they_are_refused_without_torch(program: Program, word: str) -> None:
     """Whose import takes seconds."""
     program.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # a line on stderr for each import
-    started = time.monotonic()
     finished = program.run(f"trainer.{word}")
-    seconds = time.monotonic() - started
     assert (finished.code, finished.out) == (2, "")
     lines = finished.err.splitlines()
     (said,) = [line for line in lines if not line.startswith("import time:")]
@@ -50,7 +47,6 @@ def test_they_are_refused_without_torch(program: Program, word: str) -> None:
     imported = {line.rpartition("|")[2].strip() for line in lines}
     assert "hydra" in imported
     assert not {"torch", "lightning", "numpy"} & imported
-    assert seconds < 3  # half a second where nobody else computes
 
 
 @pytest.mark.parametrize("given", ["1", '"1"', "[0]", "[3]"])

@@ -32,9 +32,9 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _little_memory_and_time() -> Iterator[None]:
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     yield
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 20e6  # bytes, what Python itself takes: the files are read by it
     tracemalloc.stop()
 

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from pathlib import Path
 import idx
 import pytest
 from torchvision import datasets as torchvision_datasets
+from waiting import PATIENCE_S
 
 from mlplab import datasets, download
 from mlplab.errors import DataError
@@ -150,13 +150,11 @@ def test_a_silent_mirror_is_given_up(scheme: str, tmp_path: Path, monkeypatch: p
     assert len(torchvision_datasets.MNIST.mirrors) * download.TIMEOUT_S < 30  # seconds
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     before = socket.getdefaulttimeout()
-    began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/"
         silent = type("MNIST", (torchvision_datasets.MNIST,), {"mirrors": [url, url]})
         refusal = _refusal(silent, tmp_path)
     assert "timed out" in refusal
-    assert time.monotonic() - began < 2
     assert socket.getdefaulttimeout() == before
 
 
@@ -183,19 +181,19 @@ def test_of_five_at_once_one_fetches(tmp_path: Path) -> None:
     class Slow(MNIST):
         def __init__(self, root: Path, download: bool) -> None:
             begun.set()
-            all_started.wait(timeout=5)
+            all_started.wait(PATIENCE_S)
             others[0].join(timeout=0.3)  # none of them is done before the first
             super().__init__(root, download)
 
     Slow.__name__ = "MNIST"
     first, *others = (threading.Thread(target=download.fetch, args=(Slow, tmp_path, FILES)) for _ in range(5))
     first.start()
-    assert begun.wait(timeout=5)
+    assert begun.wait(PATIENCE_S)
     for thread in others:
         thread.start()
     all_started.set()
     for thread in (first, *others):
-        thread.join(timeout=5)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert len(MNIST.calls) == 1
     assert sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(FILES)

@@ -39,5 +39,5 @@ logging.setLogRecordFactory(Record)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
     code = f"import sys; sys.argv = [{str(PROJECT / 'train.py')!r}, 'data=digits']\n{code}"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert finished.stdout == "[]", finished.stderr

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -11,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S, Process, wait_until
 
 from mlplab import isolation
 from mlplab.errors import DivergedError, Interrupted
+
+LONG_S = 2 * PATIENCE_S
 
 
 def doubled(number: int) -> int:
@@ -36,7 +38,7 @@ def sleeps(ready: Path, saved: Path) -> None:
     """As a run does: what it has is saved when it is asked to end."""
     try:
         ready.write_text(str(os.getpid()))  # from here on it may be asked, even before the file is closed
-        time.sleep(60)
+        time.sleep(LONG_S)
     finally:
         saved.touch()
 
@@ -44,7 +46,7 @@ def sleeps(ready: Path, saved: Path) -> None:
 def stubborn(ready: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready.touch()
-    time.sleep(60)
+    time.sleep(LONG_S)
 
 
 def never() -> None:
@@ -80,7 +82,7 @@ def test_why_there_is_none_is_told(function: Callable[..., Any], arguments: Any,
 def test_who_is_asked_to_end_may_save(tmp_path: Path) -> None:
     ready, saved = tmp_path / "ready", tmp_path / "saved"
     with pytest.raises(isolation.Ended) as caught:
-        isolation.run(sleeps, (ready, saved), lambda: 30.0 if ready.exists() else None)
+        isolation.run(sleeps, (ready, saved), lambda: LONG_S if ready.exists() else None)
     assert (caught.value.code, str(caught.value)) == (143, "Terminated.")
     assert saved.exists()
 
@@ -91,21 +93,23 @@ def test_who_does_not_end_is_killed(tmp_path: Path) -> None:
     assert caught.value.code == 143
 
 
-def leaves_a_process() -> None:
+def leaves_a_process(left: Path) -> None:
     if os.fork() == 0:
-        time.sleep(60)
+        left.write_text(str(os.getpid()))
+        time.sleep(LONG_S)
+    wait_until(lambda: left.exists() and bool(left.read_text()))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leaves_a_thread() -> int:
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(LONG_S,)).start()
     return 42
 
 
 def loses_its_server(ready: Path) -> None:
     ready.write_text(str(os.getpid()))
     os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(60)
+    time.sleep(LONG_S)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no server elsewhere")
@@ -124,22 +128,23 @@ def test_the_server_can_be_ended() -> None:
     assert isolation.run(doubled, (21,), never) == 42
 
 
-def test_what_it_leaves_behind_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "LINGER_S", 0.5)
     started = time.monotonic()
     with pytest.raises(isolation.Ended, match="SIGKILL"):
-        isolation.run(leaves_a_process, (), never)
+        isolation.run(leaves_a_process, (tmp_path / "left",), never)
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
     assert isolation.run(leaves_a_thread, (), never) == 42
-    assert time.monotonic() - started < 30  # they would last for 60
+    assert time.monotonic() - started < PATIENCE_S
 
 
 def test_it_can_be_stopped_from_a_handler(tmp_path: Path) -> None:
     ready, saved = tmp_path / "ready", tmp_path / "saved"
 
     def stop_when_ready() -> None:
-        while not ready.exists():
-            time.sleep(0.01)
-        isolation.stop(30)
+        wait_until(ready.exists)
+        while not saved.exists():  # the one that waits may not know yet that it has started
+            isolation.stop(0.1)
 
     isolation.stop(1)  # nothing runs
     thread = threading.Thread(target=stop_when_ready)
@@ -157,11 +162,7 @@ def test_it_saves_and_ends_when_nobody_waits_any_more(tmp_path: Path) -> None:
         "from pathlib import Path; import test_isolation as t\n"
         "t.isolation.run(t.sleeps, (Path(sys.argv[1]), Path(sys.argv[2])), t.never)"
     )
-    with subprocess.Popen([sys.executable, "-c", script, ready, saved]) as waiting:
-        while not (ready.exists() and ready.read_text()):
-            time.sleep(0.05)
+    with Process([sys.executable, "-c", script, ready, saved]) as waiting:
+        wait_until(lambda: ready.exists() and bool(ready.read_text()), waiting)
         waiting.kill()
-    deadline = time.monotonic() + 10
-    while not saved.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert saved.exists()
+    wait_until(saved.exists)

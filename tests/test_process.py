@@ -9,7 +9,7 @@ from mlplab import process
 
 
 def _run(code: str, folder: Path) -> str:
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=100)
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 

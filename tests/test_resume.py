@@ -74,11 +74,11 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path
         with program.start(*DIGITS, "hydra.run.dir=run") as process:
             _after_epochs(process, 3)
             process.kill()
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate()
     else:
         program.environment |= {"TORTURE_HOOK": "fsync", "TORTURE_CALLS": "3"}
         with program.start(*DIGITS, "hydra.run.dir=run", script="tests/torture/killed.py") as process:
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate()
         checkpoints = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
         assert f".last.ckpt.{process.pid}.tmp" in checkpoints
         assert checkpoint_io.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] >= 1  # a slow disk: not each
@@ -121,7 +121,7 @@ def test_a_requeued_job_goes_on(program: Program, tmp_path: Path, whole: Path) -
     with program.start(*DIGITS) as process:
         _after_epochs(process, 2)
         process.send_signal(signal.SIGUSR1)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate()
     assert process.returncode == 128 + signal.SIGUSR1, err
     assert (tmp_path / "called").read_text() == "requeue 42\n"
     assert "Traceback" not in err
@@ -279,7 +279,7 @@ def test_of_two_that_want_one_folder_one_gets_it(program: Program, tmp_path: Pat
     codes = []
     for process in processes:
         with process:
-            process.communicate(timeout=100)
+            process.communicate()
         codes.append(process.returncode)
     assert sorted(codes) == [0, 2]
     seed = codes.index(0)
@@ -347,7 +347,7 @@ def test_runs_that_start_together_do_not_share_a_folder(program: Program, tmp_pa
     processes = [program.start("data=digits", "trainer.max_epochs=1", f"seed={seed}") for seed in range(2)]
     for process in processes:
         with process:
-            process.communicate(timeout=100)
+            process.communicate()
         assert process.returncode == 0
     results = list(tmp_path.glob("outputs/digits/*/result.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in results) == [0, 1]

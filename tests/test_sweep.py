@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import faults
 import in_process
 import pytest
 from conftest import PROJECT, Finished, Program
+from waiting import wait_until
 
 from mlplab.command import job
 
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
     with program.start(*grid, before=os.setsid) as process:
         found = _two_that_train(process, program.folder)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert "0 of 40 jobs are complete. Go on with: python train.py -m data=digits" in err
     assert f"sweep_name={found[0].folder.parent.name}" in err
@@ -218,7 +218,7 @@ def test_what_was_killed_goes_on_to_the_same_answer(
             process.kill()
         else:
             os.kill(_worker(process.pid), signal.SIGKILL)
-            _, err = process.communicate(timeout=90)
+            _, err = process.communicate()
             assert process.returncode == 0, err
             assert "The launcher broke: TerminatedWorkerError" in err
     if victim == "the sweep":
@@ -238,20 +238,12 @@ def _worker(pid: int) -> int:
 
 
 def _two_that_train(process: subprocess.Popen[str], folder: Path) -> list[Job]:
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("outputs/sweeps/*/*/checkpoints/last.ckpt"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: len(list(folder.glob("outputs/sweeps/*/*/checkpoints/last.ckpt"))) == 2, process)
     return list(jobs(next(folder.glob("outputs/sweeps/*"))).values())
 
 
 def _check_that_they_saved_and_ended(found: list[Job]) -> None:
-    """Ten seconds after the process that began them."""
-    deadline = time.monotonic() + 10
-    while any(_is_alive(one.status["pid"]) for one in found):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not any(_is_alive(one.status["pid"]) for one in found))
     for one in found:
         assert one.status["status"] == "interrupted"
         assert re.match(
@@ -299,11 +291,7 @@ def test_one_sweep_at_a_time_in_a_folder(sweep: Sweep, program: Program, tmp_pat
     grid = ("-m", *FAST, "trainer.max_epochs=100000", "sweep_name=two", "hydra/launcher=basic")
     folder = tmp_path / "outputs" / "sweeps" / "two"
     with program.start(*grid) as process:
-        deadline = time.monotonic() + 60
-        while not jobs(folder):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: bool(jobs(folder)), process)
         finished = sweep("trainer.max_epochs=100000", "sweep_name=two")
         process.kill()
     assert finished.code == 2
