@@ -62,3 +62,26 @@ def test_a_seal_fits_its_content_alone() -> None:
     for cut in (b"", good[:-1], good[:100], b"text"):
         with pytest.raises(ValueError, match="the end is missing or damaged"):
             durable.is_whole(cut)
+
+
+def test_who_reads_a_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to replace a file that somebody has open."""
+    path, replace, readers = tmp_path / "status.json", os.replace, 2
+
+    def refused(source: Path, target: Path) -> None:
+        nonlocal readers
+        readers -= 1
+        if readers >= 0:
+            raise PermissionError(13, "used by another process", str(source))
+        replace(source, target)
+
+    durable.write(path, b"1")
+    monkeypatch.setattr(os, "replace", refused)
+    durable.write(path, b"2")
+    assert path.read_bytes() == b"2"
+
+    readers = 100
+    with pytest.raises(PermissionError):
+        durable.write(path, b"3")
+    assert path.read_bytes() == b"2"
+    assert list(tmp_path.iterdir()) == [path]

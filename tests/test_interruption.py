@@ -18,13 +18,13 @@ def interruption(tmp_path: Path) -> Interruption:
 
 
 def test_before_training_it_ends_the_process(interruption: Interruption, tmp_path: Path) -> None:
-    with interruption.noticed(), pytest.raises(Interrupted, match=r"Interrupted\. Nothing was saved yet\.") as caught:
+    with interruption.noticed(), pytest.raises(Interrupted, match=r"Interrupted\.\nNothing was saved yet\.") as caught:
         signal.raise_signal(signal.SIGINT)
     assert caught.value.exit_code == 130
     interruption.last.path.write_text("")
     with (
         interruption.noticed(),
-        pytest.raises(Interrupted, match=rf"Terminated\. Go on with: python train\.py resume={tmp_path}") as caught,
+        pytest.raises(Interrupted, match=rf"Terminated\.\nGo on with: python train\.py resume={tmp_path}") as caught,
     ):
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.exit_code == 143
@@ -78,7 +78,7 @@ def test_a_job_that_cannot_be_requeued_is_interrupted_all_the_same(
         (tmp_path / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
-    with interruption.noticed(), pytest.raises(Interrupted, match=r"Signalled\. Nothing was saved") as caught:
+    with interruption.noticed(), pytest.raises(Interrupted, match=r"Signalled\.\nNothing was saved") as caught:
         signal.raise_signal(signal.SIGUSR1)
     assert caught.value.exit_code == 128 + signal.SIGUSR1
     assert "scontrol requeue 42 failed" in caplog.text

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from waiting import PATIENCE_S, Process, wait_until
 
-from mlplab import isolation
+from mlplab import isolation, system
 from mlplab.errors import DivergedError, Interrupted
 
 LONG_S = 2 * PATIENCE_S
@@ -116,15 +116,15 @@ def loses_its_server(ready: Path) -> None:
 def test_without_its_server_it_is_ended(tmp_path: Path) -> None:
     with pytest.raises(isolation.Ended, match="the process that it was a copy of was killed"):
         isolation.run(loses_its_server, (tmp_path / "pid",), never)
-    assert not isolation.is_alive(int((tmp_path / "pid").read_text()))
+    assert not system.is_alive(int((tmp_path / "pid").read_text()))
     assert isolation.run(doubled, (21,), never) == 42  # by another server
 
 
 def test_the_server_can_be_ended() -> None:
     assert isolation.run(os.getpid, (), never) != os.getpid()
     server = isolation.run(os.getppid, (), never)
-    isolation.end_server()
-    assert not isolation.is_alive(server)
+    system.end_forkserver()
+    assert not system.is_alive(server)
     assert isolation.run(doubled, (21,), never) == 42
 
 

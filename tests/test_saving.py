@@ -321,7 +321,7 @@ def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("block", "says"),
-    [(2, ". Nothing was saved yet."), (4, " in epoch 2 of 2, which is lost. Go on with: ")],
+    [(2, " in epoch 1 of 2.\nNothing was saved yet."), (4, " in epoch 2 of 2, which is lost.\nGo on with: ")],
 )
 def test_a_signal_ends_a_run_when_its_block_is_done(
     tiny: Compose, tmp_path: Path, number: signal.Signals, block: int, says: str, monkeypatch: pytest.MonkeyPatch

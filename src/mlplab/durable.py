@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 # A seal is the last of a zip file's comment, so that the file remains one that torch.load reads.
 _PREFIX = b"sha256:"
 _SEAL_SIZE = len(_PREFIX) + 64
+WAITS_S = (0.01, 0.1, 1.0)  # for those who read a file that is to be replaced
 _END_OF_ZIP, _END_SIZE = b"PK\x05\x06", 22  # APPNOTE.TXT of PKWARE, 4.3.16
 
 
@@ -32,7 +34,7 @@ def write(path: Path, content: bytes, previous: Path | None = None, sync: bool =
                 os.fsync(file.fileno())
         if previous is not None and path.exists():
             _keep(path, previous)
-        partial.replace(path)
+        _replace(partial, path)
     except BaseException:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -70,7 +72,7 @@ def is_whole(content: bytes) -> bool | None:
 
 def sync(path: Path) -> None:
     """Wait until the disk has a file that somebody else has written."""
-    with path.open("rb") as file:
+    with path.open("rb+") as file:  # Windows does it for those who may write
         os.fsync(file.fileno())
 
 
@@ -79,20 +81,27 @@ def _keep(path: Path, previous: Path) -> None:
     spare = previous.with_name(f".{previous.name}.{os.getpid()}.tmp")
     try:
         os.link(path, spare)
-        spare.replace(previous)
+        _replace(spare, previous)
         spare.unlink(missing_ok=True)  # it stays if both were one file already, as after a kill between these lines
     except OSError:  # a file system without links
-        path.replace(previous)
+        _replace(path, previous)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Windows refuses while anybody has one of them open: a report that reads it, a virus scanner."""
+    for wait_s in WAITS_S:
+        with suppress(PermissionError):
+            path.replace(target)
+            return
+        time.sleep(wait_s)
+    path.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:
     """A new name is on the disk only when its folder is."""
-    if os.name == "nt":
-        return  # Windows cannot open a folder
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems do not know it
-        pass
-    finally:
-        os.close(handle)
+    with suppress(OSError):  # Windows cannot open a folder, and some network file systems do not know it
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

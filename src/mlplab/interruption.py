@@ -1,4 +1,4 @@
-"""On SIGINT or SIGTERM: finish the block of batches and exit with 128 + signal; the epoch under way is lost."""
+"""On Ctrl-C, SIGTERM or a closed terminal: finish the block of batches, exit with 128 + signal, lose the epoch."""
 
 import logging
 import os
@@ -7,14 +7,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from mlplab import run_folder
+from mlplab import run_folder, system
 from mlplab.checkpoint_io import DurableCheckpointIO
 from mlplab.errors import Interrupted
 from mlplab.saving import LastCheckpoint
@@ -42,7 +42,7 @@ class Interruption(Checkpoint):
         if threading.current_thread() is not threading.main_thread():
             yield  # nobody else may choose what a signal does
             return
-        self._numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
+        self._numbers = [*system.ending(), *(system.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
         before = {number: signal.signal(number, self._notice) for number in self._numbers}
         try:
             yield
@@ -60,8 +60,10 @@ class Interruption(Checkpoint):
     ) -> None:
         if self.signal is not None:
             _wait_for_files(trainer)
-            epochs = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-            raise self._interrupted(self.signal, f" in {epochs}, which is lost" if trainer.current_epoch else "")
+            lost = ", which is lost" * bool(trainer.current_epoch)
+            raise self._interrupted(
+                self.signal, f" in epoch {trainer.current_epoch + 1:,} of {trainer.max_epochs:,}{lost}"
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
@@ -85,13 +87,13 @@ class Interruption(Checkpoint):
         _say("Stopping ...")
 
     def _interrupted(self, number: int, when: str) -> Interrupted:
-        word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
-        if word == "Signalled" and run_folder.is_first_process():
+        if number in system.REQUEUE:
             _requeue()
+        word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
         way_on = "Nothing was saved yet."
         if self.last.path.exists():
             way_on = f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
-        return Interrupted(number, f"{word}{when}. {way_on}")
+        return Interrupted(number, f"{word}{when}.\n{way_on}")
 
 
 def _wait_for_files(trainer: Trainer) -> None:
@@ -113,4 +115,5 @@ def _requeue() -> None:
 
 def _say(text: str) -> None:
     """On stderr, below the bar if there is one; a print could wait for a lock that this thread holds."""
-    os.write(2, ("\n" * os.isatty(2) + text + "\n").encode())
+    with suppress(OSError):  # of a terminal that has been closed
+        os.write(2, ("\n" * os.isatty(2) + text + "\n").encode())

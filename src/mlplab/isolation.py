@@ -8,24 +8,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from mlplab import system
 from mlplab.errors import Interrupted, MlplabError
 
 POLL_S = 0.2
 SERVER_DIED = 255  # what multiprocessing says of a process whose server is gone; it may live on
 LINGER_S = 5.0  # for what a function leaves behind, once it has returned
 
-# Where a process that has imported torch can be forked: Apple's libraries do not survive it.
-_server: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_server: Any = multiprocessing.get_context(system.START_METHOD)
 _running: Any = None  # the process that is waited for
-
-# SLURM, or a terminal that is closed, sends them to all processes, and they are meant for the one that waits.
-NOT_FOR_ALL = {signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP}
 
 
 class Ended(Exception):  # noqa: N818  # a signal is no error of the process
@@ -45,11 +41,6 @@ def preload(modules: Sequence[str]) -> None:
     _server.set_forkserver_preload(list(modules))
 
 
-def end_server() -> None:
-    """Give back the memory of what is preloaded, until the next `run`."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # in Python 3.11 to 3.13; there is no public way
-
-
 def run(function: Callable[..., Any], arguments: tuple[Any, ...], patience: Callable[[], float | None]) -> Any:
     """What `function` returns, in a process of its own, which gets SIGTERM when this one dies.
 
@@ -63,11 +54,13 @@ def run(function: Callable[..., Any], arguments: tuple[Any, ...], patience: Call
     """
     global _running
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method("forkserver", force=True)  # a worker of joblib has one that only joblib knows
+        multiprocessing.set_start_method(
+            system.START_METHOD, force=True
+        )  # joblib's worker has one that only joblib knows
     reader, writer = _server.Pipe(duplex=False)
     process = _server.Process(target=_serve, args=(writer, function, arguments))
     try:
-        with _spared():
+        with system.blocked(system.NOT_FOR_ALL):  # the server too, if this is the first
             process.start()
     except (OSError, EOFError) as error:
         raise Ended(1, f"its process could not be started: {error}") from error
@@ -101,19 +94,9 @@ def stop(seconds: float) -> None:
 def become_worker(leader: int) -> None:
     """End this process when the one that leads is gone, and not by what a terminal sends to all of them."""
     if not any(thread.name == "end with leader" for thread in threading.enumerate()):
-        for number in (signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGINT, *system.HANGUP):
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=_end_with, args=(leader,), name="end with leader", daemon=True).start()
-
-
-@contextmanager
-def _spared() -> Iterator[None]:
-    """The process that is started within, and the server if this is the first, are spared `NOT_FOR_ALL`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_ALL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(reader: Connection, process: Any, patience: Callable[[], float | None]) -> bool:
@@ -150,30 +133,19 @@ def _end(process: Any) -> None:
     if process.is_alive():
         process.kill()
         process.join()
-    elif process.exitcode == SERVER_DIED and is_alive(process.pid):
-        for number in (signal.SIGTERM, signal.SIGKILL):
+    elif process.exitcode == SERVER_DIED and system.is_alive(process.pid):
+        for number in (signal.SIGTERM, *system.KILL):
             with suppress(ProcessLookupError):
-                os.kill(process.pid, number)
+                system.send(process.pid, number)
             deadline = time.monotonic() + LINGER_S
-            while is_alive(process.pid) and time.monotonic() < deadline:
+            while system.is_alive(process.pid) and time.monotonic() < deadline:
                 time.sleep(POLL_S)
-
-
-def is_alive(pid: int) -> bool:
-    """Is there a process of this number?"""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def _serve(writer: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """In the new process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    system.unblock(signal.SIGTERM)
     faulthandler.enable()
     threading.Thread(target=_end_with_waiting, daemon=True).start()
     code = 1
@@ -206,11 +178,11 @@ def _end_with_waiting() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    system.send(os.getpid(), signal.SIGTERM)
 
 
 def _end_with(leader: int) -> None:
-    while is_alive(leader):
+    while system.is_alive(leader):
         time.sleep(POLL_S)
     os._exit(1)
 
@@ -220,5 +192,5 @@ def _cause(code: int) -> str:
         return "the process that it was a copy of was killed"
     if code >= 0:
         return f"the process ended with exit code {code} and said nothing"
-    memory = ", as the system does when memory is short" if -code == signal.SIGKILL else ""
+    memory = ", as the system does when memory is short" if -code in system.KILL else ""
     return f"the process was killed by {signal.Signals(-code).name}{memory}"

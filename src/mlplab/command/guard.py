@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab import run_folder
+from mlplab import run_folder, system
 from mlplab.command import resume
 from mlplab.command.composed import config_of
 from mlplab.command.job import Job
@@ -56,7 +56,7 @@ class Guard(Callback):
                 run_folder.lock(Path(config.hydra.run.dir))
                 return
             named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
-            if config.resume is not None and named and run_folder.is_first_process():  # Lightning names it to others
+            if config.resume is not None and named:
                 raise ConfigError("resume: goes on in the run's own folder, without hydra.run.dir.")
             earlier = resume.earlier(folder, config)
             if earlier.is_done:
@@ -70,6 +70,8 @@ class Guard(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _fatal():
+            if not system.CAN_FORK:
+                raise ConfigError("-m: sweeps do not run on Windows yet. Train one run after the other, or use WSL.")
             if config.resume is not None:
                 raise ConfigError("resume: goes on with one run, without -m.")
             name = config.sweep_name

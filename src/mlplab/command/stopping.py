@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mlplab import system
+
 PATIENCE_S = 8.0  # for a job, to save what it has
 LOOK_S = 0.3
 # In the folder of the sweep: the processes that run jobs look for it, on other machines too. The next sweep removes it.
@@ -36,9 +38,7 @@ class Stopping:
     def noticed(self) -> Iterator[None]:
         """Signals are noticed within, and do not interrupt the launcher while a job that it waits for runs."""
         self.mark.unlink(missing_ok=True)
-        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGALRM: self._look}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-            handlers[signal.SIGHUP] = self._stop
+        handlers = {**dict.fromkeys(system.ending(), self._stop), **dict.fromkeys(system.ALARM, self._look)}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             self._launching = True
@@ -48,7 +48,7 @@ class Stopping:
             pass
         finally:
             self._launching = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            system.ring(0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -56,7 +56,7 @@ class Stopping:
         again = self.signal is not None and number == signal.SIGINT  # an impatient system is not a person
         if self.signal is None:
             self._since = time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+            system.ring(LOOK_S)
         self.signal = number
         self.mark.write_text("at once" if again else "")
         with suppress(OSError):  # of a terminal that has been closed

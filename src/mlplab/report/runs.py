@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from mlplab import run_folder
+from mlplab import run_folder, system
 from mlplab.report.settings import Setting, flatten, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
@@ -150,17 +150,8 @@ def _what_became(folder: Path) -> tuple[str, str]:
 
 
 def _is_dead(status: Mapping[str, Any]) -> bool:
-    pid = status.get("pid")
-    on_this_machine = status.get("host") == socket.gethostname() and os.name != "nt"  # there, os.kill would kill
-    if not on_this_machine or not isinstance(pid, int) or not 0 < pid < 2**31:
-        return False
-    try:
-        os.kill(pid, 0)  # only asks
-    except ProcessLookupError:
-        return True
-    except OSError:  # it is another user's
-        return False
-    return False
+    pid = status.get("pid", 0)
+    return status.get("host") == socket.gethostname() and 0 < pid < 2**31 and not system.is_alive(pid)
 
 
 def _composed(folder: Path) -> dict[Any, Any]:

@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
-from mlplab import isolation
+from mlplab import isolation, system
 from mlplab.command.job import become_worker_of_sweep
 from mlplab.command.sweep.standing import Place, data_of
 from mlplab.config import Config
@@ -45,7 +45,7 @@ def _perform(script: Script, jobs: int, launcher: Launcher) -> None:
             raise
         isolation.run(_hear, script, lambda: None)  # again: a process can be killed for no fault of the script
     if not isinstance(launcher, BasicLauncher):  # which goes on in this process
-        isolation.end_server()
+        system.end_forkserver()
 
 
 def _in_workers(settings: dict[str, Any], jobs: int, script: Script) -> None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplab import run_folder
+from mlplab import run_folder, system
 from mlplab.command.sweep.grid import Job
 from mlplab.errors import ConfigError
-from mlplab.isolation import is_alive
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Place:
         """What another machine does cannot be seen from here: it is believed what it said last."""
         status = self.status()
         return status.get("status") == "running" and (
-            status.get("host") != socket.gethostname() or is_alive(status.get("pid", 0))
+            status.get("host") != socket.gethostname() or system.is_alive(status.get("pid", 0))
         )
 
     def last_sign(self) -> int:
