@@ -71,7 +71,7 @@ def predict(arguments: argparse.Namespace) -> None:
             }
             for name, row in zip(names, probabilities, strict=True)
         ]
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
+        print(json.dumps(answers, indent=2))
     else:
         width = max(map(len, names))
         for name, truth, row in zip(names, truths, probabilities, strict=True):

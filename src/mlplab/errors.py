@@ -1,10 +1,12 @@
 """The errors a person can cause, each with the exit code that a process ends with."""
 
+import errno
+import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, ClassVar, TextIO
 
 
 class MlplabError(Exception):
@@ -43,7 +45,35 @@ class Interrupted(BaseException):
 
 # Read before Hydra is told to raise, see command.launch, which notes it for the processes that this one starts.
 TRACEBACK_WANTED = os.environ.get("MLPLAB_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR")) == "1"
-_is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # of a distributed run, which speaks with one voice
+
+
+class _Output:
+    """A standard stream with ? for what it has no letter for; once its reader has gone, it is silent."""
+
+    GONE = (errno.EPIPE, errno.EINVAL, errno.EIO)  # a pipe that was closed, one of Windows, a terminal
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            if error.errno not in self.GONE:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 @contextmanager
@@ -52,21 +82,23 @@ def reported() -> Iterator[None]:
 
     With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well.
     """
-    try:
-        yield
-    except MlplabError as error:
-        if TRACEBACK_WANTED:
-            sys.excepthook(type(error), error, error.__traceback__)
-        elif _is_first:
-            print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Interrupted as interrupted:
-        if _is_first:
+    with ExitStack() as stack:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if stream is not None and not isinstance(stream, _Output):
+                output: Any = _Output(stream)
+                stack.callback(output.flush)
+                stack.enter_context(redirect(output))
+        try:
+            yield
+        except MlplabError as error:
+            if TRACEBACK_WANTED:
+                sys.excepthook(type(error), error, error.__traceback__)
+            else:
+                print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
+        except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
-        sys.exit(interrupted.exit_code)
-    except BrokenPipeError:  # the reader of our output has gone; Python would complain about it once more at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+            sys.exit(interrupted.exit_code)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(130)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mlplab.config import Config
 from mlplab.logger import BY_EPOCH
-from mlplab.summary import layer_markdown, layers
+from mlplab.summary import layer_table, layers
 
 PR_THRESHOLDS = 101  # from 0 to 1
 
@@ -44,7 +44,7 @@ def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, imag
     """Configuration, table of layers, and the command line if Hydra noted one in `folder`."""
     plain = config.model_dump(mode="json", exclude_unset=True)
     writer.add_text("configuration", _code(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)))
-    writer.add_text("layers", layer_markdown(network, image_shape))
+    writer.add_text("layers", layer_table(network, image_shape))
     overrides = folder / ".hydra" / "overrides.yaml"
     if overrides.is_file():
         given = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from pathlib import Path
 
 _warned = False
 
 
 class LogFile(logging.FileHandler):
-    """Hydra makes one in each run folder."""
+    """Hydra makes one in each run folder; it is in UTF-8, whatever the system writes."""
+
+    def __init__(self, filename: str | Path, mode: str = "a") -> None:
+        super().__init__(filename, mode, encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]

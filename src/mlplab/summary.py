@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from rich.table import Table
 from torch import nn
 
 
@@ -20,29 +19,16 @@ def layers(network: nn.Sequential, image_shape: Sequence[int]) -> Iterator[tuple
     network.train(training)
 
 
-def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> Table:
-    """For the terminal, with the number of all parameters below."""
-    table = Table(title_justify="left", show_footer=True)
-    table.add_column("layer", "total")
-    table.add_column("output shape")
-    table.add_column("parameters", f"{_count(network):,}", justify="right")
+def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> str:
+    """In Markdown, aligned, and of characters that every terminal has; the number of all parameters comes last."""
+    rows = [("layer", "output shape", "parameters")]
     for name, layer, shape in layers(network, image_shape):
-        table.add_row(name, _shape(shape), "" if layer is None else f"{_count(layer):,}")
-    return table
-
-
-def layer_markdown(network: nn.Sequential, image_shape: Sequence[int]) -> str:
-    """The same in Markdown."""
-    rows = [("layer", "output shape", "parameters"), ("---", "---", "---:")]
-    for name, layer, shape in layers(network, image_shape):
-        rows.append((name, _shape(shape), "" if layer is None else f"{_count(layer):,}"))
+        rows.append((name, f"({', '.join(['B', *map(str, shape)])})", "" if layer is None else f"{_count(layer):,}"))
     rows.append(("total", "", f"{_count(network):,}"))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    a, b, c = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = [f"| {name:{a}} | {shape:{b}} | {count:>{c}} |" for name, shape, count in rows]
+    return "\n".join([lines[0], f"| {'-' * a} | {'-' * b} | {'-' * (c - 1)}: |", *lines[1:]])
 
 
 def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"({', '.join(['B', *map(str, shape)])})"

@@ -1,6 +1,5 @@
 """One run, from a configuration to a number: the room where the parts meet. It owns the run folder."""
 
-import io
 import logging
 import sys
 import time
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from rich.console import Console
 
 from mlplab import checkpoint_io, checkpoints, device, process, run_folder
 from mlplab.classifier import Classifier
@@ -193,12 +191,10 @@ def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers:
     """Say what is trained on what."""
     info = datamodule.info
     height, width = info.image_shape[1:]
-    text = io.StringIO()
-    if with_layers:
-        Console(file=text, width=80).print(layer_table(classifier.mlp, info.image_shape))
+    table = f"\n{layer_table(classifier.mlp, info.image_shape)}" if with_layers else ""
     log.info(
         f"{datamodule.name}: {len(datamodule.train_rows):,} images to train, {len(datamodule.val_rows):,} to validate,"
-        f" {height}x{width} pixels, {len(info.classes)} classes\n{text.getvalue()}".rstrip()
+        f" {height}x{width} pixels, {len(info.classes)} classes{table}"
     )
 
 
