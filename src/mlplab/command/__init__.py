@@ -1,6 +1,7 @@
 """The command line: what surrounds a job of Hydra, which only this folder knows."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ def launch(main: Callable[[], object], conf: Path) -> None:
     os.environ["MLPLAB_TRACEBACK"] = str(int(TRACEBACK_WANTED))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
     signal.signal(signal.SIGTERM, _terminated)
+    if "install=bash" in sys.argv:  # Hydra's would run every script that stands behind `python`
+        completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
+        print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
+        return
     sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
     with reported(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
@@ -72,4 +77,4 @@ def _quoted(argument: str) -> str:
     key, _, value = argument.partition("=")
     if key != "resume" or value in ("", "null") or value[0] in "'\"":
         return argument
-    return "resume='{}'".format(value.replace("'", "\\'"))
+    return "resume='{}'".format(value.replace(os.sep, "/").replace("'", "\\'"))
