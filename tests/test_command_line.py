@@ -111,7 +111,7 @@ def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("result.json"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_without_a_result(
     program: Program, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -121,15 +121,13 @@ def test_a_signal_ends_a_run_without_a_result(
         process.send_signal(number)
         out, err = process.communicate()  # `make torture` measures how long it takes
     assert process.returncode == code
-    said, way_on = err.splitlines()
+    said, where, way_on = err.splitlines()
     assert said == "Stopping ..."
     (run,) = tmp_path.glob("outputs/digits/*")
     epochs = 1 + out.count("epoch ")  # the first one was read before
-    word = "Interrupted" if number == signal.SIGINT else "Terminated"
-    assert way_on == (
-        f"{word} in epoch {epochs + 1} of 100000, which is lost."
-        f" Go on with: python train.py resume=outputs/digits/{run.name}"
-    )
+    word = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}.get(number, "Signalled")
+    assert where == f"{word} in epoch {epochs + 1:,} of 100,000, which is lost."
+    assert way_on == f"Go on with: python train.py resume=outputs/digits/{run.name}"
     assert not (run / "result.json").exists()
     last = checkpoint_io.read(run / "checkpoints" / "last.ckpt")
     assert [row["epoch"] for row in last["history"]] == list(range(1, epochs + 1))
@@ -201,6 +199,62 @@ def test_a_mistake_is_refused_before_anything_is_written(
     for line in lines:
         assert any(words.startswith(line) for words in found), finished.err
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        {"LOCAL_RANK": "1"},
+        {"SLURM_JOB_NAME": "python", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x", "JSM_NAMESPACE_RANK": "1"},
+    ],
+)
+def test_a_rank_that_is_left_in_the_environment_is_of_no_matter(
+    program: Program, tmp_path: Path, left_over: dict[str, str]
+) -> None:
+    program.environment |= left_over
+    finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert (finished.code, finished.err) == (0, "")
+    assert "epoch 1/1" in finished.out
+    run = tmp_path / "run"
+    assert {"result.json", "checkpoints", "train.log", "curves.png"} <= {path.name for path in run.iterdir()}
+    (events,) = run.glob("events.out.tfevents.*")
+    assert b"by_epoch/" in events.read_bytes()
+    assert program.run("seeed=3").err == "seeed: unknown key; did you mean seed?\n"
+    sweep = program.run("-m", "data=digits", "trainer.max_epochs=1", "sweep_name=ranks")
+    assert (sweep.code, "1 jobs" in sweep.out) == (0, True), sweep.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_a_console_cannot_show_is_replaced(
+    program: Program, tmp_path: Path, digits_run: Run, encoding: str
+) -> None:
+    program.environment |= {"PYTHONIOENCODING": encoding}
+    finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir='\u03c0'")
+    assert (finished.code, finished.err) == (0, "")
+    assert "| linear1 | (B, 128)" in finished.out
+    assert "run folder ?" in finished.out
+    assert "run folder \u03c0" in (tmp_path / "\u03c0" / "train.log").read_text(encoding="utf-8")
+    image = tmp_path / "\u03c0.png"
+    Image.fromarray(datasets.load("digits", tmp_path).test_images[0, 0].numpy()).save(image)
+    finished = program.run(digits_run.folder, image, "--json", script="scripts/predict.py")
+    assert json.loads(finished.out)[0]["path"] == str(image)
+    report = program.run(digits_run.folder.parent, script="scripts/report.py")
+    assert (report.code, report.err) == (0, "")
+
+
+@pytest.mark.parametrize("kind", [[], ["-m", "seed=0,1", "sweep_name=two"]])
+def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_path: Path, kind: list[str]) -> None:
+    with program.start(*kind, "data=digits", "trainer.max_epochs=2") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(100) == 0
+    assert "Error" not in err
+    assert "Traceback" not in err
+    assert len(list(tmp_path.rglob("result.json"))) == max(1, len(kind) - 1)
 
 
 def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def lock(folder: Path) -> None:
         ConfigError: if another process is at work in it.
         CheckpointError: if it cannot be made or written to.
     """
-    if not is_first_process() or folder.resolve() in _held:
+    if folder.resolve() in _held:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not before and is_first_process():
+        if not before:
             _held.pop(folder.resolve()).release()
 
 
@@ -73,8 +73,6 @@ def claim(folder: Path, again: bool = False) -> None:
         ConfigError: if another run has it.
         CheckpointError: if it cannot be written to.
     """
-    if not is_first_process():
-        return
     checkpoints = _checkpoints(folder)
     try:
         checkpoints.mkdir(parents=True, exist_ok=again)
@@ -163,8 +161,6 @@ def write_status(folder: Path, state: State, **details: object) -> None:
 
     A disk that is full is no reason to stop for it.
     """
-    if not is_first_process():
-        return
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     kept = {"versions": (read_status(folder) or {}).get("versions", [])}
     status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **kept, **details}
@@ -187,14 +183,17 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     return status if is_whole else None
 
 
-def is_first_process() -> bool:
-    """Of a distributed run; the others share its folder."""
-    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+def outcome(status: str, reason: str) -> str:
+    """How a run ended, in words: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
+    for word in ("Interrupted", "Terminated"):
+        if reason.startswith(word):
+            return f"interrupted{reason.removeprefix(word).rstrip('.')}"
+    return f"{status}: {reason}"
 
 
 def short(folder: Path) -> str:
-    """As a person would type it."""
-    return os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
+    """As a person would type it, on Windows too: no shell there needs its backslashes, and some take them away."""
+    return (Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder).as_posix()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

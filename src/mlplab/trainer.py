@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
@@ -77,7 +79,10 @@ def make_trainer(config: Config, folder: Path) -> Parts:
         callbacks += [last, interruption]
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
     try:
-        trainer = Trainer(**flags, callbacks=callbacks, plugins=[DurableCheckpointIO()], default_root_dir=folder)
+        # One process, on one device: what torchrun or SLURM say in the environment of others is of no matter.
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        flags["plugins"] = [DurableCheckpointIO(), LightningEnvironment()]
+        trainer = Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
     return Parts(trainer, last, best, interruption, logger, board)
@@ -124,7 +129,6 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
-    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # networks this small need no cluster
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
     warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows

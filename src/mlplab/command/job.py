@@ -81,8 +81,7 @@ def run(composed: DictConfig) -> float:
     job = Job.of(composed)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _run_apart(job, composed)
-    if run_folder.is_first_process():
-        log.info(introduction(job.config, job.folder))
+    log.info(introduction(job.config, job.folder))
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
@@ -137,7 +136,7 @@ def _train(config: Config, folder: Path) -> float:
     with suppress(OSError), path.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
     handler = LogFile(path)
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
     logging.root.handlers = [handler]
@@ -179,5 +178,5 @@ def _note(folder: Path, ended: isolation.Ended, reason: str | None = None) -> No
     state: run_folder.State = "interrupted" if ended.code in (130, 143) else "failed"
     if status.get("status") in (None, "running"):
         run_folder.write_status(folder, state, reason=(reason or ended.reason).splitlines()[0])
-    with suppress(OSError), (folder / "train.log").open("a") as file:
+    with suppress(OSError), (folder / "train.log").open("a", encoding="utf-8") as file:
         file.write(f"{ended}\n")

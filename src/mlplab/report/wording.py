@@ -51,7 +51,7 @@ def has_spread(table: Table) -> bool:
 
 def about(run: Unfinished) -> str:
     log = printable(run_folder.short(run.log)) if run.log else "no log"
-    return f"{run.name}: {run.status}: {run.reason} ({log})"
+    return f"{run.name}: {run_folder.outcome(run.status, run.reason)} ({log})"
 
 
 def _mean_and_interval(comparison: Comparison) -> list[str]:

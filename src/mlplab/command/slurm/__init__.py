@@ -43,8 +43,7 @@ def submitit_launcher(parameters: Mapping[str, Any]) -> Any:
     for key in ("nodes", "tasks_per_node"):
         if parameters.get(key) != 1:
             raise ConfigError(
-                f"hydra.launcher.{key}: must be 1, got {parameters.get(key)}: a job of a sweep trains on one device.\n"
-                "For a run on several leave -m out, and start it with srun."
+                f"hydra.launcher.{key}: must be 1, got {parameters.get(key)}: a job of a sweep trains on one device."
             )
     return SlurmLauncher(**parameters)
 

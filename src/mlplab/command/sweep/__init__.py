@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.launcher import Launcher
@@ -34,6 +33,7 @@ def run(
     _refuse(composed, jobs)
     everything = places(folder, jobs)
     remaining = [place for place in everything if place.result() is None]
+    print(_plan(folder, everything, remaining), flush=True)  # before it takes seconds to import torch
     if remaining:
         launcher = make_launcher()
         announce_sweep(data_of(remaining))
@@ -42,7 +42,6 @@ def run(
         everything = places(folder, jobs)  # as they are now that nobody else is at work
         remaining = [place for place in everything if place.result() is None]
         run_folder.write(folder / "multirun.yaml", OmegaConf.to_yaml(composed).encode())
-        print(_plan(folder, everything, remaining))
         stopping = Stopping(folder, lambda: are_running(remaining))
         if remaining:
             with shown(remaining), stopping.noticed():
@@ -54,21 +53,10 @@ def _refuse(composed: DictConfig, jobs: Sequence[grid.Job]) -> None:
     given = [override.partition("=")[0] for override in composed.hydra.overrides.hydra]
     if "hydra.sweep.subdir" in given:
         raise ConfigError("hydra.sweep.subdir: the folder of a job is named by its configuration; leave it out.")
-    for job in jobs:
-        trainer = job.config.trainer
-        if (
-            trainer.devices not in (1, "1")
-            or trainer.flags.get("num_nodes", 1) != 1
-            or trainer.flags.get("strategy", "auto") != "auto"
-        ):
-            raise ConfigError(
-                f"{_given(trainer.flags)}: a job of a sweep trains on one device.\n"
-                "The jobs are spread over all that there are. For a run on several devices leave -m out."
-            )
-
-
-def _given(flags: dict[str, Any]) -> str:
-    return ", ".join(f"trainer.{key}={flags[key]}" for key in ("devices", "num_nodes", "strategy") if key in flags)
+    if any(job.config.trainer.devices not in (1, "1") for job in jobs):
+        raise ConfigError(
+            "trainer.devices: the jobs of a sweep are spread over all devices that there are; leave it out."
+        )
 
 
 def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place]) -> str:

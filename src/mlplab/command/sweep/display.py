@@ -95,8 +95,7 @@ class _Display:
 def _outcome(place: Place, status: dict[str, Any]) -> str:
     result = run_folder.read_result(place.folder) if status["status"] == "completed" else None
     if result is None:
-        reason = str(status.get("reason", "")).partition(". Go on with")[0]
-        return f"{status['status']}: {reason}" if status["status"] != "interrupted" else reason
+        return run_folder.outcome(status["status"], str(status.get("reason", "")))
     accuracies = (
         f"{name} {result['metrics'][key]:.2%}"
         for name, key in (("val", "val/acc"), ("test", "test/acc"))
