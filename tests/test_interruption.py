@@ -40,15 +40,23 @@ def test_in_training_a_second_interrupt_ends_it_at_once(
     interruption._training = True
     with interruption.noticed():
         for number in (signal.SIGTERM, signal.SIGTERM):
-            signal.raise_signal(number)  # an impatient system is not a person
+            signal.raise_signal(number)
         assert interruption.signal == signal.SIGTERM
         with pytest.raises(SystemExit) as caught:
             signal.raise_signal(signal.SIGINT)
     assert caught.value.code == 130
-    assert capfd.readouterr().err == "Stopping ...\n" * 2 + "Interrupted at once.\n"
+    assert capfd.readouterr().err == "Stopping ...\nInterrupted at once.\n"
     status = run_folder.read_status(tmp_path)
     assert status is not None
     assert status["status"] == "interrupted"
+
+
+def test_a_second_signal_of_the_system_does_not_hide_where_the_first_one_ended_it(interruption: Interruption) -> None:
+    with interruption.noticed():
+        interruption._training = True
+        signal.raise_signal(signal.SIGTERM)
+        interruption._training = False  # as when the first one has ended the training
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_when_the_work_is_done_it_does_nothing(interruption: Interruption) -> None:

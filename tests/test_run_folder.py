@@ -156,3 +156,20 @@ def test_a_folder_is_shown_as_a_person_would_type_it(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert run_folder.short(tmp_path / "outputs" / "run") == str(Path("outputs", "run"))
     assert run_folder.short(Path("/elsewhere/run")) == "/elsewhere/run"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (
+            "interrupted",
+            "Interrupted in epoch 4 of 150, which is lost.",
+            "interrupted in epoch 4 of 150, which is lost",
+        ),
+        ("interrupted", "Terminated.", "interrupted"),
+        ("interrupted", "a second Ctrl-C", "interrupted: a second Ctrl-C"),
+        ("failed", "ZeroDivisionError: by zero", "failed: ZeroDivisionError: by zero"),
+    ],
+)
+def test_how_a_run_ended_in_words(status: str, reason: str, words: str) -> None:
+    assert run_folder.outcome(status, reason) == words

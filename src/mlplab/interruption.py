@@ -75,11 +75,11 @@ class Interruption(Checkpoint):
         self._training = False
 
     def _notice(self, number: int, frame: object) -> None:
-        if self.is_ignored:
-            return
+        if self.is_ignored or (self.signal is not None and number != signal.SIGINT):
+            return  # an impatient system is not a person
         if not self._training:
             raise self._interrupted(number, "")
-        if self.signal is not None and number == signal.SIGINT:
+        if self.signal is not None:
             _say("Interrupted at once.")
             run_folder.write_status(self.folder, "interrupted", reason="a second Ctrl-C")
             os._exit(130)
