@@ -78,9 +78,9 @@ def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path)
         "confusion.png": pictures.confusion(scores.confusion, classes, about),
         "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, about),
     }
-    for name, figure in figures.items():
-        path = checkpoints.picture(run, prefix + name)
-        page.save(figure, path)
+    paths = {checkpoints.picture(run, prefix + name): figure for name, figure in figures.items()}
+    page.save(paths)
+    for path in paths:
         print(run_folder.short(path), file=sys.stderr)
 
 

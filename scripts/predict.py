@@ -90,7 +90,7 @@ def predict(arguments: argparse.Namespace) -> None:
         labels = [classes.index(truth) for truth in truths] if any(truths) else None
         title = f"predictions, {checkpoints.weights(arguments.run)}"
         path = checkpoints.picture(arguments.run, "predictions.png")
-        page.save(pictures.predicted(images, probabilities, classes, titles, labels, title), path)
+        page.save({path: pictures.predicted(images, probabilities, classes, titles, labels, title)})
         print(run_folder.short(path), file=sys.stderr)
 
 

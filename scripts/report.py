@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mlplab.errors import CheckpointError, reported
+from mlplab.errors import CheckpointError, ConfigError, reported
 from mlplab.report import Report
 
 
@@ -30,6 +30,9 @@ def show(folder: Path, pictures: bool) -> None:
         written = report.write(pictures)
     except CheckpointError as error:  # of a folder that is only to be read, too, one wants the answer
         print(f"warning: {error}", file=sys.stderr)
+    except ConfigError:
+        report.show(Console())
+        raise
     report.show(Console(), written)
 
 

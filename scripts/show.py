@@ -96,10 +96,8 @@ def draw(datamodule: "ImageDataModule", place: int, folder: Path) -> None:
         "means.png": data.means(images, labels, classes),
         "histogram.png": data.histogram(images),
     }
-    print()
-    for name, figure in figures.items():
-        page.save(figure, folder / name)
-        print(folder / name)
+    page.save({folder / name: figure for name, figure in figures.items()})
+    print("", *(folder / name for name in figures), sep="\n")
 
 
 if __name__ == "__main__":

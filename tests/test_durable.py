@@ -1,11 +1,19 @@
+import errno
+import fcntl
 import io
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mlplab import durable
+from mlplab.errors import ConfigError
+from mlplab.figures import page
 
 
 def _zip(value: int) -> bytes:
@@ -85,3 +93,74 @@ def test_who_reads_a_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
         durable.write(path, b"3")
     assert path.read_bytes() == b"2"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_own_pictures_and_tables_are_replaced(tmp_path: Path) -> None:
+    picture, table, text = (tmp_path / name for name in ("curves.png", "runs.csv", "report.md"))
+    own = {picture: page.png(page.figure(1.0)), table: b"folder,status,seed\n", text: b"# Report of x\n\n| rank |"}
+    durable.write_own(own)
+    durable.write_own(own)
+    of_a_person = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(of_a_person, "png")
+    for path, content in {picture: of_a_person.getvalue(), table: b"a,b\n", text: b"# Report of my own\n"}.items():
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"holds {path.name}, which mlplab did not write") as caught:
+            durable.write_own({tmp_path / "new.png": b"", **own})
+        assert len(str(caught.value).splitlines()) == 1
+        assert path.read_bytes() == content
+        assert not (tmp_path / "new.png").exists()
+        path.write_bytes(own[path])
+
+
+def test_a_picture_from_before_they_had_a_mark_is_replaced(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(page.png(page.figure(1.0)))) as drawn:
+        drawn.save(tmp_path / "curves.png", dpi=(page.DPI, page.DPI))
+    assert b"mlplab" not in (tmp_path / "curves.png").read_bytes()
+    durable.write_own({tmp_path / "curves.png": b""})
+
+
+@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK])
+def test_without_flock_the_lock_of_a_killed_process_on_another_machine_is_taken_over(
+    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other machine is a process that thinks it is one."""
+    script = f"""
+import errno, fcntl, socket
+def no_flock(*_): raise OSError({missing}, "no flock")
+fcntl.flock = no_flock
+socket.gethostname = lambda: "elsewhere"
+from pathlib import Path
+from mlplab import durable
+durable.LEASE_S = 1.0
+held = durable.lock(Path({str(tmp_path / ".lock")!r}))
+print("locked", flush=True)
+input()
+"""
+
+    def no_flock(*_: object) -> None:
+        raise OSError(missing, "no flock")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    monkeypatch.setattr(durable, "LEASE_S", 1.0)
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(TimeoutError):
+            durable.lock(tmp_path / ".lock")
+        process.kill()
+        process.wait()
+        with durable.lock(tmp_path / ".lock"):
+            pass
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: None])
+def test_what_is_no_file_is_not_read(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "result.json")
+    assert durable.read(tmp_path / "result.json", 10) is None
+
+
+def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    assert durable.read(tmp_path / "file", 10) is None
+    assert durable.read(tmp_path / "file", 10, cut=True) == bytes(10)

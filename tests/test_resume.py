@@ -80,7 +80,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path
         with program.start(*DIGITS, "hydra.run.dir=run", script="tests/torture/killed.py") as process:
             _, err = process.communicate()
         checkpoints = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
-        assert f".last.ckpt.{process.pid}.tmp" in checkpoints
+        assert f".last.ckpt.{process.pid}.mlplab.tmp" in checkpoints
         assert checkpoint_io.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] >= 1  # a slow disk: not each
     assert process.returncode == -signal.SIGKILL
     assert err == ""

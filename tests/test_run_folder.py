@@ -97,10 +97,11 @@ def test_a_disk_without_room_is_found_before_training(tmp_path: Path) -> None:
 
 def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
     run_folder.claim(tmp_path)
-    left = tmp_path / "checkpoints" / ".last.ckpt.123.tmp"
+    left, own = (tmp_path / "checkpoints" / f".last.ckpt.123.{end}" for end in ("mlplab.tmp", "tmp"))
     left.write_bytes(b"half a checkpoint")
+    own.write_bytes(b"a person's")
     run_folder.claim(tmp_path, again=True)
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert list((tmp_path / "checkpoints").iterdir()) == [own]
 
 
 def test_the_status_has_a_time(tmp_path: Path) -> None:

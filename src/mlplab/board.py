@@ -217,7 +217,7 @@ class Board(Callback):
         if tag is not None and self._logger is not None:
             self._logger.add_png(tag, png, step)
         if file is not None:
-            durable.write(self._folder / file, png, sync=False)
+            durable.write_own({self._folder / file: png})
 
 
 def _guarded(name: str, show: Callable[[], None]) -> None:

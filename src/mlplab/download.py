@@ -9,8 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
+from mlplab import durable
 from mlplab.errors import DataError
 
 if TYPE_CHECKING:  # takes a second, and few starts have anything to download
@@ -61,7 +60,7 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     damaged = []  # archives that were copied there by hand
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"):
+        with durable.lock(root / f".{name}.lock", timeout=-1):
             missing = [file for file in files if not (folder / file).exists()]
             if not missing:
                 return  # another process has just done it

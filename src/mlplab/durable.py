@@ -1,10 +1,34 @@
 """Files that survive a kill, a crash and a flipped bit: replaced as a whole, on the disk before they count, sealed."""
 
+import _thread
+import errno
 import hashlib
 import os
+import re
+import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from filelock import AcquireReturnProxy, FileLock, SoftFileLease
+
+from mlplab.errors import ConfigError
+
+LEASE_S = 30.0  # after which a lock that is not renewed is another's to take, where the file system has no flock
+_NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_PARTIAL = ".mlplab.tmp"
+
+# How pictures and tables of this project begin; before pictures had a mark, all were of one width and resolution.
+_OWN = re.compile(
+    rb"\x89PNG.{33}tEXtSoftware\0mlplab"
+    rb"|\x89PNG.{12}\x00\x00\x04\x65.{4}\x08\x02.{11}pHYs\x00\x00\x17\x12\x00\x00\x17\x12"
+    rb"|# Report of [^\n]*\n\n(\| rank |No run is complete)"
+    rb"|rank,.*val_acc_mean,val_acc_sd,"
+    rb"|folder,status,",
+    re.DOTALL,
+)
 
 # A seal is the last of a zip file's comment, so that the file remains one that torch.load reads.
 _PREFIX = b"sha256:"
@@ -25,7 +49,7 @@ def write(path: Path, content: bytes, previous: Path | None = None, sync: bool =
     Raises:
         OSError: if it cannot be written; the old file is then still there.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -43,9 +67,58 @@ def write(path: Path, content: bytes, previous: Path | None = None, sync: bool =
         _sync_folder(path.parent)
 
 
+def write_own(contents: Mapping[Path, bytes]) -> None:
+    """Write pictures and tables in place of those that this project wrote, and of nothing else.
+
+    Raises:
+        ConfigError: if one of them would replace another file; then nothing is written.
+        OSError: if one cannot be written.
+    """
+    found = [path for path in contents if os.path.lexists(path) and not path.is_dir()]  # a folder is never replaced
+    others = [path for path in found if not _OWN.match(read(path, 2**16, cut=True) or b"")]
+    if others:
+        names = ", ".join(path.name for path in others)
+        raise ConfigError(
+            f"{others[0].parent}: holds {names}, which mlplab did not write and does not replace. Move it."
+        )
+    for path, content in contents.items():
+        write(path, content, sync=False)
+
+
+def read(path: Path, most: int, cut: bool = False) -> bytes | None:
+    """A file of at most so many bytes, or, if `cut`, the first of them; None if it is missing, larger, or no file."""
+    try:
+        if not path.is_file() or (path.stat().st_size > most and not cut):
+            return None
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError:
+        return None
+
+
+def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
+    """Take a lock, which the system takes back from a process that dies, however it does.
+
+    Where the file system knows no such locks, it is one that has to be renewed, by a thread of this process, and it
+    takes LEASE_S to see that it is not. A `timeout` of -1 waits for ever.
+
+    Raises:
+        TimeoutError: if another process has it.
+        OSError: if the file cannot be written.
+    """
+    try:
+        return FileLock(path, fallback_to_soft=False).acquire(timeout)
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+    lost = lambda _: _thread.interrupt_main(signal.SIGTERM)  # noqa: E731  # another process has it now
+    lease = SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_S, on_compromise=lost)
+    return lease.acquire(timeout if timeout < 0 else LEASE_S + 5)
+
+
 def clean(folder: Path) -> None:
     """Delete what writers that were killed have left. For one who holds the lock of the run."""
-    for partial in folder.glob(".*.tmp"):
+    for partial in folder.glob(f".*{_PARTIAL}"):
         with suppress(OSError):
             partial.unlink()
 
@@ -78,7 +151,7 @@ def sync(path: Path) -> None:
 
 def _keep(path: Path, previous: Path) -> None:
     """Give a file a second name, so that it is never without its first."""
-    spare = previous.with_name(f".{previous.name}.{os.getpid()}.tmp")
+    spare = previous.with_name(f".{previous.name}.{os.getpid()}{_PARTIAL}")
     try:
         os.link(path, spare)
         _replace(spare, previous)

@@ -1,6 +1,7 @@
 """The folder of a run: one process at a time, its checkpoints, how it stands, and result.json when it is complete."""
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -10,32 +11,34 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, Timeout
 
-from mlplab import durable
+from mlplab import durable, result_file
 from mlplab.errors import CheckpointError, ConfigError
 
 LAST = "last.ckpt"
+LARGEST = 2**20  # bytes of what is read beside result.json and checkpoints
+log = logging.getLogger(__name__)
+
 State = Literal["running", "completed", "interrupted", "diverged", "failed"]
 
-# The system takes a lock away from a process that dies, however it does.
-_held: dict[Path, FileLock] = {}
+_held: dict[Path, AcquireReturnProxy[Any]] = {}
 
 
 def lock(folder: Path) -> None:
     """Make a folder, and keep every other process out of it until this one ends.
 
     Raises:
-        ConfigError: if another process is at work in it.
+        ConfigError: if another process is at work in it, or it holds what this project did not write.
         CheckpointError: if it cannot be made or written to.
     """
     if folder.resolve() in _held:
         return
     try:
+        refuse_others(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / ".lock")
-        held.acquire(timeout=0)
-        room = folder / ".room.tmp"
+        held = durable.lock(folder / ".lock")
+        room = folder / ".room.mlplab.tmp"
         durable.write(room, bytes(2**16))  # for what Hydra writes next
         room.unlink()
     except Timeout:
@@ -57,7 +60,37 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         if not before:
-            _held.pop(folder.resolve()).release()
+            _held.pop(folder.resolve()).lock.release()
+
+
+def refuse_others(folder: Path) -> None:
+    """Refuse a folder, of a run or a sweep, in which there is something else: its files would be replaced.
+
+    What a person has put beside a run that is there is no matter, but for pipes and the like in place of files.
+
+    Raises:
+        ConfigError: if there is.
+        OSError: if it cannot be looked into.
+    """
+    entries = list(os.scandir(folder)) if folder.is_dir() else []
+    others = [entry.name for entry in entries if not (entry.is_file() or entry.is_dir())]
+    if not _is_own(folder):
+        fresh = {entry.name for entry in entries if entry.name.endswith((".lease", ".mlplab.tmp")) or _is_empty(entry)}
+        others = [entry.name for entry in entries if entry.name not in fresh]
+    if others:
+        names = ", ".join([*sorted(others)[:5], *["..."][: len(others) - 5]])
+        raise ConfigError(f"{short(folder)}: holds {names}, which is not of mlplab. Choose another folder, or move it.")
+
+
+def _is_own(folder: Path) -> bool:
+    """Has a run or a sweep been here?"""
+    made_by = (durable.read(folder / name, LARGEST) or b"" for name in ("multirun.yaml", ".hydra/hydra.yaml"))
+    return "pid" in (read_status(folder) or {}) or any(b"mlplab" in text for text in made_by)
+
+
+def _is_empty(entry: os.DirEntry[str]) -> bool:
+    """A lock, or a log without a line: all that there is before status.json."""
+    return entry.name in (".lock", "train.log") and entry.is_file() and entry.stat().st_size == 0
 
 
 def refuse_used(folder: Path) -> None:
@@ -131,29 +164,23 @@ def write(path: Path, content: bytes) -> None:
         ) from error
 
 
-def write_result(folder: Path, result: Mapping[str, object]) -> None:
+def write_result(folder: Path, content: Mapping[str, object]) -> None:
     """Write result.json, whole or not at all, and put away what only a run that is not complete needs."""
-    write(folder / "result.json", _json(result))
+    write(folder / "result.json", _json(content))
     previous(checkpoint(folder, "last")).unlink(missing_ok=True)
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """None if the run is not complete, or the file is damaged."""
-    result = _read(folder / "result.json") or {}
-    metrics = result.get("metrics")
-    acc = metrics.get("test/acc") if isinstance(metrics, dict) else None
-    epochs = [result.get("epochs"), result.get("max_epochs", 0)]
-    figures = [acc, result.get("score", 0.0), result.get("total_s", 0.0)]
-    is_whole = all(isinstance(number, int) for number in epochs) and all(isinstance(n, float | int) for n in figures)
-    return result if is_whole and isinstance(result.get("config_hash", ""), str) else None
+read_result = result_file.read
 
 
 def set_result_aside(folder: Path) -> None:
-    """Of a run that is made longer: it is not complete any more, but what it had reached is not lost."""
-    result = read_result(folder)
-    if result is not None:
-        (folder / "result.json").replace(folder / f"result.{result['epochs']}-epochs.json")
-    (folder / "result.json").unlink(missing_ok=True)
+    """Keep what a run that is made longer had reached, or what of its result is damaged."""
+    path, found = folder / "result.json", read_result(folder)
+    if found is None and path.exists():
+        log.warning(f"{short(path)}: damaged: {result_file.damage(folder)}; it is made again")
+    if path.exists():
+        reached = "damaged" if found is None else f"{found['epochs']}-epochs"
+        path.replace(folder / f"result.{reached}.json")
 
 
 def write_status(folder: Path, state: State, **details: object) -> None:
@@ -191,6 +218,14 @@ def outcome(status: str, reason: str) -> str:
     return f"{status}: {reason}"
 
 
+def note_the_end(error: BaseException) -> None:
+    """Of a process that has begun a run, and ends before the training, which notes its own."""
+    for folder in _held:
+        if (read_status(folder) or {}).get("status") == "running":
+            state: State = "failed" if isinstance(error, Exception) else "interrupted"
+            write_status(folder, state, reason=(str(error) or type(error).__name__).splitlines()[0])
+
+
 def short(folder: Path) -> str:
     """As a person would type it, on Windows too: no shell there needs its backslashes, and some take them away."""
     return (Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder).as_posix()
@@ -198,8 +233,8 @@ def short(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(durable.read(path, LARGEST) or b"")
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from made_up import Sweep, config, result
 from rich.console import Console
 
+from mlplab import result_file, run_folder
 from mlplab.errors import CheckpointError
 from mlplab.report import Report
 from mlplab.report.runs import read_runs
@@ -74,6 +76,14 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_result_is_one_for_whoever_reads_it(damage: str, tmp_path: Path) -> None:
+    """A sweep asks run_folder, and trains again what it does not take for complete."""
+    folder = Sweep(tmp_path).add(DAMAGED[damage])
+    assert run_folder.read_result(folder) is None
+    assert result_file.damage(folder)
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_result_is_listed_and_the_others_count(damage: str, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     for seed in range(2):
@@ -96,7 +106,7 @@ def test_reasons_say_what_is_wrong(tmp_path: Path) -> None:
         "val acc is text": "result.json: val/acc is missing or not a sensible number",
         "fit_s is negative": "result.json: fit_s is negative",
         "val acc is NaN": "result.json: NaN is not a figure",
-        "no config": "config.yaml: No such file or directory",
+        "no config": "result.json: config.yaml is missing, no file that can be read, or larger than 65,536 bytes",
     }
 
 
@@ -119,8 +129,12 @@ def test_a_folder_named_result_json_and_a_broken_link_are_damaged_runs(tmp_path:
     complete, unfinished = read_runs(tmp_path)
     assert not complete
     assert [(run.name, run.status, run.reason) for run in unfinished] == [
-        ("folder", "damaged", "result.json: Is a directory"),
-        ("link", "damaged", "result.json: No such file or directory"),
+        (
+            name,
+            "damaged",
+            "result.json: result.json is missing, no file that can be read, or larger than 67,108,864 bytes",
+        )
+        for name in ("folder", "link")
     ]
 
 
@@ -212,3 +226,17 @@ def test_where_there_are_no_runs_the_error_says_where_they_are(tmp_path: Path) -
         Report.of(tmp_path / "none")
     with pytest.raises(CheckpointError, match=rf"holds no runs\. {where}"):
         Report.of(tmp_path)
+
+
+def test_pipes_and_what_is_too_large_are_not_read(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for number, name in enumerate(("result.json", "status.json", ".hydra/config.yaml") * 2):
+        path = sweep.add(name=str(number)) / name
+        path.parent.mkdir(exist_ok=True)
+        if number < 3:
+            os.mkfifo(path)
+        else:
+            path.write_text("a: [" + "1, " * 10**6 + "1]")  # the parser of a configuration takes a minute for it
+    started = time.monotonic()
+    assert [run.status for run in read_runs(tmp_path)[1]] == ["damaged", "damaged", "not started"] * 2
+    assert time.monotonic() - started < 5

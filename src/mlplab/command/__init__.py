@@ -11,6 +11,7 @@ from pathlib import Path
 import hydra
 from hydra.errors import HydraException
 
+from mlplab import run_folder
 from mlplab.command import wrong_overrides
 from mlplab.command.composed import config_of
 from mlplab.config import Config
@@ -27,7 +28,7 @@ def launch(main: Callable[[], object], conf: Path) -> None:
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
         return
     sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
-    with reported(), _in_own_words(sys.argv[1:], conf):
+    with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
         main()
         for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
@@ -42,6 +43,16 @@ def compose(overrides: list[str], conf: Path) -> Config:
     """
     with _in_own_words(overrides, conf), hydra.initialize_config_dir(str(conf), version_base="1.3"):
         return config_of(hydra.compose("config", overrides))
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """However the process ends, status.json of the run that it began says so."""
+    try:
+        yield
+    except BaseException as error:
+        run_folder.note_the_end(error)
+        raise
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Guard(Callback):
             if folder is None:
                 config_of(config)
                 run_folder.lock(Path(config.hydra.run.dir))
+                run_folder.write_status(Path(config.hydra.run.dir), "running")  # which marks the folder as a run's
                 return
             named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
             if config.resume is not None and named:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlplab import run_folder
+from mlplab import result_file, run_folder
 from mlplab.command.composed import plain
 from mlplab.config import AIDS, FROM_THE_RUN, Augment, Config, Show
 from mlplab.errors import CheckpointError, ConfigError
@@ -27,7 +26,6 @@ SAFE = (
     *(f"show.{name}" for name in Show.model_fields),
 )
 
-LARGEST_CONFIG = 2**18  # characters; those of this project have some 1,000
 MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
 
 Flat = dict[str, Any]  # {"model.hidden": 128, ...}
@@ -81,6 +79,8 @@ def folder_of(composed: DictConfig) -> Path | None:
         if given is not None:
             return _run_of(folder, str(given))
         begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
+        if begun:
+            run_folder.refuse_others(folder)
         if begun and not _config_file(folder).exists():
             run_folder.refuse_used(folder)
     except OSError as error:  # a name that is too long, or a folder that may not be searched
@@ -162,9 +162,8 @@ def _config_file(folder: Path) -> Path:
 
 def _load(path: Path) -> DictConfig:
     try:
-        text = path.read_text(encoding="utf-8")
-        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-        if len(text) > LARGEST_CONFIG or aliases or text.count("${") > MOST_INTERPOLATIONS:
+        text = result_file.config_text(path.parent.parent)
+        if text.count("${") > MOST_INTERPOLATIONS:
             raise ValueError("a small file that grows without end when it is read")
         tree = OmegaConf.create(text)
     except Exception as error:  # whatever a parser makes of a damaged file

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -72,26 +73,30 @@ def png(figure: "Figure") -> bytes:
     """RGB: savefig would write the transparency of each pixel too, though none is transparent."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    canvas, file = FigureCanvasAgg(figure), io.BytesIO()
+    canvas, file, mark = FigureCanvasAgg(figure), io.BytesIO(), PngInfo()
+    mark.add_text("Software", "mlplab")  # by which `durable.write_own` knows its own
     canvas.draw()
     size = canvas.get_width_height()
     drawn = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-    drawn.save(file, format="png", dpi=(DPI, DPI), compress_level=COMPRESSION)
+    drawn.save(file, format="png", dpi=(DPI, DPI), compress_level=COMPRESSION, pnginfo=mark)
     return file.getvalue()
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Make the folder too.
+def save(figures: "Mapping[Path, Figure]") -> None:
+    """Make the folders too.
 
     Raises:
-        CheckpointError: if the file cannot be written.
+        ConfigError: if one of them would replace a picture that is not of this project; nothing is written then.
+        CheckpointError: if a file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write(path, png(figure), sync=False)
+        for path in figures:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_own({path: png(figure) for path, figure in figures.items()})
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
+        raise CheckpointError(f"{path.parent}: the pictures cannot be written there: {error.strerror}.") from error
 
 
 def label(text: str, longest: int = 40) -> str:

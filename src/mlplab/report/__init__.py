@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 
 from mlplab import durable, run_folder
-from mlplab.errors import CheckpointError
+from mlplab.errors import CheckpointError, ConfigError
 from mlplab.figures import page
 from mlplab.report import charts, files, terminal
 from mlplab.report.comparison import Answer
@@ -71,8 +71,11 @@ class Report:
         """Put report.md, report.csv, runs.csv and the pictures into the folder, each whole or not at all.
 
         Raises:
+            ConfigError: if it holds other files of these names, or a run; nothing is written then.
             CheckpointError: if it cannot be written to.
         """
+        if (self.folder / "status.json").exists():  # whose curves.png is another
+            raise ConfigError(f"{self.folder}: is a run itself, and a report of it is not written there.")
         drawn = {name: page.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
         title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
@@ -84,8 +87,7 @@ class Report:
         }
         contents = {name: text.encode() for name, text in texts.items()} | drawn
         try:
-            for name, content in contents.items():
-                durable.write(self.folder / name, content, sync=False)
+            durable.write_own({self.folder / name: content for name, content in contents.items()})
         except OSError as error:
             raise CheckpointError(f"{self.folder}: the report cannot be written there: {error.strerror}.") from error
         return [self.folder / name for name in contents]

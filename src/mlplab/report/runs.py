@@ -1,21 +1,16 @@
 """All runs below a folder: the complete ones with their figures, the others with what became of them."""
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
-
-from mlplab import run_folder, system
+from mlplab import result_file, run_folder, system
 from mlplab.report.settings import Setting, flatten, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
-LARGEST = 3.5e38  # what a loss of 32 bits can be; sums of such numbers are finite still
-UNREADABLE = (ValueError, OverflowError, RecursionError, yaml.YAMLError)
 
 
 @dataclass(frozen=True)
@@ -88,46 +83,34 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
         return _unfinished(folder, name, status, reason)
     try:
         return _complete(folder, name)
-    except OSError as error:
-        reason = f"{Path(str(error.filename)).name}: {error.strerror}"
-    except UNREADABLE as error:
-        reason = f"result.json: {_first_line(str(error))}"
-    return _unfinished(folder, name, "damaged", reason)
+    except ValueError as error:
+        return _unfinished(folder, name, "damaged", f"result.json: {_first_line(str(error))}")
 
 
 def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
     log = folder / "train.log"
     try:
-        settings = flatten(_composed(folder))
-    except (OSError, *UNREADABLE):
+        settings = flatten(result_file.composed(folder))
+    except ValueError:
         settings = {}
     return Unfinished(name, status, reason, log if log.is_file() else None, settings)
 
 
 def _complete(folder: Path, name: str) -> Run:
-    path = folder / "result.json"
-    result = _dict("it", json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
-    metrics = {printable(key): _number(key, value) for key, value in _dict("metrics", result.get("metrics")).items()}
-    for key in {"test/acc", *metrics} & {"test/acc", "val/acc"}:
-        if not 0 <= metrics.get(key, -1) <= 1:
-            raise ValueError(f"{key} is missing or not in 0..1")
-    config = result["config"] if "config" in result else _composed(folder)  # that of older runs is not in it
+    found = result_file.load(folder)
     return Run(
         name=name,
-        settings=flatten(_dict("config", config)),
-        seed=_whole("seed", result.get("seed")),
-        metrics=metrics,
-        history=tuple(
-            {key: _number(f"history: {key}", value) for key, value in _dict("history", epoch).items()}
-            for epoch in _list("history", result.get("history"))
-        ),
-        best_epoch=_whole("best_epoch", result.get("best_epoch")),
-        fit_s=_positive("fit_s", result.get("fit_s")),
-        total_s=_positive("total_s", result.get("total_s")),
-        images_per_s=_positive("images_per_s", result.get("images_per_s")),
-        versions=_versions(result.get("versions")),
-        earlier_versions=tuple(map(_versions, _list("earlier_versions", result.get("earlier_versions", [])))),
-        written=path.stat().st_mtime,
+        settings=flatten(found["config"]),
+        seed=found["seed"],
+        metrics={printable(key): value for key, value in found["metrics"].items()},
+        history=tuple(found["history"]),
+        best_epoch=found["best_epoch"],
+        fit_s=found["fit_s"],
+        total_s=found["total_s"],
+        images_per_s=found["images_per_s"],
+        versions=_printable(found["versions"]),
+        earlier_versions=tuple(map(_printable, found.get("earlier_versions", []))),
+        written=(folder / "result.json").stat().st_mtime,
     )
 
 
@@ -154,48 +137,8 @@ def _is_dead(status: Mapping[str, Any]) -> bool:
     return status.get("host") == socket.gethostname() and 0 < pid < 2**31 and not system.is_alive(pid)
 
 
-def _composed(folder: Path) -> dict[Any, Any]:
-    """What Hydra composed; values may refer to others."""
-    with (folder / ".hydra" / "config.yaml").open(encoding="utf-8") as file:
-        return _dict(".hydra/config.yaml", yaml.load(file, yaml.CSafeLoader))
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a figure")
-
-
-def _dict(key: str, value: object) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} is missing or not a mapping")
-    return value
-
-
-def _list(key: str, value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{key} is missing or not a list")
-    return value
-
-
-def _versions(value: object) -> dict[str, str]:
-    return {printable(name): printable(str(version)) for name, version in _dict("versions", value).items()}
-
-
-def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise ValueError(f"{key} is missing or not a sensible number")
-    return value
-
-
-def _positive(key: str, value: object) -> float:
-    if (number := _number(key, value)) < 0:
-        raise ValueError(f"{key} is negative")
-    return number
-
-
-def _whole(key: str, value: object) -> int:
-    if (number := _number(key, value)) != int(number):
-        raise ValueError(f"{key} is not a whole number")
-    return int(number)
+def _printable(versions: Mapping[str, Any]) -> dict[str, str]:
+    return {printable(name): printable(str(version)) for name, version in versions.items()}
 
 
 def _first_line(text: str) -> str:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from mlplab.result_file import DEEPEST
+
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
 
 # What a run is given beside what it learns from; a section stands for all that is in it.
@@ -23,7 +25,6 @@ NOT_SETTINGS = {
 # A name for settings that vary together, and the name that the others are compared with.
 REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
-DEEPEST = 4  # levels; a configuration has two, a damaged file may have any number
 
 
 def flatten(tree: Mapping[Any, object]) -> dict[str, Setting]:

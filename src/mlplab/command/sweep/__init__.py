@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from mlplab import run_folder
+from mlplab import result_file, run_folder
 from mlplab.command.job import announce_sweep
 from mlplab.command.stopping import Stopping
 from mlplab.command.sweep import grid
@@ -19,7 +19,7 @@ from mlplab.command.sweep.display import shown
 from mlplab.command.sweep.launching import are_running, launch
 from mlplab.command.sweep.rehearsal import rehearse
 from mlplab.command.sweep.standing import Place, data_of, places
-from mlplab.errors import CheckpointError, ConfigError, Interrupted, JobsFailedError
+from mlplab.errors import ConfigError, Interrupted, JobsFailedError, MlplabError
 from mlplab.report import Report
 from mlplab.versions import changed
 
@@ -31,6 +31,7 @@ def run(
     folder = Path(composed.hydra.sweep.dir).absolute()
     jobs = grid.jobs(composed, loader, arguments)
     _refuse(composed, jobs)
+    run_folder.refuse_others(folder)
     everything = places(folder, jobs)
     remaining = [place for place in everything if place.result() is None]
     print(_plan(folder, everything, remaining), flush=True)  # before it takes seconds to import torch
@@ -67,6 +68,8 @@ def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place])
         f"{run_folder.short(folder)}: {len(everything)} jobs, "
         + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     ]
+    damaged = [(place.job.label, result_file.damage(place.folder)) for place in remaining]
+    lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (
         ("complete", complete, [(place.result() or {}).get("versions") for place in complete]),
         ("begun", begun, [(place.status().get("versions") or [None])[-1] for place in begun]),
@@ -98,7 +101,7 @@ def _report(folder: Path) -> None:
         report = Report.of(folder)
         try:
             written = report.write()
-        except CheckpointError as error:
+        except MlplabError as error:
             print(error, file=sys.stderr)
             written = []
         report.show(Console(), written)

@@ -101,7 +101,7 @@ def _outcome(place: Place, status: dict[str, Any]) -> str:
         for name, key in (("val", "val/acc"), ("test", "test/acc"))
         if key in result["metrics"]
     )
-    return f"{', '.join(accuracies)}, {result.get('total_s', 0):.1f} s"
+    return f"{', '.join(accuracies)}, {result['total_s']:.1f} s in all"
 
 
 def _time(seconds: float) -> str:
