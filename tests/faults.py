@@ -17,7 +17,7 @@ CAUSES = {
 _train = job._train
 
 
-def train(config: Config, folder: Path) -> float:
+def train(config: Config, folder: Path, anyway: bool) -> float:
     """In place of what the process of a job does."""
     if config.seed in CAUSES:
         with (folder / "train.log").open("a") as log:
@@ -28,4 +28,4 @@ def train(config: Config, folder: Path) -> float:
         sys.exit(3)
     if config.seed == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _train(config, folder)
+    return _train(config, folder, anyway)

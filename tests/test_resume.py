@@ -15,7 +15,7 @@ import states
 import yaml
 from conftest import Finished, Program
 
-from mlplab import checkpoint_io
+from mlplab import checkpoint_io, run_folder
 
 # Epochs of 39 steps, some 50 ms each.
 DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
@@ -335,6 +335,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_p
 
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
+    run_folder.write_status(tmp_path / "run", "failed")
     (tmp_path / "run" / "train.log").symlink_to("/dev/full")
     finished = program.run("data=digits", "trainer.max_epochs=2", "hydra.run.dir=run")
     assert finished.code == 0

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,10 +18,10 @@ from conftest import Compose
 from lightning.pytorch import Callback
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from mlplab import checkpoint_io, durable, log_file, progress, run_folder, training
+from mlplab import checkpoint_io, device, durable, log_file, progress, run_folder, training
 from mlplab.classifier import Classifier
 from mlplab.config import Config
-from mlplab.errors import CheckpointError, DivergedError, Interrupted
+from mlplab.errors import CheckpointError, ConfigError, DivergedError, Interrupted
 from mlplab.randomness import Purpose, derive_many, permutation
 from mlplab.trainer import Parts
 from mlplab.training import train
@@ -77,8 +78,8 @@ def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = 
     """Whether the run came as far as that."""
     make, kill = training.make_trainer, Kill(hook, calls)
 
-    def with_kill(config: Config, folder: Path) -> Parts:
-        parts = make(config, folder)
+    def with_kill(*arguments: Any) -> Parts:
+        parts = make(*arguments)
         parts.trainer.callbacks.insert(0, kill)  # type: ignore[attr-defined]
         return parts
 
@@ -462,3 +463,66 @@ def _has_diverged(folder: Path) -> None:
     last = run_folder.checkpoint(folder, "last")
     if last.exists():
         assert all(weight.isfinite().all() for weight in checkpoint_io.read(last)["state_dict"].values())
+
+
+@pytest.fixture
+def begun(tiny: Compose, tmp_path: Path) -> Path:
+    """A run of two epochs that was stopped in the second."""
+    assert _killed(tiny(), tmp_path / "begun", "on_train_batch_start", 4)
+    return tmp_path / "begun"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("instructions", lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "SSE2")),
+        ("instructions", lambda patch: patch.setenv("MKL_ENABLE_INSTRUCTIONS", "AVX2")),
+        ("device", lambda patch: patch.setattr(device, "processor", lambda: "another")),
+        ("torch", lambda patch: patch.setattr(device, "version", lambda _: "1.0")),
+        ("threads", lambda patch: patch.setattr(os, "cpu_count", lambda: 1)),
+    ],
+)
+def test_a_run_goes_on_in_another_way_only_by_a_word(
+    begun: Path, tiny: Compose, name: str, change: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "threads":  # it was begun with more than this machine has cores
+        last = run_folder.checkpoint(begun, "last")
+        content = checkpoint_io.read(last)
+        content["run"]["made_with"][-1]["threads"] = "7"
+        torch.save(content, last)
+    before = {path: path.read_bytes() for path in begun.rglob("*") if path.suffix in (".ckpt", ".json")}
+    change(monkeypatch)
+    with pytest.raises(ConfigError, match=rf"cannot go on as it began: .*{name} .*\(now .*\)\.\n.*resume_anyway=true"):
+        train(tiny(), begun, resume=True)
+    assert {path: path.read_bytes() for path in before if path.suffix == ".ckpt"}.items() <= before.items()
+    train(tiny(), begun, resume=True, anyway=True)
+    (earlier,) = json.loads((begun / "result.json").read_text())["earlier_versions"]
+    assert earlier == {name: earlier[name]}
+
+
+def test_a_run_keeps_the_precision_and_the_threads_that_it_began_with(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor with bfloat16, then on one that is slow at it, with other threads in the environment."""
+    config = tiny("trainer.precision=bf16-if-fast")
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
+    train(config, tmp_path / "whole")
+    assert _killed(config, tmp_path / "run", "on_train_batch_start", 4)
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    torch.set_num_threads(2)
+    train(config, tmp_path / "run", resume=True)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["precision"], result["device"]["threads"], result["earlier_versions"]) == ("bf16-mixed", 1, [])
+    weights = [states.of(tmp_path / name)["state_dict"] for name in ("run", "whole")]
+    assert states.differences(*weights) == []
+
+
+def test_a_run_from_before_its_arithmetic_was_noted_goes_on(begun: Path, tiny: Compose) -> None:
+    last = run_folder.checkpoint(begun, "last")
+    content = checkpoint_io.read(last)
+    del content["run"]["made_with"]
+    torch.save(content, last)
+    train(tiny(), begun, resume=True)
+    assert json.loads((begun / "result.json").read_text())["earlier_versions"] == []

@@ -125,6 +125,18 @@ def to_go_on(
     return None
 
 
+def made_with(folder: Path) -> list[dict[str, str]]:
+    """Versions and arithmetic of each process that trained a run, as its last good checkpoint has them, if it does."""
+    last = run_folder.checkpoint(folder, "last")
+    for path in (last, run_folder.previous(last)):
+        try:
+            noted = checkpoint_io.read(path)[RUN]["made_with"]
+            return [{str(key): str(value) for key, value in process.items()} for process in noted]
+        except (CheckpointError, LookupError, TypeError, AttributeError):
+            continue
+    return []
+
+
 def require_best(folder: Path, classifier: Classifier, datamodule: ImageDataModule, figure: float | None) -> None:
     """Refuse to go on where the best weights so far, of a monitored `figure`, are gone.
 

@@ -73,7 +73,7 @@ def refuse_others(folder: Path) -> None:
         OSError: if it cannot be looked into.
     """
     entries = list(os.scandir(folder)) if folder.is_dir() else []
-    others = [entry.name for entry in entries if not (entry.is_file() or entry.is_dir())]
+    others = [entry.name for entry in entries if Path(entry).is_fifo() or Path(entry).is_socket()]
     if not _is_own(folder):
         fresh = {entry.name for entry in entries if entry.name.endswith((".lease", ".mlplab.tmp")) or _is_empty(entry)}
         others = [entry.name for entry in entries if entry.name not in fresh]

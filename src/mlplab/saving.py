@@ -49,6 +49,7 @@ class LastCheckpoint(Checkpoint):
         self.path = path
         self.seconds = 0.0  # of training, in the processes before this one
         self.untrained: dict[str, float] = {}  # figures from before training
+        self.made_with: list[dict[str, str]] = []  # versions and arithmetic of the processes that trained it, in turn
         self.is_restored = False  # all that a checkpoint brought
         self._started = time.monotonic()
 
@@ -95,6 +96,7 @@ class LastCheckpoint(Checkpoint):
             "stopped": trainer.should_stop,
             "seconds": self.seconds + time.monotonic() - self._started,
             "untrained": self.untrained,
+            "made_with": self.made_with,
         }
 
 

@@ -4,10 +4,11 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -43,8 +44,8 @@ class Parts:
     board: Board  # not among the callbacks of barebones
 
 
-def make_trainer(config: Config, folder: Path) -> Parts:
-    """Nothing is written yet.
+def make_trainer(config: Config, folder: Path, begun_with: Mapping[str, str] = MappingProxyType({})) -> Parts:
+    """Nothing is written yet. A run that goes on keeps the precision that it was `begun_with`.
 
     Raises:
         ConfigError: if Lightning refuses a flag.
@@ -54,7 +55,8 @@ def make_trainer(config: Config, folder: Path) -> Parts:
     bar = flags.pop("enable_progress_bar")
     for name in CLASSIFIERS:
         flags.pop(name, None)
-    flags["precision"] = precision(config)
+    kept = begun_with.get("precision") if config.trainer.precision == BFLOAT16_IF_FAST else None
+    flags["precision"] = kept if kept in ("bf16-mixed", "32-true") else precision(config)
     if flags.get("barebones"):  # Lightning wants to hear it of each
         flags |= {"logger": False, "enable_checkpointing": False}
     if not config.validates:

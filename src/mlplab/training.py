@@ -1,9 +1,10 @@
 """One run, from a configuration to a number: the room where the parts meet. It owns the run folder."""
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,13 @@ class Result:
     folder: Path
 
 
-def train(config: Config, folder: Path, resume: bool = False, began: Callable[[], None] = lambda: None) -> Result:
+def train(
+    config: Config,
+    folder: Path,
+    resume: bool = False,
+    began: Callable[[], None] = lambda: None,
+    anyway: bool = False,
+) -> Result:
     """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
 
     Args:
@@ -41,9 +48,11 @@ def train(config: Config, folder: Path, resume: bool = False, began: Callable[[]
         folder: its own folder.
         resume: go on where an earlier process stopped in that folder; from the start if nothing was saved.
         began: called when nothing stands in the way any more.
+        anyway: go on even where the arithmetic is another than that of the weights so far.
 
     Raises:
-        ConfigError: if the folder holds a run already, or torch or Lightning refuse a value.
+        ConfigError: if the folder holds a run already, or torch or Lightning refuse a value, or the run cannot go on
+            with the arithmetic that it began with.
         DataError: if the data set is missing or damaged.
         CheckpointError: if a checkpoint cannot be written, or there is none to go on from that can be read.
         DivergedError: if the loss is not finite.
@@ -54,7 +63,12 @@ def train(config: Config, folder: Path, resume: bool = False, began: Callable[[]
         if not resume:
             run_folder.refuse_used(folder)
         with _noted(folder):
-            parts = make_trainer(config, folder)
+            before = checkpoints.made_with(folder) if resume else []
+            begun_with = before[-1] if before and not anyway else {}
+            _keep_threads(begun_with)
+            parts = make_trainer(config, folder, begun_with)
+            parts.last.made_with = [*before, _made_with(parts)]
+            _refuse_other_arithmetic(folder, begun_with, parts.last.made_with[-1])
             with parts.interruption.noticed():
                 return _train(config, folder, resume, began, parts)
 
@@ -104,7 +118,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     if parts.last in parts.trainer.callbacks:  # type: ignore[attr-defined]
         run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     last = _where_it_stopped(folder, classifier, datamodule, parts) if resume else None
-    earlier_versions = _note_versions(folder, goes_on=last is not None)
+    earlier_versions = _note_versions(folder, parts, goes_on=last is not None)
     began()
     _introduce(datamodule, classifier, config.trainer.flags.get("enable_model_summary", True))
     with refusals():
@@ -161,14 +175,42 @@ def _noted(folder: Path) -> Iterator[None]:
     run_folder.write_status(folder, "completed")
 
 
-def _note_versions(folder: Path, goes_on: bool) -> list[dict[str, str]]:
-    """Those of earlier processes that trained this run, if they are others; this one's are added to status.json."""
-    noted = (run_folder.read_status(folder) or {}).get("versions", [])
-    before = [made_with for made_with in noted if made_with != versions()] if goes_on else []
+def _made_with(parts: Parts) -> dict[str, str]:
+    """What this process trains with: versions, and what decides the arithmetic."""
+    return versions() | device.arithmetic(parts.trainer.strategy.root_device, str(parts.trainer.precision))
+
+
+def _keep_threads(begun_with: Mapping[str, str]) -> None:
+    """Sums over parts that are computed side by side have other last bits with another number of parts."""
+    threads = begun_with.get("threads", "")
+    if threads.isdecimal() and 1 <= int(threads) <= (os.cpu_count() or 1) and int(threads) != torch.get_num_threads():
+        log.info(f"goes on with {threads} threads, as it began")
+        torch.set_num_threads(int(threads))
+
+
+def _refuse_other_arithmetic(folder: Path, begun_with: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raises ConfigError if the weights would be others than those of the run that nobody stopped."""
+    decides = {key: begun_with[key] for key in now.keys() & begun_with.keys() - {"code", "mlplab", "lightning"}}
+    if differences := changed(decides, now):
+        raise ConfigError(
+            f"{run_folder.short(folder)}: cannot go on as it began: {differences}.\n"
+            "Its weights would come out different. Go on where it began, or add resume_anyway=true, and result.json"
+            " will say so."
+        )
+
+
+def _note_versions(folder: Path, parts: Parts, goes_on: bool) -> list[dict[str, str]]:
+    """What earlier processes that trained this run had that this one has not; status.json has all of it."""
+    *noted, own = parts.last.made_with
+    noted = noted or (run_folder.read_status(folder) or {}).get(
+        "versions", []
+    )  # of a version that noted it there alone
+    before = [made_with for made_with in noted if changed(made_with, own)] if goes_on else []
     if before:
-        log.warning(f"begun with other versions: {changed(before[-1])}; the result says so")
-    run_folder.write_status(folder, "running", versions=[*before, versions()])
-    return before
+        log.warning(f"begun otherwise: {changed(before[-1], own)}; the result says so")
+    parts.last.made_with = [*before, own]
+    run_folder.write_status(folder, "running", versions=parts.last.made_with)
+    return [{key: one[key] for key in one if one[key] != own.get(key)} for one in before]
 
 
 def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDataModule, parts: Parts) -> Path | None:

@@ -123,7 +123,7 @@ def test_mixed_versions_are_noted(tmp_path: Path) -> None:
         ([{"torch": "2.11.0"}], ()),
         (
             [{"torch": "2.9.0", "code": "aaa"}, {"torch": "2.10.0", "code": "bbb"}],
-            ("begun with other versions than they ended with: code aaa, torch 2.10.0, torch 2.9.0.",),
+            ("begun otherwise than they ended: code aaa, torch 2.10.0, torch 2.9.0.",),
         ),
     ],
 )

@@ -16,7 +16,7 @@ from mlplab.mistakes import parse
 _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
-NOT_OF_THE_RUN = ("hydra", "resume", "sweep_name", "sweep_without")
+NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without")
 
 
 def config_of(composed: DictConfig) -> Config:
@@ -28,8 +28,10 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     """The tree of a run as plain values.
 
     Raises:
-        ConfigError: if an interpolation in it leads nowhere.
+        ConfigError: if an interpolation in it leads nowhere, or `resume_anyway` is neither true nor false.
     """
+    if not isinstance(composed.get("resume_anyway", False), bool):
+        raise ConfigError(f"resume_anyway: must be true or false, got {composed.resume_anyway}")
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in NOT_OF_THE_RUN])
     try:
         tree = OmegaConf.to_container(own, resolve=True)

@@ -58,6 +58,7 @@ class Job:
     folder: Path
     resume: bool
     began: Callable[[], None]  # to be called once it is sure that the run goes on
+    anyway: bool  # even with another arithmetic
 
     earlier: ClassVar[Earlier | None] = None  # set by Guard: Hydra hands nothing from one hook to the next
 
@@ -66,10 +67,10 @@ class Job:
         """The job that is running."""
         earlier = cls.earlier
         if earlier is not None:
-            return cls(earlier.config, earlier.folder, True, earlier.keep_changes)
+            return cls(earlier.config, earlier.folder, True, earlier.keep_changes, composed.resume_anyway)
         assert composed.resume is None, "the run to go on with was not looked at"
         folder = Path(HydraConfig.get().runtime.output_dir, os.environ.get(FOLDER, ""))
-        return cls(config_of(composed), folder, False, lambda: None)
+        return cls(config_of(composed), folder, False, lambda: None, composed.resume_anyway)
 
 
 def run(composed: DictConfig) -> float:
@@ -85,7 +86,7 @@ def run(composed: DictConfig) -> float:
     process.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training import train
 
-    return train(job.config, job.folder, job.resume, job.began).score
+    return train(job.config, job.folder, job.resume, job.began, job.anyway).score
 
 
 def introduction(config: Config, folder: Path) -> str:
@@ -109,7 +110,7 @@ def _run_apart(job: Job, composed: DictConfig) -> float:
             run_folder.write_status(job.folder, "running")
             _write_configuration(job.folder / ".hydra", composed)
         isolation.preload(["mlplab.preload"])
-        score: float = isolation.run(_train, (job.config, job.folder), lambda: patience(sweep_folder))
+        score: float = isolation.run(_train, (job.config, job.folder, job.anyway), lambda: patience(sweep_folder))
     except isolation.Ended as ended:
         _note(job.folder, ended)
         raise JobsFailedError(f"{run_folder.short(job.folder)}: {ended}") from None
@@ -130,7 +131,7 @@ def _write_configuration(folder: Path, composed: DictConfig) -> None:
         run_folder.write(folder / f"{name}.yaml", OmegaConf.to_yaml(content).encode())
 
 
-def _train(config: Config, folder: Path) -> float:
+def _train(config: Config, folder: Path, anyway: bool) -> float:
     """What the process of a job does; whatever it prints goes into its log."""
     path = folder / "train.log"
     with suppress(OSError), path.open("a") as file:
@@ -145,7 +146,7 @@ def _train(config: Config, folder: Path) -> float:
     _choose_gpu(folder.parent)
     from mlplab.training import train
 
-    return train(config, folder, resume=(folder / "checkpoints").exists()).score
+    return train(config, folder, resume=(folder / "checkpoints").exists(), anyway=anyway).score
 
 
 _gpus: list[FileLock] = []  # a lock that nobody refers to is given back

@@ -132,7 +132,7 @@ def _notes(configurations: Sequence[Configuration], counted: Sequence[Run], numb
     begun = [differences for run in counted if (differences := _earlier(run))]
     if begun:
         found = ", ".join(sorted(set[str]().union(*begun)))
-        yield f"{_count(len(begun), 'run')} had been begun with other versions than they ended with: {found}."
+        yield f"{_count(len(begun), 'run')} had been begun otherwise than they ended: {found}."
 
 
 def _earlier(run: Run) -> set[str]:
