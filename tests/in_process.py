@@ -33,7 +33,7 @@ def train(*arguments: str, capfd: pytest.CaptureFixture[str]) -> Finished:
 @contextmanager
 def _kept() -> Iterator[None]:
     """What a program may change of its process without asking who else is in it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     environment = dict(os.environ)
     try:
         yield

@@ -1,10 +1,13 @@
 """train.py and the scripts, started as a user starts them."""
 
+import fcntl
 import json
+import os
 import runpy
 import shutil
 import signal
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import torch
 from conftest import PROJECT, Finished, Program, Run
 from PIL import Image
 
-from mlplab import checkpoint_io, checkpoints, datasets
+from mlplab import checkpoint_io, checkpoints, datasets, run_folder
 
 Command = Callable[..., Finished]
 
@@ -109,6 +112,39 @@ def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
     assert "Traceback" not in finished.err
     assert len(finished.err.splitlines()) <= 5
     assert not list(tmp_path.rglob("result.json"))
+
+
+def test_what_is_printed_nowhere_does_no_harm(program: Program, tmp_path: Path) -> None:
+    """`python train.py ... >&- 2>&-`: a file that is opened then must not get the numbers of these streams."""
+    closed = lambda: (os.close(0), os.close(1), os.close(2))  # noqa: E731
+    finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir=run", before=closed)
+    assert finished == Finished(0, "", "")
+    assert "test accuracy" in (tmp_path / "run" / "train.log").read_text()
+    refused = program.run("data=digits", "seed=-1", before=closed)
+    assert refused == Finished(2, "", "")
+
+
+def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: Path) -> None:
+    """Writing to it fails from then on."""
+    leader, terminal = os.openpty()
+
+    def in_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(terminal, number)
+
+    with program.start("data=digits", "trainer.max_epochs=100000", "hydra.run.dir=run", before=in_terminal) as process:
+        os.close(terminal)
+        printed = b""
+        while b"epoch      2/100000" not in printed:
+            printed += os.read(leader, 4096)
+        os.close(leader)
+        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    status = run_folder.read_status(tmp_path / "run")
+    assert status is not None
+    assert (status["status"], status["reason"].partition(" in epoch")[0]) == ("interrupted", "The terminal was closed")
+    assert len(checkpoint_io.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["history"]) >= 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

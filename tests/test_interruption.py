@@ -30,6 +30,20 @@ def test_before_training_it_ends_the_process(interruption: Interruption, tmp_pat
     assert caught.value.exit_code == 143
 
 
+def test_a_terminal_that_is_closed_ends_it_but_for_nohup(interruption: Interruption) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with interruption.noticed():
+            signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with interruption.noticed(), pytest.raises(Interrupted, match=r"The terminal was closed\. Nothing") as caught:
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert caught.value.exit_code == 129
+
+
 def test_in_training_a_second_interrupt_ends_it_at_once(
     interruption: Interruption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -526,3 +526,50 @@ def test_a_run_from_before_its_arithmetic_was_noted_goes_on(begun: Path, tiny: C
     torch.save(content, last)
     train(tiny(), begun, resume=True)
     assert json.loads((begun / "result.json").read_text())["earlier_versions"] == []
+
+
+def test_a_run_whose_time_is_over_is_not_complete(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny(), tmp_path / "whole")
+    config = tiny("trainer.max_time=00:00:10:00")
+    clock = [0.0]
+    monkeypatch.setattr("mlplab.interruption.time.monotonic", lambda: clock[0])
+
+    def run(blocks: int, resume: bool = False) -> None:
+        """Its time is over in the block after so many."""
+        left = [blocks]
+
+        def tick(*_: object) -> None:
+            left[0] -= 1
+            clock[0] += 1000 * (left[0] == 0)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(progress.Progress, "on_train_batch_start", tick, raising=False)
+            train(config, tmp_path / "run", resume)
+
+    with pytest.raises(
+        Interrupted, match=r"max_time is over in epoch 1 of 2, which is lost\. Nothing was saved"
+    ) as caught:
+        run(1)
+    assert caught.value.exit_code == 143
+    assert not (tmp_path / "run" / "result.json").exists()
+    with pytest.raises(
+        Interrupted, match=r"max_time is over after 1 of 2 epochs\. Go on with: python train.py resume="
+    ):
+        run(3, resume=True)  # with the last of the epoch, which is kept
+    status = run_folder.read_status(tmp_path / "run")
+    assert status is not None
+    assert status["status"] == "interrupted"
+    run(3, resume=True)  # with the last of all: nothing is left to train
+    weights = [states.of(tmp_path / name)["state_dict"] for name in ("run", "whole")]
+    assert states.differences(*weights) == []
+
+
+def test_time_that_would_be_lost_is_refused(tiny: Compose, tmp_path: Path) -> None:
+    for flags, says in (
+        (["trainer.enable_checkpointing=false"], "needs checkpoints"),
+        (["trainer.max_time=soon"], "days"),
+    ):
+        with pytest.raises(ConfigError, match=rf"trainer\.max_time: .*{says}"):
+            train(tiny("trainer.max_time=00:00:10:00", *flags), tmp_path)

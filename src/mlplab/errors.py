@@ -82,6 +82,7 @@ def reported() -> Iterator[None]:
 
     With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well.
     """
+    _open_standard_streams()
     with ExitStack() as stack:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
             if stream is not None and not isinstance(stream, _Output):
@@ -97,8 +98,28 @@ def reported() -> Iterator[None]:
                 print(error, file=sys.stderr)
             sys.exit(error.exit_code)
         except Interrupted as interrupted:
-            print(interrupted, file=sys.stderr)
+            say(str(interrupted))
             sys.exit(interrupted.exit_code)
         except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
+            say("Interrupted.")
             sys.exit(130)
+
+
+def say(text: str) -> None:
+    """Print on standard error, past a print that a signal may have interrupted; a closed terminal hears nothing."""
+    try:
+        os.write(2, f"{text}\n".encode(sys.stderr.encoding, "replace"))
+    except OSError:  # what Python still holds back for it would fail at the end, and change the exit code
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def _open_standard_streams() -> None:
+    """Where one is closed (2>&-), a file that is opened would get its number, and with it what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: PTH123, SIM115

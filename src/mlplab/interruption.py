@@ -1,39 +1,43 @@
-"""On Ctrl-C, SIGTERM or a closed terminal: finish the block of batches, exit with 128 + signal, lose the epoch."""
+"""On a signal, or when time is over: finish the block of batches and exit with 128 + signal; the epoch is lost."""
 
 import logging
+import math
 import os
 import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mlplab import run_folder, system
 from mlplab.checkpoint_io import DurableCheckpointIO
-from mlplab.errors import Interrupted
+from mlplab.errors import Interrupted, say
 from mlplab.saving import LastCheckpoint
 
 log = logging.getLogger(__name__)
 
 
 class Interruption(Checkpoint):
-    """Notices signals, and acts on them when a block is done.
+    """Notices signals, a closed terminal's too, and after `max_s` seconds of training the end of its time.
 
     Under SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
     """
 
-    def __init__(self, last: LastCheckpoint, folder: Path) -> None:
+    def __init__(self, last: LastCheckpoint, folder: Path, max_s: float = math.inf) -> None:
         self.last = last
+        self.max_s = max_s
         self.folder = folder
         self.signal: int | None = None
         self.is_ignored = False  # when the work is done
         self._training = False
+        self._started = math.inf
         self._numbers: list[signal.Signals] = []
 
     @contextmanager
@@ -54,15 +58,22 @@ class Interruption(Checkpoint):
         for number in self._numbers:
             signal.signal(number, self._notice)  # Lightning has put its own in place of them
         self._training = True
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._time_is_over:
+            self._end_of_time(trainer, f"after {trainer.current_epoch} of {trainer.max_epochs} epochs")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        epochs = f"epoch {trainer.current_epoch + 1:,} of {trainer.max_epochs:,}"
+        if self._time_is_over and not trainer.is_last_batch and self.signal is None:
+            self._end_of_time(trainer, f"in {epochs}, which is lost")
         if self.signal is not None:
             _wait_for_files(trainer)
-            lost = ", which is lost" * bool(trainer.current_epoch)
             raise self._interrupted(
-                self.signal, f" in epoch {trainer.current_epoch + 1:,} of {trainer.max_epochs:,}{lost}"
+                self.signal, f" in {epochs}, which is lost" if trainer.current_epoch else f" in {epochs}"
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,26 +85,37 @@ class Interruption(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._training = False
 
+    @property
+    def _time_is_over(self) -> bool:
+        return time.monotonic() - self._started > self.max_s
+
+    def _end_of_time(self, trainer: Trainer, when: str) -> NoReturn:
+        _wait_for_files(trainer)
+        raise Interrupted(signal.SIGTERM, f"trainer.max_time is over {when}.\n{self._way_on()}")
+
     def _notice(self, number: int, frame: object) -> None:
         if self.is_ignored or (self.signal is not None and number != signal.SIGINT):
             return  # an impatient system is not a person
         if not self._training:
             raise self._interrupted(number, "")
         if self.signal is not None:
-            _say("Interrupted at once.")
+            say("Interrupted at once.")
             run_folder.write_status(self.folder, "interrupted", reason="a second Ctrl-C")
             os._exit(130)
         self.signal = number
-        _say("Stopping ...")
+        say("\n" * os.isatty(2) + "Stopping ...")  # below the bar if there is one
 
     def _interrupted(self, number: int, when: str) -> Interrupted:
         if number in system.REQUEUE:
             _requeue()
-        word = {int(signal.SIGINT): "Interrupted", int(signal.SIGTERM): "Terminated"}.get(number, "Signalled")
-        way_on = "Nothing was saved yet."
+        words = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "The terminal was closed"}
+        word = words.get(signal.Signals(number).name, "Signalled")
+        return Interrupted(number, f"{word}{when}.\n{self._way_on()}")
+
+    def _way_on(self) -> str:
         if self.last.path.exists():
-            way_on = f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
-        return Interrupted(number, f"{word}{when}.\n{way_on}")
+            return f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
+        return "Nothing was saved yet."
 
 
 def _wait_for_files(trainer: Trainer) -> None:
@@ -111,9 +133,3 @@ def _requeue() -> None:
         failed = True
     if failed:
         log.warning(f"scontrol requeue {job} failed: submit the job again")
-
-
-def _say(text: str) -> None:
-    """On stderr, below the bar if there is one; a print could wait for a lock that this thread holds."""
-    with suppress(OSError):  # of a terminal that has been closed
-        os.write(2, ("\n" * os.isatty(2) + text + "\n").encode())

@@ -212,7 +212,7 @@ def read_status(folder: Path) -> dict[str, Any] | None:
 
 def outcome(status: str, reason: str) -> str:
     """How a run ended, in words: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
-    for word in ("Interrupted", "Terminated"):
+    for word in ("Interrupted", "Terminated", "The terminal was closed"):
         if reason.startswith(word):
             return f"interrupted{reason.removeprefix(word).rstrip('.')}"
     return f"{status}: {reason}"

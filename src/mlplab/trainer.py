@@ -1,6 +1,7 @@
 """The Lightning Trainer of a run, with the callbacks that a configuration asks for."""
 
 import logging
+import math
 import sys
 import traceback
 import warnings
@@ -9,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from mlplab import device, run_folder
 from mlplab.board import Board
@@ -68,7 +70,7 @@ def make_trainer(config: Config, folder: Path, begun_with: Mapping[str, str] = M
     best = None
     if config.validates and saves:
         best = BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode)
-    interruption = Interruption(last, folder)
+    interruption = Interruption(last, folder, _seconds(flags.pop("max_time", None), saves))
     board = Board(config, folder, logger)
     callbacks: list[Callback] = [
         Progress(sys.stderr.isatty() if bar is None else bar, folder),
@@ -88,6 +90,17 @@ def make_trainer(config: Config, folder: Path, begun_with: Mapping[str, str] = M
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
     return Parts(trainer, last, best, interruption, logger, board)
+
+
+def _seconds(max_time: Any, saves: bool) -> float:
+    """How long a run trains at most; what it had is saved then, so that it goes on with resume."""
+    try:
+        seconds = Timer(max_time).time_remaining()
+    except (MisconfigurationException, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"trainer.max_time: must be days:hours:minutes:seconds, got {max_time!r}") from error
+    if seconds is not None and not saves:
+        raise ConfigError("trainer.max_time: needs checkpoints, from which the run goes on")
+    return math.inf if seconds is None else seconds
 
 
 def precision(config: Config) -> str | int:

@@ -273,7 +273,7 @@ def _score_best(
     """Load the best weights and score the test set: figures of their epoch, and of the test."""
     trainer, history = parts.trainer, classifier.history
     if not history:
-        raise ConfigError("Not one epoch was trained: trainer.max_time is too short.")
+        raise ConfigError("Not one epoch was trained.")
     if parts.best is None or parts.best.best is None:
         run_folder.choose_best(folder)
     weights = run_folder.best_weights(folder)

@@ -11,18 +11,20 @@ from pathlib import Path
 import hydra
 from hydra.errors import HydraException
 
-from mlplab import run_folder
+from mlplab import run_folder, system
 from mlplab.command import wrong_overrides
 from mlplab.command.composed import config_of
 from mlplab.config import Config
-from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported
+from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported, say
 
 
 def launch(main: Callable[[], object], conf: Path) -> None:
     """Run a function that `hydra.main` made of `conf`, and end the process with the exit code of what happened."""
     os.environ["MLPLAB_TRACEBACK"] = str(int(TRACEBACK_WANTED))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
-    signal.signal(signal.SIGTERM, _terminated)
+    ending = [number for number in system.ending() if number != signal.SIGINT]
+    for number in ending:
+        signal.signal(number, _terminated)
     if "install=bash" in sys.argv:  # Hydra's would run every script that stands behind `python`
         completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
@@ -31,7 +33,7 @@ def launch(main: Callable[[], object], conf: Path) -> None:
     with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
         main()
-        for number in (signal.SIGINT, signal.SIGTERM):  # the work is done, and the exit code says so
+        for number in (signal.SIGINT, *ending):  # the work is done, and the exit code says so
             signal.signal(number, signal.SIG_IGN)
 
 
@@ -68,9 +70,9 @@ def _in_own_words(overrides: list[str], conf: Path) -> Iterator[None]:
         raise ConfigError("\n".join(wrong_overrides.not_choices(overrides, conf))) from error
 
 
-def _terminated(*_: object) -> None:
-    print("Terminated.", file=sys.stderr)
-    sys.exit(143)
+def _terminated(number: int, frame: object) -> None:
+    say("Terminated." if number == signal.SIGTERM else "The terminal was closed.")
+    sys.exit(128 + number)
 
 
 def _refuse_what_leads_nowhere() -> None:

@@ -20,6 +20,7 @@ from mlplab.mistakes import parse
 # What a run may be given anew when it goes on: nothing that its figures depend on, but for the device's rounding.
 SAFE = (
     "trainer.max_epochs",  # upwards
+    "trainer.max_time",  # of each process
     "trainer.enable_progress_bar",
     "trainer.accelerator",
     "data.root",
