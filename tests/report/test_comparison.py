@@ -1,10 +1,11 @@
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from made_up import OPTIMIZERS, Sweep, config, result
-from scipy.stats import ttest_rel
+from scipy.stats import t, ttest_rel
 
 from mlplab.report import Report
 from mlplab.report.comparison import CONFIDENCE, MOST_SENTENCES, ONE_SEED, Answer, Comparison
@@ -71,9 +72,25 @@ def test_better(tmp_path: Path) -> None:
 
 def test_no_difference(tmp_path: Path) -> None:
     assert answer(tmp_path, sgd_and([0.96, 0.948, 0.951])).sentences == (
-        "optimizer: Adam and SGD do not differ beyond the seeds: 0.30 points (-2.93 to 3.53, 3 seeds).",
+        "optimizer: Adam and SGD cannot be told apart: 0.30 points (-2.93 to 3.53, 3 seeds).",
         f"{FOOTER}.",
     )
+
+
+def test_where_seeds_are_too_few_it_is_said_how_many_would_do(tmp_path: Path) -> None:
+    """With two, and where an interval is wider than differences can be; if mean and spread stayed as they are."""
+    (sentence,) = answer(tmp_path / "two", sgd_and([0.96, 0.972])).sentences
+    assert sentence == "optimizer: Adam and SGD are 1.10 points apart: 2 seeds are too few to tell, 3 would do."
+    few = Comparison.of("optimizer", "Adam", "SGD", {0: 0.9, 1: -0.3, 2: 0.9}, 30)
+    assert few.interval()[1] > 1
+    assert few.sentence().endswith(f"3 seeds are too few to tell, {few.seeds_needed()} would do.")
+    for seeds in (few.seeds_needed() - 1, few.seeds_needed()):
+        reach = t.ppf(1 - 0.05 / math.comb(30, 2) / 2, seeds - 1) * statistics.stdev([0.9, -0.3, 0.9]) / seeds**0.5
+        assert (reach < 0.5) == (seeds == few.seeds_needed())
+    equal = Comparison.of("optimizer", "Adam", "SGD", {0: 0.01, 1: -0.01}, 2)
+    assert equal.sentence().endswith("2 seeds are too few to tell, not even 1,000 would do.")
+    clear = Comparison.of("optimizer", "Adam", "SGD", {0: 0.01, 1: 0.0101}, 2)
+    assert clear.sentence().startswith("optimizer: Adam is better than SGD by 1.00 points (")
 
 
 def test_an_end_close_to_0_is_given_the_digits_that_show_its_side(tmp_path: Path) -> None:
@@ -157,7 +174,7 @@ def test_where_all_settings_lack_a_seed_the_most_pairs_are_kept(tmp_path: Path) 
 
 
 def test_many_sentences_are_capped_at_the_greatest_differences(tmp_path: Path) -> None:
-    Sweep(tmp_path).grid(range(2), model__hidden=[[width] for width in range(1, 40)])
+    Sweep(tmp_path).grid(range(3), model__hidden=[[width] for width in range(1, 40)])
     found = Report.of(tmp_path).answer
     assert len(found.comparisons) == 38
     assert len(found.sentences) == MOST_SENTENCES + 2

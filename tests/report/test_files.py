@@ -41,6 +41,30 @@ def test_configurations_are_read_back_in_full_precision(sweep: Sweep) -> None:
         assert float(row["images_per_s"]) == statistics.fmean(run.images_per_s for run in configuration.runs)
 
 
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+1+1", "-1+1", "-cmd", "\uff1d1+1"])
+def test_what_a_spreadsheet_would_compute_is_text(text: str, tmp_path: Path) -> None:
+    """As names of folders, of settings and as what is said of a run."""
+    sweep = Sweep(tmp_path)
+    for acc, activation in ((0.9, text), (0.8, "ReLU")):
+        sweep.add(result(config(model__activation=activation) | {text: acc}, acc), name=f"{text}{acc}")
+    sweep.add(status={"status": "failed", "reason": text}, name="failed")
+    Report.of(tmp_path).write(pictures=False)
+    for name in ("report.csv", "runs.csv"):
+        with (tmp_path / name).open(newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert f"'{text}" in cells
+        assert not [cell for cell in cells if cell.startswith(text[0])]
+
+
+def test_numbers_below_zero_stay_numbers(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for steps, rate in ((-1, -0.5), (-2, None)):
+        sweep.add(result(config(trainer__max_steps=steps, optimizer__lr=rate)))
+    Report.of(tmp_path).write(pictures=False)
+    found = {(row["max_steps"], row["lr"]) for row in rows(tmp_path / "report.csv")}
+    assert found == {("-1", "-0.5"), ("-2", "-")}
+
+
 def test_runs_csv_has_every_run(sweep: Sweep) -> None:
     repeated = sweep.add(result(config(seed=0, model__hidden=[64], optimizer__lr=0.1), 0.5), name="again, =1+1")
     odd = "it said: \"no\", and\t'=cmd'"

@@ -121,6 +121,17 @@ def test_a_seed_that_one_of_them_lacks_is_left_out(tmp_path: Path) -> None:
     assert "| ema | +1.00 | - | - | 0.00 | - | - | 2 |" in (tmp_path / "report.md").read_text()
 
 
+def test_two_seeds_are_given_no_interval_that_says_nothing(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for trick, accs in (("plain", (0.97, 0.98)), ("ema", (0.96, 0.975)), ("swa", (0.80, 0.8102))):
+        for seed, acc in enumerate(accs):
+            sweep.add(result(config(seed=seed, trick=trick), acc, acc))
+    Report.of(tmp_path).write(pictures=False)
+    text = (tmp_path / "report.md").read_text()
+    assert "| ema | -0.75 | - | - | -0.75 | - | - | 2 |" in text
+    assert "| swa | -16.99 | -17.24 | -16.74 |" in text  # this one says something
+
+
 def test_without_the_reference_levels_are_compared_with_the_best(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     for trick, acc in (("ema", 0.9), ("swa", 0.95)):

@@ -1,5 +1,6 @@
 """Which differences in validation accuracy are beyond the spread of the seeds."""
 
+import bisect
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -12,6 +13,8 @@ from mlplab.report.table import Column, Configuration, Table
 
 CONFIDENCE = 0.95
 MOST_SENTENCES = 20
+FEWEST = 3  # seeds; with two, t has one degree of freedom, and an interval of 95 % is 25 times as wide as the spread
+MOST_SEEDS = 1000
 ONE_SEED = (
     "With one seed no difference can be told from chance; train each configuration with several, for example with"
     " 'seed=range(0,5)'."
@@ -59,12 +62,27 @@ class Comparison:
         Bonferroni's inequality: m intervals that each miss with probability a / m all hold with at least 1 - a (Dunn
         1961, Multiple Comparisons among Means).
         """
+        reach = self._reach(self.seeds)
+        return self.mean - reach, self.mean + reach
+
+    @property
+    def has_too_few_seeds(self) -> bool:
+        """Do they leave it open which is better, being two, or with an interval wider than differences can be?"""
+        reach = self._reach(self.seeds)
+        return reach >= abs(self.mean) and (self.seeds < FEWEST or abs(self.mean) + reach > 1)
+
+    def seeds_needed(self) -> int:
+        """With how many the interval would leave 0 out, if mean and spread stayed as they are; at most MOST_SEEDS."""
+        return bisect.bisect_left(
+            range(MOST_SEEDS), True, self.seeds + 1, key=lambda n: self._reach(n) < abs(self.mean)
+        )
+
+    def _reach(self, seeds: int) -> float:
         from scipy.special import stdtrit  # the quantile of t; scipy.stats takes four times as long to import
 
         tail = (1 - CONFIDENCE) / self.of_pairs / 2
-        error = statistics.stdev(self.differences.values()) / self.seeds**0.5
-        reach = float(-stdtrit(self.seeds - 1, tail)) * error
-        return self.mean - reach, self.mean + reach
+        spread = statistics.stdev(self.differences.values())
+        return -float(stdtrit(seeds - 1, tail)) * spread / math.sqrt(seeds)
 
     def sentence(self) -> str:
         points, seeds = 100 * self.mean, f"{self.seeds} seeds"
@@ -80,7 +98,12 @@ class Comparison:
         figures = f"{_fixed(points, digits)} points ({_fixed(low, digits)} to {_fixed(high, digits)}, {seeds})"
         if low > 0:
             return f"{self.factor}: {self.first} is better than {self.second} by {figures}."
-        return f"{self.factor}: {self.first} and {self.second} do not differ beyond the seeds: {figures}."
+        if self.has_too_few_seeds:
+            needed = self.seeds_needed()
+            enough = f"{needed}" if needed < MOST_SEEDS else f"not even {MOST_SEEDS:,}"
+            apart = f"{self.first} and {self.second} are {_fixed(points, digits)} points apart"
+            return f"{self.factor}: {apart}: {seeds} are too few to tell, {enough} would do."
+        return f"{self.factor}: {self.first} and {self.second} cannot be told apart: {figures}."
 
 
 @dataclass(frozen=True)
@@ -188,7 +211,7 @@ def _sentences(told: tuple[Comparison, ...]) -> Iterator[str]:
     if left_out:
         by_factor = ", ".join(f"{factor} ({number})" for factor, number in left_out.items())
         yield f"The {left_out.total()} smallest differences are left out: {by_factor}."
-    if any(comparison.has_spread for comparison in told):
+    if any(comparison.has_spread and not comparison.has_too_few_seeds for comparison in told):
         together = " for all pairs of a factor, or of configurations, together (Bonferroni)"
         yield (
             "Points are hundredths of validation accuracy; the intervals, over pairs of runs with the same seed, hold"

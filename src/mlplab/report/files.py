@@ -116,6 +116,19 @@ def _mean_and_sd(spread: Spread | None) -> list[object]:
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, in which no text is what a spreadsheet would compute: it gets an apostrophe in front."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([_inert(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _inert(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.startswith(
+        ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+    ):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return cell if cell == "-" else f"'{cell}"  # - stands for nothing
+    return cell

@@ -55,7 +55,7 @@ def about(run: Unfinished) -> str:
 
 
 def _mean_and_interval(comparison: Comparison) -> list[str]:
-    ends = comparison.interval() if comparison.has_spread else None
+    ends = comparison.interval() if comparison.has_spread and not comparison.has_too_few_seeds else None
     return [_points(comparison.mean), *("--" if ends is None else map(_points, ends))]
 
 
