@@ -180,6 +180,24 @@ def test_a_folder_that_cannot_be_used_is_no_matter_to_the_others(sweep: Sweep, t
     assert "Traceback" not in finished.err
 
 
+def test_a_damaged_result_is_made_again_and_said(sweep: Sweep, tmp_path: Path) -> None:
+    """One that a sweep would once have taken for complete, and its report for damaged."""
+    assert sweep("seed=0,1", "sweep_name=half").code == 0
+    folder = tmp_path / "outputs" / "sweeps" / "half"
+    found = jobs(folder)
+    good = found["seed=0"].result
+    half = {key: good[key] for key in ("epochs", "max_epochs", "metrics", "config_hash", "score", "total_s")}
+    (found["seed=0"].folder / "result.json").write_text(json.dumps(half))
+    untouched = found["seed=1"].status["time"]
+    finished = sweep("seed=0,1", "sweep_name=half")
+    assert finished.code == 0, finished.err
+    assert "half: 2 jobs, 1 complete, 1 to go on" in finished.out
+    assert "seed=0: result.json is damaged, and made again: history is missing or not a list" in finished.out
+    assert jobs(folder)["seed=0"].result["metrics"] == good["metrics"]
+    assert jobs(folder)["seed=1"].status["time"] == untouched
+    assert len(table(folder)) == 1
+
+
 def test_a_damaged_status_stops_nothing(sweep: Sweep, tmp_path: Path) -> None:
     assert sweep("seed=0", "sweep_name=damaged").code == 0
     ((_, one),) = jobs(tmp_path / "outputs" / "sweeps" / "damaged").items()
