@@ -33,8 +33,8 @@ def launch(main: Callable[[], object], conf: Path) -> None:
     with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
         main()
-        for number in (signal.SIGINT, *ending):  # the work is done, and the exit code says so
-            signal.signal(number, signal.SIG_IGN)
+        for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
+            signal.signal(heard, signal.SIG_IGN)
 
 
 def compose(overrides: list[str], conf: Path) -> Config:
