@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import Compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from mlplab import checkpoints, evaluation, progress, run_folder
 from mlplab.errors import ConfigError, DataError, DivergedError
@@ -50,6 +51,31 @@ def test_the_result_says_what_happened(tiny_run: Result, tiny: Compose) -> None:
     assert result["fit_s"] <= result["total_s"]
     assert result["metrics"] == tiny_run.metrics
     assert result["score"] == tiny_run.score == tiny_run.metrics["val/loss"]
+
+
+def test_optimizer_and_schedule_are_recorded_as_training_begins(tiny: Compose, tmp_path: Path) -> None:
+    """The defaults of torch, what is filled in from the run, and what a schedule has set by then."""
+    adamw = train(tiny("optimizer.name=AdamW", "scheduler=cosine", "scheduler.warmup=4"), tmp_path / "adamw").folder
+    result = json.loads((adamw / "result.json").read_text())
+    assert result["config"]["optimizer"]["weight_decay"] == result["optimizer"]["weight_decay"] == 0.01
+    assert result["optimizer"]["lr"] == 0.001 / 4
+    assert result["scheduler"] == {"name": "CosineAnnealingLR", "T_max": 2 * 8 - 4, "eta_min": 0.0}
+    cycle = train(tiny("optimizer=sgd", "scheduler=onecycle"), tmp_path / "cycle").folder
+    result = json.loads((cycle / "result.json").read_text())
+    assert (result["config"]["optimizer"]["momentum"], result["optimizer"]["momentum"]) == (0.9, 0.95)
+    assert result["scheduler"]["total_steps"] == 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"), [("optimizer.name=AdamW", 0.01), ("optimizer.name=Adam", 0.0), ("optimizer.name=LBFGS", None)]
+)
+def test_the_hparams_tab_shows_the_decay_that_torch_has(
+    tiny: Compose, tmp_path: Path, words: str, shown: float | None
+) -> None:
+    curves = EventAccumulator(str(train(tiny(words, "trainer.max_epochs=1"), tmp_path).folder)).Reload()
+    content = curves.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    given = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert (given["weight_decay"].number_value if "weight_decay" in given else None) == shown
 
 
 def test_curves_are_the_history(tiny_run: Result) -> None:

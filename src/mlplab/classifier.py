@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from mlplab.aids.averaging import DEFAULTS, Ema, make_average
 from mlplab.aids.batch_statistics import batch_norms, renew
+from mlplab.config import schedule_interval
 from mlplab.datamodule import Batch, Block, ImageDataModule
 from mlplab.datasets import DIGIT_NAMES
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.mlp import MLP, GaussianNoise
-from mlplab.optimizers import make_optimizer, require_class, schedule_interval
+from mlplab.optimizers import make_optimizer, plain_values, require_class
 from mlplab.totals import Totals
 from mlplab.training_step import Method, Steps
 from mlplab.updates import Fused
@@ -130,6 +131,7 @@ class Classifier(LightningModule):
         self.images_seen = 0  # in training
         self.statistics_are_new = False
         self.figures: dict[str, float] = {}  # of what was scored since the epoch began
+        self.begins_with: dict[str, dict[str, Any]] = {}  # see `plain_values`, once a training has begun
         self._schedule: optim.lr_scheduler.LRScheduler | None = None
         self._training: Steps | None = None
         self._epoch_started = 0.0
@@ -357,6 +359,7 @@ class Classifier(LightningModule):
         else:
             length = self.steps_per_epoch * epochs if steps < 0 else min(self.steps_per_epoch * epochs, steps)
         optimizer, self._schedule = make_optimizer(self.mlp.parameters(), self.optimizer, self.scheduler, length)
+        self.begins_with = plain_values(optimizer, self._schedule)
         return optimizer if self._schedule is None else ([optimizer], [self._schedule])
 
     @property

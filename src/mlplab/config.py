@@ -5,8 +5,8 @@ Imports neither torch nor lightning, so that a mistake costs half a second.
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,22 @@ PIXELS = {"mnist": 28 * 28, "fashion": 28 * 28, "digits": 8 * 8}
 
 # Arguments of a schedule that need not be given: the classifier fills them in from the run.
 FROM_THE_RUN = {"CosineAnnealingLR": {"T_max"}, "OneCycleLR": {"total_steps", "max_lr"}}
+
+# What no figure of a run depends on; a section stands for all that is in it. The hash, resume, the report and names of
+# runs leave it out.
+CHANGES_NOTHING = frozenset(
+    {
+        "show",
+        "data.root",
+        "trainer.devices",  # one, whichever it is
+        "trainer.enable_progress_bar",
+        "trainer.enable_model_summary",
+        "trainer.logger",
+        "trainer.max_time",  # of a process: a run that it has ended is not complete
+        "trainer.log_every_n_steps",
+        "trainer.num_sanity_val_steps",
+    }
+)
 
 
 def _as_tuple(value: object) -> object:
@@ -51,7 +67,7 @@ class Section(BaseModel):
 class Data(Section):
     name: Literal["mnist", "fashion", "digits"] = Field(description="the data set")
     root: str = Field(min_length=1, description="folder that holds, or will hold, the data sets")
-    val_size: int = Field(ge=0, description="training images set aside for validation")
+    val_size: int = Field(ge=0, description="training images set aside for validation, or a share of them below 1")
     split_seed: int = Field(ge=0, lt=2**32, description="chooses the validation images, whatever the seed")
     batch_size: int = Field(ge=1, description="images per training step")
     normalize: Literal["standard", "unit", "symmetric"] = Field(
@@ -64,6 +80,15 @@ class Data(Section):
         if "://" in root:
             raise PydanticCustomError("address", "must be a folder of this machine")
         return root
+
+    @field_validator("val_size", mode="before")
+    @classmethod
+    def _is_a_number(cls, val_size: object, info: ValidationInfo) -> object:
+        """A share, 0.2, as the number of images that it is."""
+        images = TRAINING_IMAGES.get(info.data.get("name", ""))
+        if images is None or not isinstance(val_size, float) or not 0 <= val_size < 1:
+            return val_size
+        return max(1, round(val_size * images)) if val_size else 0
 
     @field_validator("val_size")
     @classmethod
@@ -134,23 +159,62 @@ class Model(Section):
         return _known(name, library.activations())
 
 
-class Optimizer(Section):
-    """Beside what is named here, every argument of the class `name`; what is not given is torch's default."""
+class TorchClass(Section):
+    """A class of torch and its arguments, of which some are named here; what is not given is torch's own default.
+
+    An argument that the class does not take is None.
+    """
 
     model_config = ConfigDict(extra="allow")
 
+    classes: ClassVar[Callable[[], dict[str, library.Arguments]]]
+    name: str | None
+
+    @model_validator(mode="after")
+    def _has_the_defaults_of_its_class(self) -> Self:
+        known = type(self).model_fields.keys() - self.model_fields_set
+        self.__dict__.update({key: default for key, default in self.defaults.items() if key in known})
+        return self
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return class_defaults(type(self).classes(), self.name)
+
+
+def class_defaults(classes: Mapping[str, library.Arguments], name: object) -> dict[str, Any]:
+    """Default of each argument of the class `name` that need not be given, without what is filled in from the run."""
+    arguments = classes.get(str(name), {})
+    from_the_run = FROM_THE_RUN.get(str(name), ())
+    return {key: known.default for key, known in arguments.items() if not known.required and key not in from_the_run}
+
+
+def with_class_defaults(tree: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A configuration with every argument of its optimizer and its schedule, but those filled in from the run."""
+    filled = dict(tree)
+    for section, classes in (("optimizer", library.optimizers()), ("scheduler", library.schedulers())):
+        given = filled.get(section)
+        if isinstance(given, dict):
+            defaults = class_defaults(classes, given.get("name"))
+            plain = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
+            filled[section] = given | {key: value for key, value in plain.items() if key not in given}
+    return filled
+
+
+class Optimizer(TorchClass):
+    classes = library.optimizers
+
     name: str = Field(description="a class of torch.optim")
     lr: float = Field(gt=0, description="learning rate")
-    weight_decay: NotNegative = Field(default=0, description="L2 penalty, or decoupled decay in AdamW")
-    momentum: NotNegative = Field(default=0, description="momentum")
-    dampening: NotNegative = Field(default=0, description="dampening of the momentum")
-    nesterov: bool = Field(default=False, description="Nesterov's momentum")
-    betas: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] = Field(
-        default=(0.9, 0.999), min_length=2, max_length=2, description="decay of the mean gradient and its square"
+    weight_decay: NotNegative | None = Field(default=None, description="L2 penalty, or decoupled decay in AdamW")
+    momentum: NotNegative | None = Field(default=None, description="momentum")
+    dampening: NotNegative | None = Field(default=None, description="dampening of the momentum")
+    nesterov: bool | None = Field(default=None, description="Nesterov's momentum")
+    betas: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] | None = Field(
+        default=None, min_length=2, max_length=2, description="decay of the mean gradient and its square"
     )
-    alpha: NotNegative = Field(default=0.99, description="decay of the mean of squared gradients")
-    rho: Rate = Field(default=0.9, description="decay of the mean of squared gradients")
-    eps: NotNegative = Field(default=1e-8, description="added to the denominator")
+    alpha: NotNegative | None = Field(default=None, description="decay of the mean of squared gradients")
+    rho: Rate | None = Field(default=None, description="decay of the mean of squared gradients")
+    eps: NotNegative | None = Field(default=None, description="added to the denominator")
 
     @field_validator("name")
     @classmethod
@@ -158,27 +222,32 @@ class Optimizer(Section):
         return _known(name, library.optimizers())
 
 
-class Scheduler(Section):
-    """Beside what is named here, every argument of the class `name`; what is not given is torch's default."""
-
-    model_config = ConfigDict(extra="allow")
+class Scheduler(TorchClass):
+    classes = library.schedulers
 
     name: str | None = Field(description="a class of torch.optim.lr_scheduler, or null for a constant rate")
     interval: Literal["step", "epoch"] | None = Field(
         description="what the schedule counts; null: what its class is made for"
     )
     warmup: int = Field(default=0, ge=0, description="first steps, in which the rate rises linearly from 0; 0: none")
-    step_size: Length = Field(default=1, description="steps or epochs from one change to the next")
-    T_max: Length = Field(default=1, description="steps or epochs to the lowest rate; if not given, the whole run")
-    T_0: Length = Field(default=1, description="steps or epochs to the first restart")
-    total_steps: Length = Field(default=1, description="steps or epochs of the cycle; if not given, the whole run")
-    total_iters: Length = Field(default=5, description="steps or epochs until the rate is what it will be")
-    gamma: NotNegative = Field(default=0.1, description="factor of the rate")
+    step_size: Length | None = Field(default=None, description="steps or epochs from one change to the next")
+    T_max: Length | None = Field(default=None, description="steps or epochs to the lowest rate; null: the whole run")
+    T_0: Length | None = Field(default=None, description="steps or epochs to the first restart")
+    total_steps: Length | None = Field(default=None, description="steps or epochs of the cycle; null: the whole run")
+    total_iters: Length | None = Field(default=None, description="steps or epochs until the rate is what it will be")
+    gamma: NotNegative | None = Field(default=None, description="factor of the rate")
 
     @field_validator("name")
     @classmethod
     def _is_in_torch(cls, name: str | None) -> str | None:
         return None if name is None else _known(name, library.schedulers())
+
+
+def schedule_interval(scheduler: Mapping[str, Any]) -> str:
+    """What is chosen, "step" or "epoch", or what the class is made for; a warm-up alone is in steps."""
+    name = scheduler.get("name")
+    by_class = "step" if name in ("OneCycleLR", "CyclicLR") or (not name and scheduler.get("warmup")) else "epoch"
+    return str(scheduler.get("interval") or by_class)
 
 
 class Trainer(Section):
@@ -344,10 +413,13 @@ class Config(Section):
         optimizer, scheduler = self.optimizer, self.scheduler
         if optimizer.name == "SGD" and optimizer.nesterov and (not optimizer.momentum or optimizer.dampening):
             raise PydanticCustomError("nesterov", "optimizer.nesterov: needs optimizer.momentum, and no dampening")
-        if optimizer.name == "RMSprop" and optimizer.alpha >= 1:
+        if optimizer.name == "RMSprop" and (optimizer.alpha or 0) >= 1:
             raise PydanticCustomError("alpha", "optimizer.alpha: must be below 1 for RMSprop")
         if scheduler.name == "ReduceLROnPlateau" and scheduler.interval == "step":
             raise PydanticCustomError("plateau", "scheduler.interval: must be epoch for ReduceLROnPlateau, got step")
+        if scheduler.name == "ReduceLROnPlateau" and (scheduler.model_extra or {}).get("mode", "min") != self.mode:
+            values = {"mode": self.mode, "monitor": self.monitor}
+            raise PydanticCustomError("mode", "scheduler.mode: must be {mode} for monitor={monitor}", values)
         if scheduler.warmup and scheduler.name in ("OneCycleLR", "CyclicLR", "ReduceLROnPlateau"):
             raise PydanticCustomError("cycle", "scheduler.warmup: not possible with {name}", {"name": scheduler.name})
         if scheduler.warmup and scheduler.interval != "step" and (scheduler.name or scheduler.interval):
@@ -382,24 +454,92 @@ class Config(Section):
         return self
 
     @property
-    def hash(self) -> str:
-        """The same for runs that do the same, wherever their data lie and however often they are saved or shown.
+    def recorded(self) -> dict[str, Any]:
+        """What is noted of a run: what was given, and the defaults of the classes that optimizer and schedule are."""
+        return with_class_defaults(self.model_dump(mode="json", exclude_unset=True))
 
-        An aid that is off counts as not there, as in runs of versions that did not know it.
-        """
-        plain = self.model_dump(
-            mode="json",
-            exclude_unset=True,
-            exclude={
-                "data": {"root"},
-                "trick": True,
-                "show": True,
-                "trainer": {"enable_progress_bar"},
-            },
-        )
-        for key, off in AIDS.items():
-            section, name = key.split(".")
-            if plain.get(section, {}).get(name, off) == off:
-                plain.get(section, {}).pop(name, None)
-        plain = {key: value for key, value in plain.items() if value != {}}
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Value of each key that need not be given; those of torch and Lightning are theirs."""
+        return {
+            **{f"optimizer.{key}": value for key, value in self.optimizer.defaults.items() if key != "lr"},
+            **{f"scheduler.{key}": value for key, value in self.scheduler.defaults.items()},
+            **{f"trainer.{key}": flag.default for key, flag in library.trainer_flags().items()},
+            **{f"trainer.{key}": field.default for key, field in Trainer.model_fields.items()},
+            **AIDS,
+        }
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """By key, what the figures of the run depend on, each value in one spelling, without what is as by default."""
+        trainer, scheduler, rates = self.trainer, self.scheduler, set(self.model.dropout)
+        clip, precision = trainer.gradient_clip_val or None, str(trainer.precision)
+        by_value = clip and trainer.gradient_clip_algorithm == "value"
+        distorts, bends = self.augment.distorts, self.augment.elastic_alpha > 0
+        augment = self.augment.model_copy(update={} if bends else {"elastic_sigma": 4.0})
+        flat, defaults = flatten(self.model_dump(mode="json", exclude_unset=True)), self.defaults
+        flat |= flatten({"augment": augment.model_dump(mode="json")} if distorts else {})
+        flat |= {
+            "model.dropout": list(rates if len(rates) == 1 else self.model.dropout),
+            "scheduler.interval": schedule_interval(dict(scheduler)) if scheduler.name or scheduler.warmup else None,
+            "early_stopping.min_delta": 0.0 if self.early_stopping.patience is None else self.early_stopping.min_delta,
+            "trainer.gradient_clip_val": clip,
+            "trainer.gradient_clip_algorithm": "value" if by_value else None,
+            "trainer.precision": f"{precision}-true" if precision.isdigit() else precision,
+        }
+        for section, part in (("optimizer", self.optimizer), ("scheduler", scheduler)):
+            for key, argument in type(part).classes().get(str(part.name), {}).items():
+                if f"{section}.{key}" in flat and "float" in (argument.kinds or ()):
+                    flat[f"{section}.{key}"] = _as_float(flat[f"{section}.{key}"])
+        return {
+            key: value
+            for key, value in flat.items()
+            if not changes_nothing(key) and not (key in defaults and _is_default(key, value, defaults[key]))
+        }
+
+    @property
+    def hash(self) -> str:
+        """The same for runs that do the same, wherever their data lie and however often they are saved or shown."""
+        fixed = {
+            "trainer.devices": 1,
+            "trainer.num_sanity_val_steps": 0,
+        }  # as in every run from before they were left out
+        decisive = {key: value for key, value in self.decisive.items() if key != "trick"}
+        return hashlib.sha256(json.dumps(nested(decisive | fixed), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def changes_nothing(key: str) -> bool:
+    return key in CHANGES_NOTHING or key.partition(".")[0] in CHANGES_NOTHING
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"hidden": 128}} -> {"model.hidden": 128}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"model.hidden": 128} -> {"model": {"hidden": 128}}."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return tree
+
+
+def _is_default(key: str, value: Any, default: Any) -> bool:
+    if key.startswith("trainer."):  # where 1 is one batch, and 1.0 all of them; and null, false and 0 are one
+        return (type(value) is type(default) and value == default) or not (value or default)
+    return bool(value == (list(default) if isinstance(default, tuple) else default))
+
+
+def _as_float(value: Any) -> Any:
+    """2 -> 2.0, also within lists."""
+    if isinstance(value, list):
+        return [_as_float(part) for part in value]
+    return float(value) if type(value) is int else value

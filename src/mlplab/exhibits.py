@@ -42,8 +42,8 @@ def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
     """Configuration, table of layers, and the command line if Hydra noted one in `folder`."""
-    plain = config.model_dump(mode="json", exclude_unset=True)
-    writer.add_text("configuration", _code(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)))
+    shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
+    writer.add_text("configuration", _code(shown))
     writer.add_text("layers", layer_table(network, image_shape))
     overrides = folder / ".hydra" / "overrides.yaml"
     if overrides.is_file():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 # Not usable from plain values: they need callables, other schedulers, sparse or two-dimensional parameters.
 _NOT_OPTIMIZERS = {"Optimizer", "SparseAdam", "Muon"}
@@ -24,6 +25,7 @@ _NOT_TRAINER_FLAGS = {"self", "callbacks", "plugins", "default_root_dir"}
 class Argument:
     required: bool
     kinds: frozenset[str] | None  # of plain values: bool, int, float, str, list, None; None: any
+    default: Any = None
 
     def takes(self, value: object) -> bool:
         kind = "None" if value is None else "list" if isinstance(value, list | tuple) else type(value).__name__
@@ -96,11 +98,17 @@ def _arguments(module: ast.Module, name: str, without: Iterable[str]) -> Argumen
     (definition,) = [d for d in module.body if isinstance(d, ast.ClassDef) and d.name == name]
     (constructor,) = [m for m in definition.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"]
     given = constructor.args
-    required = len(given.args) - len(given.defaults)
-    arguments = {a.arg: Argument(place < required, _kinds(a.annotation)) for place, a in enumerate(given.args)}
-    for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-        arguments[argument.arg] = Argument(default is None, _kinds(argument.annotation))
-    return {name: argument for name, argument in arguments.items() if name not in set(without)}
+    required = [None] * (len(given.args) - len(given.defaults))
+    pairs = zip([*given.args, *given.kwonlyargs], [*required, *given.defaults, *given.kw_defaults], strict=True)
+    return {
+        argument.arg: Argument(default is None, _kinds(argument.annotation), default and _value(default))
+        for argument, default in pairs
+        if argument.arg not in set(without)
+    }
+
+
+def _value(default: ast.expr) -> Any:
+    return eval(ast.unparse(default), {"__builtins__": {}})  # a line of torch's own source, such as 1.0 / 3
 
 
 def _kinds(annotation: ast.expr | None) -> frozenset[str] | None:

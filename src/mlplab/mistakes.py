@@ -76,7 +76,7 @@ def _unknown_arguments(
         if argument not in known:
             close = did_you_mean(argument, known)
             yield f"{section}.{argument}: {takes}{close}"
-        elif not known[argument].takes(value) and argument not in _schema(section).model_fields:
+        elif not known[argument].takes(value) and (value is None or argument not in _schema(section).model_fields):
             kinds = " or ".join(sorted(known[argument].kinds or ()))
             yield f"{section}.{argument}: must be {kinds}, got {value!r}"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn, optim
 
-from mlplab.config import FROM_THE_RUN
+from mlplab import library
+from mlplab.config import FROM_THE_RUN, schedule_interval
 from mlplab.errors import ConfigError
 from mlplab.updates import optimizer_class
 
@@ -55,8 +56,17 @@ def make_optimizer(
         raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
 
 
-def schedule_interval(scheduler: Mapping[str, Any]) -> str:
-    """What is chosen, "step" or "epoch", or what the class is made for; a warm-up alone is in steps."""
-    name = scheduler.get("name")
-    by_class = "step" if name in ("OneCycleLR", "CyclicLR") or (not name and scheduler.get("warmup")) else "epoch"
-    return str(scheduler.get("interval") or by_class)
+def plain_values(
+    optimizer: optim.Optimizer, schedule: optim.lr_scheduler.LRScheduler | None
+) -> dict[str, dict[str, Any]]:
+    """Arguments that `optimizer` and `scheduler` have now: before the first step a schedule has set some of them."""
+    last = schedule._schedulers[-1] if isinstance(schedule, optim.lr_scheduler.SequentialLR) else schedule
+    parts: dict[str, tuple[object, Mapping[str, Any], Mapping[str, Any]]] = {
+        "optimizer": (optimizer, optimizer.param_groups[0], library.optimizers()),
+        "scheduler": (last, vars(last) if last else {}, library.schedulers()),
+    }
+    return {
+        part: {"name": name, **{key: values[key] for key in classes[name] if key in values}}
+        for part, (made, values, classes) in parts.items()
+        if (name := type(made).__name__) in classes
+    }

@@ -287,6 +287,7 @@ def _score_best(
 
 def _hyperparameters(config: Config) -> dict[str, str | float]:
     """What most experiments vary, for TensorBoard."""
+    decay = config.optimizer.weight_decay  # None: not an argument of this optimizer
     return {
         "data": config.data.name,
         "hidden": "x".join(map(str, config.model.hidden)) or "none",
@@ -294,7 +295,7 @@ def _hyperparameters(config: Config) -> dict[str, str | float]:
         "activation": config.model.activation,
         "optimizer": config.optimizer.name,
         "lr": config.optimizer.lr,
-        "weight_decay": config.optimizer.weight_decay,
+        **({} if decay is None else {"weight_decay": decay}),
         "scheduler": config.scheduler.name or "constant",
         "batch_size": config.data.batch_size,
         "max_epochs": config.trainer.max_epochs,
@@ -319,5 +320,6 @@ def _record(config: Config, parts: Parts, classifier: Classifier, datamodule: Im
         "versions": versions(),
         "device": device.described(parts.trainer.strategy.root_device),
         "history": classifier.history,
-        "config": config.model_dump(mode="json", exclude_unset=True),
+        "config": config.recorded,
+        **classifier.begins_with,
     }

@@ -1,6 +1,5 @@
 """Which run a command goes on with: the folder that `resume` names, or an unfinished run of the same configuration."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlplab import result_file, run_folder
 from mlplab.command.composed import plain
-from mlplab.config import AIDS, FROM_THE_RUN, Augment, Config, Show
+from mlplab.config import FROM_THE_RUN, Augment, Config, changes_nothing, flatten, nested
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.mistakes import parse
 
-# What a run may be given anew when it goes on: nothing that its figures depend on, but for the device's rounding.
-SAFE = (
-    "trainer.max_epochs",  # upwards
-    "trainer.max_time",  # of each process
-    "trainer.enable_progress_bar",
-    "trainer.accelerator",
-    "data.root",
-    *(f"show.{name}" for name in Show.model_fields),
-)
+# What a run may be given anew when it goes on, beside what changes nothing: more epochs, another device's rounding.
+SAFE = ("trainer.max_epochs", "trainer.accelerator")
 
 MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
 
@@ -96,34 +88,46 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
         CheckpointError: if the configuration that is kept there is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    path = _config_file(folder)
-    try:
-        stored = _flat({"augment": Augment().model_dump(mode="json")}) | _flat(plain(_load(path)))  # new keys
-        parse(_tree(stored))
-    except ConfigError as error:
-        line = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
-    own = _flat(plain(composed))
+    before, stored = recorded(folder), flatten({"augment": Augment().model_dump(mode="json")})  # new keys
+    stored |= flatten(plain(_load(_config_file(folder))))
+    own = flatten(plain(composed))
     named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
-    found = {**AIDS, **stored}  # a run of a version that did not know them
-    changes = {key: own.get(key) for key in {**own, **stored} if key in named and own.get(key) != found.get(key)}
-    config = parse(_tree({**stored, **changes}))
+    changed = {key: own[key] for key in own if key in named}
+    config = parse(nested({key: value for key, value in stored.items() if key not in named} | changed))
+    was, now = before.decisive, config.decisive
     refused = [
-        f"{key}: the run has {stored.get(key)}, the command {value}{reason}"
-        for key, value in changes.items()
-        if (reason := _obstacle(key, stored, value)) is not None
+        f"{key}: the run has {stored.get(key, before.defaults.get(key))},"
+        f" the command {own.get(key, config.defaults.get(key))}{reason}"
+        for key in {**now, **was}
+        if was.get(key) != now.get(key) and (reason := _obstacle(key, stored, now.get(key))) is not None
     ]
     if refused:
         way_out = [] if composed.resume is not None else ["Choose another hydra.run.dir, or leave it out."]
         what = f"{run_folder.short(folder)}: holds another run, which cannot go on so:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
+    kept = {key: value for key, value in changed.items() if key in SAFE or changes_nothing(key)}
+    changes = {key: value for key, value in kept.items() if value != stored.get(key)}
     return Earlier(folder, config, changes, run_folder.read_result(folder))
+
+
+def recorded(folder: Path) -> Config:
+    """The configuration of a run, as it was composed.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or of another version.
+    """
+    path = _config_file(folder)
+    try:
+        return parse(plain(_load(path)))
+    except ConfigError as error:
+        line = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
 
 
 def _named(composed: DictConfig, own: Flat, stored: Flat) -> set[str]:
     """The keys that the command gives, by themselves or through a group."""
     loader: ConfigLoader = GlobalHydra.instance().config_loader()
-    default = _flat(plain(loader.load_configuration("config", [], RunMode.RUN)))
+    default = flatten(plain(loader.load_configuration("config", [], RunMode.RUN)))
     named = {key for key in {**default, **own} if default.get(key) != own.get(key)}
     given = OverridesParser.create(config_loader=loader).parse_overrides(list(composed.hydra.overrides.task))
     for word in (override.key_or_group for override in given):
@@ -171,24 +175,4 @@ def _load(path: Path) -> DictConfig:
         raise CheckpointError(f"{path}: missing or damaged, the run cannot go on.") from error
     if not isinstance(tree, DictConfig):
         raise CheckpointError(f"{path}: damaged, the run cannot go on.")
-    return tree
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Flat:
-    """{"model": {"hidden": 128}} -> {"model.hidden": 128}."""
-    flat: Flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def _tree(flat: Flat) -> dict[str, Any]:
-    """{"model.hidden": 128} -> {"model": {"hidden": 128}}."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, name = key.split(".")
-        place = tree
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
     return tree

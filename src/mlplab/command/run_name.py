@@ -12,9 +12,11 @@ from datetime import datetime
 
 from omegaconf import OmegaConf
 
+from mlplab.config import CHANGES_NOTHING
+
 LONGEST_LABEL = 40  # characters
 # In a name: the data set is that of the folder above.
-OF_NO_INTEREST = ("data=", "data.root=", "hydra", "resume=", "sweep_name=", "show")
+OF_NO_INTEREST = ("data=", "hydra", "resume=", "sweep_name=", *CHANGES_NOTHING)
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 

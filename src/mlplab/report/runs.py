@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab import result_file, run_folder, system
+from mlplab.config import with_class_defaults
 from mlplab.report.settings import Setting, flatten, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
@@ -90,7 +91,7 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
 def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
     log = folder / "train.log"
     try:
-        settings = flatten(result_file.composed(folder))
+        settings = flatten(with_class_defaults(result_file.composed(folder)))
     except ValueError:
         settings = {}
     return Unfinished(name, status, reason, log if log.is_file() else None, settings)
@@ -100,7 +101,7 @@ def _complete(folder: Path, name: str) -> Run:
     found = result_file.load(folder)
     return Run(
         name=name,
-        settings=flatten(found["config"]),
+        settings=flatten(with_class_defaults(found["config"])),
         seed=found["seed"],
         metrics={printable(key): value for key, value in found["metrics"].items()},
         history=tuple(found["history"]),

@@ -4,24 +4,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from mlplab.config import CHANGES_NOTHING
 from mlplab.result_file import DEEPEST
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
 
-# What a run is given beside what it learns from; a section stands for all that is in it.
-NOT_SETTINGS = {
-    "seed",  # merged into mean and spread
-    "resume",
-    "experiment",
-    "evaluate_untrained",
-    "show",
-    "data.root",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.enable_checkpointing",
-    "trainer.logger",
-    "trainer.log_every_n_steps",
-}
+# Seeds are merged into mean and spread; the others change none of the figures that are compared.
+NOT_SETTINGS = {"seed", "resume", "experiment", "evaluate_untrained", *CHANGES_NOTHING}
 # A name for settings that vary together, and the name that the others are compared with.
 REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mlplab import run_folder, system
-from mlplab.command.sweep.grid import Job
-from mlplab.errors import ConfigError
+from mlplab.command.resume import recorded
+from mlplab.command.sweep.grid import HASH_DIGITS, Job
+from mlplab.errors import ConfigError, MlplabError
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Place:
             ConfigError: if the folder holds another run.
         """
         result = run_folder.read_result(self.folder)
-        if result is not None and result.get("config_hash") != self.job.config.hash:
+        wanted = self.job.config.hash
+        if result is not None and result.get("config_hash") != wanted and recorded_hash(self.folder) != wanted:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
@@ -49,9 +51,16 @@ class Place:
 
 
 def places(sweep_folder: Path, jobs: Sequence[Job]) -> list[Place]:
-    """A job keeps its folder in a larger grid, in which it would have a longer name: the hash tells it."""
+    """A job keeps its folder in a larger grid, in which it would have a longer name: the hash tells it.
+
+    Other versions had other hashes: of folders without a job, the configuration that is recorded there tells it.
+    """
     names = [path.name for path in sweep_folder.iterdir() if path.is_dir()] if sweep_folder.is_dir() else []
     by_hash = {name.rpartition("-")[2]: name for name in sorted(names, reverse=True)}
+    hashes = {job.hash for job in jobs}
+    if hashes - by_hash.keys():
+        for name in (name for key, name in by_hash.copy().items() if key not in hashes):
+            by_hash.setdefault(str(recorded_hash(sweep_folder / name))[:HASH_DIGITS], name)
     return [
         Place(
             job,
@@ -59,6 +68,14 @@ def places(sweep_folder: Path, jobs: Sequence[Job]) -> list[Place]:
         )
         for job in jobs
     ]
+
+
+def recorded_hash(folder: Path) -> str | None:
+    """Of the configuration that a job was begun with, as this version computes it; None if it cannot be read."""
+    try:
+        return recorded(folder).hash
+    except MlplabError:
+        return None
 
 
 def data_of(places: Sequence[Place]) -> list[tuple[str, str]]:
