@@ -18,8 +18,8 @@ from mlplab.command.sweep import grid
 from mlplab.command.sweep.display import shown
 from mlplab.command.sweep.launching import are_running, launch
 from mlplab.command.sweep.rehearsal import rehearse
-from mlplab.command.sweep.standing import Place, data_of, places
-from mlplab.errors import ConfigError, Interrupted, JobsFailedError, MlplabError
+from mlplab.command.sweep.standing import Place, data_of, places, unreadable
+from mlplab.errors import CheckpointError, ConfigError, Interrupted, JobsFailedError, MlplabError
 from mlplab.report import Report
 from mlplab.versions import changed
 
@@ -79,6 +79,9 @@ def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place])
             f"{count} of {len(some)} {what} jobs were made with {difference}"
             for difference, count in differences.items()
         ]
+    if len(begun) + len(complete) < len(everything) and (refused := unreadable(folder, everything)):
+        more = f" ({len(refused) - 1} more)" if len(refused) > 1 else ""
+        lines.append(f"Not counted, and trained anew if it is of this grid: {refused[0]}{more}")
     return "\n".join(lines)
 
 

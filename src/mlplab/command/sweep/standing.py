@@ -70,6 +70,18 @@ def places(sweep_folder: Path, jobs: Sequence[Job]) -> list[Place]:
     ]
 
 
+def unreadable(sweep_folder: Path, places: Sequence[Place]) -> list[str]:
+    """Why a folder is of no job of this version: a line for each that holds a result."""
+    lines = []
+    for result in sorted(sweep_folder.glob("*/result.json")):
+        if result.parent not in {place.folder for place in places}:
+            try:
+                recorded(result.parent)
+            except MlplabError as error:
+                lines.append(str(error).splitlines()[0])
+    return lines
+
+
 def recorded_hash(folder: Path) -> str | None:
     """Of the configuration that a job was begun with, as this version computes it; None if it cannot be read."""
     try:
