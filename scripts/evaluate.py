@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import process
+from mlplab import process, run_folder
 from mlplab.errors import reported
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run folder, or .ckpt file")
+    parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default="test", help="which images (default: test)"
     )
@@ -30,7 +30,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     with reported():
-        evaluate(arguments.run, arguments.split, arguments.data_root, arguments.json, arguments.pictures)
+        evaluate(
+            run_folder.meant(arguments.run), arguments.split, arguments.data_root, arguments.json, arguments.pictures
+        )
 
 
 def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_pictures: bool) -> None:
@@ -68,7 +70,7 @@ def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) 
 
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
     """Of the test, named as a run names its own; of others, their split stands in front."""
-    from mlplab import checkpoints, pictures, run_folder
+    from mlplab import checkpoints, pictures
     from mlplab.figures import page
 
     classes = datamodule.info.classes

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import process
+from mlplab import process, run_folder
 from mlplab.errors import ConfigError, reported
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run folder, or .ckpt file")
+    parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
     parser.add_argument("images", type=Path, nargs="*", help="image files of any size, in colour or grey")
     parser.add_argument(
         "--test", type=int, nargs="+", default=[], metavar="N", help="images of the test set, by their places from 0"
@@ -44,6 +44,7 @@ def main() -> None:
     if bool(arguments.images) == bool(arguments.test):
         parser.error("give image files, or --test and places of test images")
     with reported():
+        arguments.run = run_folder.meant(arguments.run)
         predict(arguments)
 
 
@@ -80,7 +81,7 @@ def predict(arguments: argparse.Namespace) -> None:
             said = "   ".join(f"{classes[k]} {p:.1%}" for p, k in shares)
             print(f"{name:{width}}  {said}{truth and f'   (it is {truth})'}")
     if arguments.picture:
-        from mlplab import pictures, run_folder
+        from mlplab import pictures
         from mlplab.figures import page
 
         titles = [

@@ -10,17 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mlplab import run_folder
 from mlplab.errors import CheckpointError, ConfigError, reported
 from mlplab.report import Report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of a sweep, or any other with runs below it")
+    parser.add_argument("folder", type=Path, help="folder of a sweep, any other with runs below it, or `last`")
     parser.add_argument("--no-pictures", action="store_true", help="write the texts only")
     arguments = parser.parse_args()
     with reported():
-        show(arguments.folder, not arguments.no_pictures)
+        folder = run_folder.meant(arguments.folder)
+        of_sweep = folder != arguments.folder and folder.parents[1].name == "sweeps"
+        show(folder.parent if of_sweep else folder, not arguments.no_pictures)
 
 
 def show(folder: Path, pictures: bool) -> None:

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import command, process
+from mlplab import command, download, process
 from mlplab.errors import ConfigError, reported
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def refuse_other_than_data(overrides: list[str]) -> None:
 
 
 def show(config: "Config", place: int) -> None:
+    download.require(config.data.name, Path(config.data.root))
     process.import_lightning()  # takes seconds, and --help does not need it
     from mlplab.datamodule import ImageDataModule
 

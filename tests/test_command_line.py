@@ -14,6 +14,7 @@ from pathlib import Path
 import in_process
 import pytest
 import torch
+import torchvision.datasets
 from conftest import PROJECT, Finished, Program, Run
 from PIL import Image
 
@@ -105,13 +106,19 @@ def test_divergence_ends_with_5(program: Program, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("result.json"))
 
 
-def test_missing_data_end_with_3(program: Program, tmp_path: Path) -> None:
-    finished = program.run(f"data.root={tmp_path / 'nothing'}")
+@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")])
+def test_missing_data_end_with_3(program: Program, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """At once, which is without torch, with the addresses that have them, and nothing is left behind."""
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run(*words, f"data.root={tmp_path / 'nothing'}")
     assert finished.code == 3
-    assert str(tmp_path / "nothing" / "MNIST" / "raw") in finished.err
-    assert "Traceback" not in finished.err
-    assert len(finished.err.splitlines()) <= 5
-    assert not list(tmp_path.rglob("result.json"))
+    said = [line for line in finished.err.splitlines() if not line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in finished.err.splitlines() if "|" in line}
+    assert not imported & {"torch", "lightning", "numpy"}
+    assert len(said) <= 5
+    for words_ in (str(tmp_path / "nothing" / "MNIST" / "raw"), *torchvision.datasets.MNIST.mirrors, "data.root="):
+        assert words_ in "\n".join(said)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_what_is_printed_nowhere_does_no_harm(program: Program, tmp_path: Path) -> None:
@@ -198,7 +205,38 @@ def test_a_signal_ends_a_run_without_a_result(
         ("data.batch_size=0", ["data.batch_size: must be greater than or equal to 1, got 0"]),
         ("data.val_size=60000", ["data.val_size: must be at most 59999"]),
         ("data=digits data.val_size=1437", ["data.val_size: must be at most 1436"]),
-        ("seed=1,2", ["Ambiguous value for argument 'seed=1,2'", "1.", "2.", "3. To sweep over it, add --multirun"]),
+        ("seed=1,2", ["seed=1,2: several values: add -m for a sweep over them"]),
+        (
+            "model.hidden=512,256 seeed=1",
+            [
+                "model.hidden=512,256: several values: add -m for a sweep over them; or write model.hidden=[512,256]",
+                "seeed: unknown key; did you mean seed?",
+            ],
+        ),
+        ("optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): an interval has no end of values"]),
+        ("-m optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): an interval has no end of values"]),
+        ("sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command for"]),
+        ("-m sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command"]),
+        ("-m sweep_name=a,b", ["sweep_name=a,b: one at a time"]),
+        ("-m optimizer=glob(x*)", ["A glob among these fits no choice"]),
+        ("-m --cfg job", ["--cfg and --info are of one run, and print it: leave -m, or the other, out."]),
+        ("--cfg job --info all", ["--cfg and --info are of one run"]),
+        ("--resolve", ["The --resolve flag can only be used"]),
+        ("--epochs=3", ["--epochs=3: a key is given without dashes, as key=value; did you mean trainer.max_epochs?"]),
+        (
+            "--batch-size 3",
+            ["--batch-size: a key is given without dashes, as key=value; did you mean data.batch_size?"],
+        ),
+        ("epochs=3", ["epochs: unknown key; did you mean trainer.max_epochs?"]),
+        ("data=emnist", ["data=emnist: unknown, must be one of digits, fashion, mnist"]),
+        (
+            "optimizer=adamw",
+            ["optimizer=adamw: unknown, must be one of adam, rmsprop, sgd; did you mean optimizer.name=A"],
+        ),
+        (
+            "early_stopping=3",
+            ["early_stopping: has keys of its own, early_stopping.patience, early_stopping.min_delta"],
+        ),
         ("model.hidden=[", ["model.hidden=[: "]),
         ("seed", ["seed: not of the form key=value"]),
         (

@@ -14,7 +14,7 @@ import pytest
 from torchvision import datasets as torchvision_datasets
 from waiting import PATIENCE_S
 
-from mlplab import datasets, download
+from mlplab import datasets, download, library
 from mlplab.errors import DataError
 
 FILES = list(idx.FILES)
@@ -93,8 +93,8 @@ def test_a_file_with_another_checksum_is_refused(mirror: tuple[str, type], tmp_p
     archive = tmp_path / "served" / f"{FILES[2]}.gz"
     archive.write_bytes(archive.read_bytes()[:-20])
     root = tmp_path / "data"
-    _refusal(mirror[1], root)
-    assert list((root / "MNIST" / "raw").iterdir()) == []
+    assert mirror[0] in _refusal(mirror[1], root)
+    assert not root.exists()
 
 
 def test_archives_that_were_copied_by_hand_are_used(mirror: tuple[str, type], tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_without_a_network_it_says_where_to_copy_what(tmp_path: Path) -> None:
     assert len(refusal.splitlines()) <= 5
     for words in (str(tmp_path / "Offline" / "raw"), "no network", *FILES, "data.root", "MLPLAB_DATA", "data=digits"):
         assert words in refusal
-    assert list((tmp_path / "Offline" / "raw").iterdir()) == []
+    assert not (tmp_path / "Offline").exists()
 
 
 def test_what_a_killed_process_left_is_repaired(mirror: tuple[str, type], tmp_path: Path) -> None:
@@ -197,3 +197,24 @@ def test_of_five_at_once_one_fetches(tmp_path: Path) -> None:
         assert not thread.is_alive()
     assert len(MNIST.calls) == 1
     assert sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(FILES)
+
+
+def test_without_files_a_mirror_is_asked_before_torch_is_there(
+    mirror: tuple[str, type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, nobody = tmp_path / "data", "http://127.0.0.1:9/"
+    monkeypatch.setattr("mlplab.library.mirrors", lambda dataset: (nobody, mirror[0]))
+    download.require("mnist", root)
+    monkeypatch.setattr("mlplab.library.mirrors", lambda dataset: (nobody,))
+    with pytest.raises(DataError, match=nobody):
+        download.require("mnist", root)
+    assert not root.exists()
+    download.require("digits", root)
+    idx.write(root)
+    download.require("mnist", root)
+
+
+@pytest.mark.parametrize("dataset", [torchvision_datasets.MNIST, torchvision_datasets.FashionMNIST])
+def test_mirrors_are_those_of_torchvision(dataset: type) -> None:
+    assert list(library.mirrors(dataset.__name__)) == dataset.mirrors  # type: ignore[attr-defined]
+    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == list(download.FILES)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from conftest import Compose
 
+from mlplab import spelling
 from mlplab.augment import Distortion
 from mlplab.config import Show
 from mlplab.errors import ConfigError
@@ -71,6 +72,8 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("data.root", "s3://bucket/mnist", ["must be a folder of this machine", "s3://bucket/mnist"]),
         ("data.val_size", 60_000, ["at most 59999", "60000"]),
         ("data.val_size", -1, ["greater than or equal to 0", "-1"]),
+        ("data.val_size", 1.0, ["integer", "1.0", "or a share of them below 1"]),
+        ("optimizer.weight_decay", None, ["must be float", "None"]),
         ("data.batch_size", 0, ["greater than or equal to 1", "got 0"]),
         ("data.normalize", "none", ["'standard', 'unit' or 'symmetric'", "'none'"]),
         ("model.hidden", "abc", ["integer", "'abc'"]),
@@ -157,6 +160,10 @@ def test_what_does_not_fit_together(changes: dict[str, Any], line: str) -> None:
     [
         ({"optimizer.weight_deca": 0.9}, "did you mean weight_decay?"),
         ({"trainer.max_epoch": 3}, "did you mean max_epochs?"),
+        ({"trainer.epochs": 3}, "did you mean max_epochs?"),
+        ({"trainer.batch_size": 3}, "did you mean data.batch_size?"),
+        ({"optimizer.learning_rate": 3}, "did you mean lr?"),
+        ({"optimizer.epochs": 3}, "did you mean trainer.max_epochs?"),
     ],
 )
 def test_the_nearest_argument_is_named(changes: dict[str, Any], meant: str) -> None:
@@ -178,14 +185,52 @@ def test_a_missing_key_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("modle.hidden", "model.hidden"), ("seeed", "seed"), ("hidden", "model.hidden"), ("optimzer.lr", "optimizer.lr")],
+    [
+        ("modle.hidden", "model.hidden"),
+        ("seeed", "seed"),
+        ("hidden", "model.hidden"),
+        ("optimzer.lr", "optimizer.lr"),
+        ("n_epochs", "trainer.max_epochs"),
+        ("lr", "optimizer.lr"),
+        ("batch", "data.batch_size"),
+        ("dropout", "model.dropout"),
+        ("layers", "model.hidden"),
+        ("units", "model.hidden"),
+        ("dataset", "data"),
+        ("patience", "early_stopping.patience"),
+        ("model.layers", "model.hidden"),
+        ("validation_split", "data.val_size"),
+        ("l2", "optimizer.weight_decay"),
+        ("random_state", "seed"),
+        ("out-dir", "hydra.run.dir"),
+    ],
 )
 def test_nearest_key(typed: str, meant: str) -> None:
     assert nearest(typed) == f"; did you mean {meant}?"
 
 
-def test_nothing_is_near_nonsense() -> None:
-    assert nearest("xyzzy") == ""
+@pytest.mark.parametrize("word", ["xyzzy", "class_weights", "num_workers", "loss", "size"])
+def test_nothing_is_near(word: str) -> None:
+    assert nearest(word) == ""
+
+
+def test_what_is_meant_exists() -> None:
+    """Each name of elsewhere leads to a key, a group or a choice."""
+    for meant in spelling.ELSEWHERE:
+        assert nearest(f"x{meant}") == f"; did you mean {meant}?" or meant == "fashion"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "images"), [("mnist", 0.2, 12_000), ("digits", 0.2, 287), ("mnist", 0.0, 0), ("digits", 1e-4, 1)]
+)
+def test_images_to_validate_may_be_a_share(name: str, size: float, images: int) -> None:
+    assert parse(_with({"data.name": name, "data.val_size": size})).data.val_size == images
+
+
+def test_a_plateau_is_of_the_figure_that_is_monitored() -> None:
+    plateau = {"scheduler.name": "ReduceLROnPlateau", "monitor": "val/acc"}
+    assert _refusal(plateau) == ["scheduler.mode: must be max for monitor=val/acc"]
+    parse(_with({**plateau, "scheduler.mode": "max"}))
 
 
 @pytest.mark.parametrize("name", ["CosineAnnealingLR", "OneCycleLR"])

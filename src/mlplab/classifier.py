@@ -266,6 +266,7 @@ class Classifier(LightningModule):
         points = self._add_up(losses, correct, sizes, rates)
         if 0 <= self.max_steps <= self.steps:
             self.trainer.should_stop = True
+            self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, in whichever epoch this is
         return {"points": points}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

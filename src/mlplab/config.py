@@ -30,8 +30,8 @@ CHANGES_NOTHING = frozenset(
         "trainer.enable_progress_bar",
         "trainer.enable_model_summary",
         "trainer.logger",
-        "trainer.max_time",  # of a process: a run that it has ended is not complete
         "trainer.log_every_n_steps",
+        "trainer.max_time",  # after which a run is interrupted
         "trainer.num_sanity_val_steps",
     }
 )

@@ -1,15 +1,18 @@
 """torchvision's download, made safe: one process at a time, with a time-out, whole files or none."""
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from mlplab import durable
+from mlplab import durable, library
 from mlplab.errors import DataError
 
 if TYPE_CHECKING:  # takes a second, and few starts have anything to download
@@ -17,6 +20,52 @@ if TYPE_CHECKING:  # takes a second, and few starts have anything to download
 
 # A mirror that is silent for so long is given up; MNIST has two of them.
 TIMEOUT_S = 7.0
+
+CLASSES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # of torchvision, by the data set
+FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+
+
+def require(name: str, root: Path) -> None:
+    """Look, without torch, for a copy of each file of a data set, or for a mirror that has it.
+
+    Raises:
+        DataError: if there is neither.
+    """
+    if name not in CLASSES:
+        return
+    dataset, root = CLASSES[name], root.expanduser()
+    try:
+        missing = [file for file in FILES if next(copies(root, dataset, file), None) is None]
+    except OSError:  # `datasets.load` says what it is
+        return
+    if missing and (reason := _unreachable(library.mirrors(dataset), missing[0])):
+        raise _not_there(root / dataset / "raw", missing, reason, library.mirrors(dataset))
+
+
+def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
+    """Why no mirror has a file; None if one has."""
+    reason = None
+    for mirror in mirrors:
+        try:
+            with urlopen(Request(f"{mirror}{file}.gz", method="HEAD"), timeout=TIMEOUT_S):
+                return None
+        except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError) and error.code == 405:  # it does not answer such a question
+                return None
+            reason = _reason(error)
+    return reason
+
+
+def _not_there(
+    folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str], damaged: Sequence[str] = ()
+) -> DataError:
+    return DataError(
+        f"{folder}: {', '.join(files)}\n"
+        f"are not there, and could not be downloaded: {reason}\n"
+        + (f"Damaged archives: {', '.join(damaged)}\n" if damaged else "")
+        + f"Put them into that folder, packed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
+        "Or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
+    )
 
 
 def copies(root: Path, dataset: str, file: str) -> Iterator[tuple[Path, bool]]:
@@ -57,6 +106,7 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     name = dataset.__name__
     folder = root / name / "raw"
     scratch = root / f".{name}.download"
+    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]  # by us, the deepest first
     damaged = []  # archives that were copied there by hand
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,13 +129,13 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except (OSError, RuntimeError, HTTPException) as error:
-        raise DataError(
-            f"{folder}: {', '.join(file for file in files if not (folder / file).exists())}\n"
-            f"are not there, and could not be downloaded: {_reason(error)}\n"
-            + (f"Damaged archives: {', '.join(damaged)}\n" if damaged else "")
-            + "Copy them, or their .gz, into that folder;\n"
-            "or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
-        ) from error
+        if root in made:
+            (root / f".{name}.lock").unlink(missing_ok=True)
+        for place in made:
+            with suppress(OSError):  # of one that is not empty
+                place.rmdir()
+        left = [file for file in files if not (folder / file).exists()]
+        raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ()), damaged) from error
 
 
 @contextmanager

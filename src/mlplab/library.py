@@ -77,6 +77,15 @@ def trainer_flags() -> Arguments:
     return _arguments(module, "Trainer", without=_NOT_TRAINER_FLAGS)
 
 
+@cache
+def mirrors(dataset: str) -> tuple[str, ...]:
+    """Addresses from which torchvision fetches the archives of MNIST or FashionMNIST."""
+    (found,) = [d for d in _parse("torchvision", "datasets/mnist.py").body if getattr(d, "name", "") == dataset]
+    assert isinstance(found, ast.ClassDef)
+    lists = {ast.unparse(s.targets[0]): s.value for s in found.body if isinstance(s, ast.Assign)}
+    return tuple(ast.literal_eval(lists["mirrors"]))
+
+
 def _parse(package: str, path: str) -> ast.Module:
     spec = find_spec(package)  # finds a top-level package without importing it
     if spec is None or spec.origin is None:

@@ -33,10 +33,18 @@ def parse(composed: Mapping[str, Any]) -> Config:
 
 def nearest(key: str) -> str:
     """'; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing where no key is near."""
-    known = [*_known_keys(), *Config.model_fields, "experiment", "sweep", "sweep_name", "resume"]
-    by_last_word = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-    close = closest(key, known) or by_last_word.get(closest(key, by_last_word) or "")
-    return f"; did you mean {close}?" if close else ""
+    known = [*_known_keys(), *Config.model_fields, "experiment", "sweep", "sweep_name", "resume", "hydra.run.dir"]
+    by_last_word = {name.rsplit(".", 1)[-1]: name for name in reversed(known) if not name.startswith("show.")}
+    last_word = key.rpartition(".")[2]
+    for close in (
+        closest(last_word, known),
+        by_last_word.get(last_word),
+        closest(key, known),
+        by_last_word.get(closest(last_word, by_last_word) or ""),
+    ):
+        if close is not None and close != key:
+            return f"; did you mean {close}?"
+    return ""
 
 
 def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
@@ -74,7 +82,7 @@ def _unknown_arguments(
 ) -> Iterator[str]:
     for argument, value in given.items():
         if argument not in known:
-            close = did_you_mean(argument, known)
+            close = did_you_mean(argument, known) or nearest(f"{section}.{argument}")
             yield f"{section}.{argument}: {takes}{close}"
         elif not known[argument].takes(value) and (value is None or argument not in _schema(section).model_fields):
             kinds = " or ".join(sorted(known[argument].kinds or ()))
@@ -103,6 +111,8 @@ def _line(details: ErrorDetails) -> str:
         return f"{key}: unknown key{nearest(key)}"
     if details["type"] == "missing":
         return f"{key}: must be given"
+    if details["type"] == "model_type" and "." not in key:
+        return f"{key}: has keys of its own, {', '.join(f'{key}.{name}' for name in _schema(key).model_fields)[:200]}"
     rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
     section, _, name = key.rpartition(".")
     about = (_schema(section) if section else Config).model_fields[name].description

@@ -226,6 +226,20 @@ def note_the_end(error: BaseException) -> None:
             write_status(folder, state, reason=(str(error) or type(error).__name__).splitlines()[0])
 
 
+def meant(path: Path) -> Path:
+    """`path` itself, or for `last`, unless there is such a folder, the run that gave the last sign of life.
+
+    Raises:
+        CheckpointError: if there is no run below outputs/.
+    """
+    if path != Path("last") or path.exists():
+        return path
+    signs = [*Path("outputs").glob("*/*/status.json"), *Path("outputs/sweeps").glob("*/*/status.json")]
+    if not signs:
+        raise CheckpointError("last: there is no run below outputs/ in this folder yet.")
+    return max(signs, key=lambda sign: sign.stat().st_mtime_ns).parent
+
+
 def short(folder: Path) -> str:
     """As a person would type it, on Windows too: no shell there needs its backslashes, and some take them away."""
     return (Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder).as_posix()

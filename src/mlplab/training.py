@@ -262,8 +262,11 @@ def _fit(parts: Parts, classifier: Classifier, datamodule: ImageDataModule, last
             raise
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise CheckpointError(f"{last}: the run cannot go on from it: {reason}") from error
-    if len(classifier.history) < (trainer.max_epochs or 0):
-        log.info(f"stopped early, after {len(classifier.history)} of {trainer.max_epochs} epochs")
+    epochs, steps = len(classifier.history), classifier.max_steps
+    if 0 <= steps <= classifier.steps:
+        log.info(f"ended by trainer.max_steps={steps:,}, in epoch {epochs} of {trainer.max_epochs}")
+    elif epochs < (trainer.max_epochs or 0):
+        log.info(f"stopped early, after {epochs} of {trainer.max_epochs} epochs: early_stopping.patience is over")
     return parts.last.seconds + time.perf_counter() - started - parts.board.drawing_s
 
 

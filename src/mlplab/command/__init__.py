@@ -16,6 +16,12 @@ from mlplab.command import wrong_overrides
 from mlplab.command.composed import config_of
 from mlplab.config import Config
 from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported, say
+from mlplab.mistakes import nearest
+
+FLAGS = (  # of Hydra, without their dashes
+    *("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion", "info"),
+    *("config-path", "config-name", "config-dir", "experimental-rerun"),
+)
 
 
 def launch(main: Callable[[], object], conf: Path) -> None:
@@ -65,6 +71,10 @@ def _in_own_words(overrides: list[str], conf: Path) -> Iterator[None]:
     except HydraException as error:
         raise ConfigError("\n".join(wrong_overrides.mistakes(error, overrides, conf))) from error
     except ValueError as error:
+        if str(error).startswith("Only one of --"):
+            raise ConfigError("--cfg and --info are of one run, and print it: leave -m, or the other, out.") from error
+        if str(error).startswith("The --resolve flag"):
+            raise ConfigError(f"{error}.") from error
         if "Config group override" not in str(error):
             raise
         raise ConfigError("\n".join(wrong_overrides.not_choices(overrides, conf))) from error
@@ -79,6 +89,10 @@ def _refuse_what_leads_nowhere() -> None:
     run = next((argument for argument in sys.argv if argument.startswith("resume=")), None)
     if run and {"--cfg", "-c"} & set(sys.argv):
         raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
+    for word in sys.argv[1:]:
+        key = word.lstrip("-").partition("=")[0]
+        if word.startswith("--") and not any(flag.startswith(key) for flag in FLAGS):
+            raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key.replace('-', '_'))}")
     try:
         Path.cwd()
     except FileNotFoundError as error:

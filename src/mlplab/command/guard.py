@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab import run_folder, system
+from mlplab import download, run_folder, system
 from mlplab.command import resume
 from mlplab.command.composed import config_of
 from mlplab.command.job import Job
@@ -52,7 +52,8 @@ class Guard(Callback):
                 raise ConfigError("sweep_name: names a sweep, and this is one run. Add -m, or leave it out.")
             folder = resume.folder_of(config)
             if folder is None:
-                config_of(config)
+                data = config_of(config).data
+                download.require(data.name, Path(data.root))
                 run_folder.lock(Path(config.hydra.run.dir))
                 run_folder.write_status(Path(config.hydra.run.dir), "running")  # which marks the folder as a run's
                 return
@@ -63,6 +64,7 @@ class Guard(Callback):
             if earlier.is_done:
                 print(f"{earlier}. There is nothing to do.")
                 sys.exit(0)
+            download.require(earlier.config.data.name, Path(earlier.config.data.root))
             run_folder.lock(folder)
             Job.earlier = resume.earlier(folder, config)  # as it is now that nobody else can change it
             with read_write(config):

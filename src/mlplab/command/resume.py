@@ -67,7 +67,7 @@ def folder_of(composed: DictConfig) -> Path | None:
         CheckpointError: if `resume` names something else than a run.
     """
     given = composed.resume
-    folder = Path(composed.hydra.run.dir).absolute() if given is None else Path(str(given)).absolute()
+    folder = (Path(composed.hydra.run.dir) if given is None else run_folder.meant(Path(str(given)))).absolute()
     try:
         if given is not None:
             return _run_of(folder, str(given))

@@ -6,10 +6,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
+from mlplab import library
 from mlplab.command.composed import config_of
+from mlplab.config import Config
 from mlplab.errors import ConfigError
 from mlplab.mistakes import nearest
 from mlplab.spelling import did_you_mean
+
+ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without")  # a grid is of one sweep
 
 
 def not_choices(arguments: list[str], conf: Path) -> list[str]:
@@ -30,9 +34,13 @@ def mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[st
         rest = [a for a in arguments if a.lstrip("+~").partition("=")[0] != culprit[1]]
     elif isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        hint = did_you_mean(choice, error.options)
+        classes = {"optimizer": library.optimizers, "scheduler": library.schedulers}.get(group, dict)()
+        by_class = {name.lower(): f"; did you mean {group}.name={name}?" for name in classes}
+        hint = by_class.get(choice.lower()) or did_you_mean(choice, error.options)
         lines = [f"{group}={choice}: unknown, must be one of {', '.join(error.options)}{hint}"]
         rest = [a for a in arguments if a != f"{group}={choice}"]
+    elif several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", str(error)):
+        lines, rest = [of_several(several[1])], [a for a in arguments if a != several[1]]
     else:
         if isinstance(error, OverrideParseException):
             return [f"{error.override}: not of the form key=value, or a bracket or quote is not closed"]
@@ -48,3 +56,17 @@ def mistakes(error: HydraException, arguments: list[str], conf: Path) -> list[st
     except ConfigError as another:
         lines += str(another).splitlines()
     return lines
+
+
+def of_several(argument: str) -> str:
+    """What to say of several values where there can be one, or of an interval."""
+    key, _, values = argument.partition("=")
+    section, _, name = key.rpartition(".")
+    if key in ONE_AT_A_TIME:
+        return f"{argument}: one at a time: give a command for each"
+    if "interval(" in values:
+        return f"{argument}: an interval has no end of values; -m takes a list, such as {key}=1e-4,1e-3,1e-2"
+    field = getattr(Config.model_fields.get(section), "annotation", None)
+    takes_a_list = "tuple" in str(getattr(field, "model_fields", {}).get(name, ""))
+    of_one = f"; or write {key}=[{values}] for one run" if takes_a_list and "(" not in values else ""
+    return f"{argument}: several values: add -m for a sweep over them{of_one}"

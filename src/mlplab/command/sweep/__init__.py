@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from mlplab import result_file, run_folder
+from mlplab import download, result_file, run_folder
 from mlplab.command.job import announce_sweep
 from mlplab.command.stopping import Stopping
 from mlplab.command.sweep import grid
@@ -19,7 +19,7 @@ from mlplab.command.sweep.display import shown
 from mlplab.command.sweep.launching import are_running, launch
 from mlplab.command.sweep.rehearsal import rehearse
 from mlplab.command.sweep.standing import Place, data_of, places, unreadable
-from mlplab.errors import CheckpointError, ConfigError, Interrupted, JobsFailedError, MlplabError
+from mlplab.errors import ConfigError, Interrupted, JobsFailedError, MlplabError
 from mlplab.report import Report
 from mlplab.versions import changed
 
@@ -35,6 +35,8 @@ def run(
     everything = places(folder, jobs)
     remaining = [place for place in everything if place.result() is None]
     print(_plan(folder, everything, remaining), flush=True)  # before it takes seconds to import torch
+    for name, root in data_of(remaining):
+        download.require(name, Path(root))
     if remaining:
         launcher = make_launcher()
         announce_sweep(data_of(remaining))

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from mlplab.command.composed import config_of
 from mlplab.command.run_name import label
+from mlplab.command.wrong_overrides import ONE_AT_A_TIME, of_several
 from mlplab.command.wrong_overrides import mistakes as said_by_hydra
 from mlplab.config import PIXELS, TRAINING_IMAGES, Config
 from mlplab.errors import ConfigError
@@ -55,7 +56,13 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
         ConfigError: with a line for everything that is wrong in any of them.
     """
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    for override in parsed:
+        one_at_a_time = override.is_sweep_override() and override.get_key_element() in ONE_AT_A_TIME
+        if one_at_a_time or override.is_interval_sweep():
+            raise ConfigError(of_several(str(override.input_line)))
     (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    if not every:
+        raise ConfigError("A glob among these fits no choice: the grid has no job.")
     left_out = composed.sweep_without
     without = [left_out] if isinstance(left_out, str) else left_out or []
     combinations = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
