@@ -1,4 +1,5 @@
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_a_run_means_its_best_checkpoint(tiny_run: Result) -> None:
     assert checkpoints.find(best) == best
     last = tiny_run.folder / "checkpoints" / "last.ckpt"
     assert checkpoints.find(last) == last
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "this is a model of Keras"),
+        ("model.keras", None, "this is a model of Keras"),
+        ("shoe.png", b"\x89PNG\r\n\x1a\n" + bytes(100), "this is a picture"),
+        ("result.json", b'{"status": "completed"}', "this is a JSON file"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
+    path = tmp_path / name
+    if content is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for member in ("metadata.json", "config.json", "model.weights.h5"):
+                archive.writestr(member, "{}" * 5000)
+    else:
+        path.write_bytes(content)
+    assert _refusal(path) == f"{path}: {says}. Give a run folder, or a .ckpt file that train.py wrote."
 
 
 def test_it_holds_tensors_and_plain_values(best: Path) -> None:

@@ -64,8 +64,10 @@ def test_what_is_printed(digits_run: Run) -> None:
     assert f"test accuracy {result['metrics']['test/acc']:.2%}" in log
 
 
-def test_evaluate_says_what_the_run_said(digits_run: Run, program: Program) -> None:
-    finished = program.run(digits_run.folder, "--json", script="scripts/evaluate.py")
+@pytest.mark.parametrize("word", ["its folder", "last"])
+def test_evaluate_says_what_the_run_said(digits_run: Run, program: Program, word: str) -> None:
+    program.folder = digits_run.folder.parents[2]
+    finished = program.run("last" if word == "last" else digits_run.folder, "--json", script="scripts/evaluate.py")
     assert finished.code == 0, finished.err
     found, metrics = json.loads(finished.out), digits_run.result["metrics"]
     assert found["metrics"]["test/acc"] == metrics["test/acc"]

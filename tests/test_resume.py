@@ -1,6 +1,7 @@
 """Runs that are stopped from outside, as processes: killed, signalled, started twice, out of disk."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -186,6 +187,38 @@ def test_what_changes_the_figures_is_refused(run: Path, command: Command, given:
         assert any(words.startswith(line) for words in found), finished.err
     assert len(found) <= 4
     assert not finished.out
+
+
+def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
+    path = run / ".hydra" / "config.yaml"
+    stored = yaml.safe_load(path.read_text())
+    stored["trainer"] |= {"limit_train_batches": 0.1, "overfit_batches": 2}
+    path.write_text(yaml.safe_dump(stored))
+    finished = command(*DIGITS, "hydra.run.dir=run")
+    assert finished.code == 2
+    assert finished.err.splitlines()[1:3] == [
+        "trainer.limit_train_batches: the run has 0.1, the command 1.0",
+        "trainer.overfit_batches: the run has 2, the command 0.0",
+    ]
+
+
+def test_a_default_that_is_named_is_no_change(run: Path, command: Command) -> None:
+    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
+    for words in (("resume=run", *defaults), (*DIGITS, "hydra.run.dir=run", *defaults)):
+        finished = command(*words)
+        assert (finished.code, finished.err) == (0, "")
+        assert finished.out.startswith("run: completed after 40 epochs")
+
+
+def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
+    assert command("resume=last").err == "last: there is no run below outputs/ in this folder yet.\n"
+    old, new = tmp_path / "outputs" / "digits" / "old", tmp_path / "outputs" / "sweeps" / "name" / "new"
+    for folder in (old, new):
+        shutil.copytree(run, folder)
+    (new / "status.json").touch()
+    assert command("resume=last").out.startswith("outputs/sweeps/name/new: completed after 40 epochs")
+    os.utime(new / "status.json", (1, 1))
+    assert command("resume=last").out.startswith("outputs/digits/old: completed after 40 epochs")
 
 
 def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:

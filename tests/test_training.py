@@ -78,6 +78,28 @@ def test_the_hparams_tab_shows_the_decay_that_torch_has(
     assert (given["weight_decay"].number_value if "weight_decay" in given else None) == shown
 
 
+def test_a_run_that_its_steps_end_is_validated_and_says_so(
+    tiny: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In an epoch that would not have been validated, in the midst of it, or where it ends."""
+    for steps, epochs in ((3, 1), (16, 2)):
+        words = (f"trainer.max_steps={steps}", "trainer.check_val_every_n_epoch=5", "trainer.max_epochs=5")
+        with caplog.at_level("INFO"):
+            result = train(tiny(*words), tmp_path / str(steps))
+        assert f"ended by trainer.max_steps={steps}, in epoch {epochs} of 5" in caplog.text
+        assert "val/acc" in result.metrics
+        assert result.score == result.metrics["val/loss"]
+
+
+def test_a_plateau_may_be_looked_for_in_every_second_epoch(tiny: Compose, tmp_path: Path) -> None:
+    """The rate falls in an epoch after one that was validated."""
+    plateau = ("scheduler.name=ReduceLROnPlateau", "scheduler.patience=0", "scheduler.threshold=1e9")
+    seldom = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=6")
+    result = train(tiny(*plateau, "scheduler.threshold_mode=abs", *seldom), tmp_path)
+    rates = [row["lr"] for row in json.loads((result.folder / "result.json").read_text())["history"]]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4])
+
+
 def test_curves_are_the_history(tiny_run: Result) -> None:
     curves = EventAccumulator(str(tiny_run.folder)).Reload()
     tags = {"train/loss", "train/acc", "val/loss", "val/acc", "lr"}

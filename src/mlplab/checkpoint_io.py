@@ -14,6 +14,9 @@ from mlplab import durable, run_folder
 from mlplab.errors import CheckpointError
 
 HELD = "held"
+# What else a person may give, by how it begins, or by a file within.
+KERAS = "a model of Keras"
+OTHER_FILES = {b"\x89HDF": KERAS, b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"{": "a JSON file"}
 WAY_OUT = "Give another checkpoint of the run (checkpoints/best.ckpt, checkpoints/last.ckpt), or train again."
 
 
@@ -130,6 +133,7 @@ def read(path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise FileNotFoundError("not a file" if path.exists() else "does not exist")
         content = path.read_bytes()
+        _refuse_other_kinds(path, content)
         whole = durable.is_whole(content)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _require_members_of_torch(archive.infolist(), len(content))
@@ -137,6 +141,8 @@ def read(path: Path) -> dict[str, Any]:
         if whole is False or damaged is not None:
             raise zipfile.BadZipFile("damaged: its checksum is another")
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:  # its text advises to switch the check off
         raise CheckpointError(
             f"{path}: holds Python objects; only tensors and plain values are read, because objects can run code.\n"
@@ -148,6 +154,14 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: not a checkpoint: holds a {type(loaded).__name__}. {WAY_OUT}")
     return loaded
+
+
+def _refuse_other_kinds(path: Path, content: bytes) -> None:
+    kind = next((kind for start, kind in OTHER_FILES.items() if content.startswith(start)), None)
+    if content.startswith(b"PK") and b"model.weights.h5" in content[-2000:]:  # where a zip file lists what it has
+        kind = KERAS
+    if kind is not None:
+        raise CheckpointError(f"{path}: this is {kind}. Give a run folder, or a .ckpt file that train.py wrote.")
 
 
 def _require_members_of_torch(members: list[zipfile.ZipInfo], size: int) -> None:
