@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,15 @@ def unreadable(sweep_folder: Path, places: Sequence[Place]) -> list[str]:
 def recorded_hash(folder: Path) -> str | None:
     """Of the configuration that a job was begun with, as this version computes it; None if it cannot be read."""
     try:
-        return recorded(folder).hash
-    except MlplabError:
+        return _hash_of(folder, (folder / ".hydra" / "config.yaml").stat().st_mtime_ns)
+    except (MlplabError, OSError):
         return None
+
+
+@cache
+def _hash_of(folder: Path, written: int) -> str:
+    """To read a configuration takes 30 ms, and a sweep asks for it again and again."""
+    return recorded(folder).hash
 
 
 def data_of(places: Sequence[Place]) -> list[tuple[str, str]]:
