@@ -129,6 +129,15 @@ def load(name: str, root: Path) -> ImageDataset:
     return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
 
 
+def is_there(name: str, root: Path) -> bool:
+    """Whether `load` would download nothing."""
+    source = IDX_SOURCES.get(name)
+    try:
+        return source is None or all((root / source.dataset / "raw" / file).exists() for file in source.sha256)
+    except OSError:
+        return False
+
+
 def _digits() -> ImageDataset:
     """1,797 digits of 8 x 8 pixels: E. Alpaydin, C. Kaynak, UCI machine learning repository, 1998.
 

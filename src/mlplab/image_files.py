@@ -1,104 +1,140 @@
-"""Image files of any size and colour, brought to what a network was trained on: bright on a black ground."""
+"""Image files of any size and colour, read with suspicion, and what is drawn in them as a network wants it."""
 
-from collections.abc import Sequence
+import re
+import stat
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mlplab import framing
 from mlplab.datasets import DatasetInfo
 from mlplab.errors import DataError
+from mlplab.framing import Background, Bytes, Floats
 
-Background = Literal["auto", "light", "dark"]
-Pixels = npt.NDArray[np.float32]  # (height, width), from 0 to 255
+MOST_BYTES = 200_000_000  # of a file
+MOST_PIXELS = 100_000_000  # of a picture
+MOST_FRAMES = 20  # of an animation that are looked at for the first one that is not empty
+SIDE = 1024  # pixels: a larger picture is shrunk to this, or to less than twice this, before its colours are looked at
 
-# Above the ground by so much, a pixel belongs to what is pictured; noise of a JPEG stays below it.
-INK = 25
+# What people take for images, by how it begins, and what to do about it.
+KINDS = {
+    rb"....ftyp(hei|hev|mif|msf)": "a HEIC file, convert it to JPEG",
+    rb"....ftypavi": "an AVIF file, convert it to JPEG",
+    rb"....ftyp": "a video, save a frame of it as PNG",
+    rb"bplist|\s*<\?xml.*<plist|\s*<!DOCTYPE plist": "an Apple property list, not the picture itself",
+    rb"\x00\x05\x16[\x00\x07]": "a file of macOS about the picture, not the picture itself",
+    rb"%PDF": "a PDF, save its page as PNG",
+    rb"(\s*<\?xml.*)?\s*<svg": "an SVG drawing, save it as PNG",
+    rb"\s*<(!DOCTYPE )?html": "a web page, save the picture itself",
+    rb"PK\x03\x04": "a ZIP archive, unpack it",
+    rb"\x1f\x8b": "a gzip archive, unpack it",
+    rb"\x93NUMPY": "an array of NumPy, save it as PNG",
+    rb"[^\x00-\x08\x0e-\x1f\n]*[,;\t][^\x00-\x08\x0e-\x1f]*$": "a CSV table, save each row as PNG",
+    rb"[^\x00-\x08\x0e-\x1f]+$": "a text",
+    rb"$": "an empty file",
+}
 
 
-def read_all(paths: Sequence[Path], info: DatasetInfo, background: Background = "auto") -> list[Tensor]:
-    """Images (C, H, W), see `read`. Raises DataError with a line for every file that is none."""
-    images, mistakes = [], []
-    for path in paths:
-        try:
-            images.append(read(path, info, background))
-        except DataError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise DataError("\n".join(mistakes))
-    return images
+def read(path: Path, info: DatasetInfo, background: Background = "auto", several: bool = False) -> tuple[Tensor, int]:
+    """Images (N, C, H, W) uint8, prepared as the data set was, and how many separate things are drawn.
 
-
-def read(path: Path, info: DatasetInfo, background: Background = "auto") -> Tensor:
-    """One image (C, H, W) uint8, prepared as the data set was: cut out, scaled to `info.object_size`, and centred.
-
-    An image that has the right size already is only inverted, where its background is light.
+    They are the largest of these things, or if `several` all of them from left to right: see `framing.things`. Of a
+    file with several images, the first one that is not empty counts.
 
     Raises:
-        DataError: if Pillow cannot read the file, or nothing stands out from its background.
+        DataError: if it is no image that can be read, or nothing stands out from its background.
     """
-    pixels = _grey(path)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if background == "light" or (background == "auto" and np.median(border) > 127):
-        pixels, border = 255 - pixels, 255 - border
-    drawn = np.clip(pixels - np.median(border), 0, None)  # the ground of a scan or a photograph is not quite 0
-    if drawn.max() <= INK:
-        raise DataError(f"{path}: nothing stands out from its background. Try --background light or dark.")
-    if pixels.shape != info.image_shape[1:]:
-        pixels = _framed(drawn, info)
-    image = torch.from_numpy(pixels.round().clip(0, 255).astype(np.uint8))
-    return image.expand(info.image_shape).clone()  # (H, W) -> (C, H, W)
-
-
-def _grey(path: Path) -> Pixels:
-    """Turned as the camera was held; what is transparent takes the colour, black or white, that shows the rest."""
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would cut off what is above 255
-                return _stretched(np.asarray(image, dtype=np.float64))
-            if not image.has_transparency_data:
-                return np.asarray(image.convert("L"), dtype=np.float32)
-            grey, alpha = (np.asarray(band, dtype=np.float32) for band in image.convert("LA").split())
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if not path.exists():
-            raise DataError(f"{path}: does not exist. Give the image files to classify.") from error
-        raise DataError(f"{path}: not an image that can be read: {error}. Give a PNG, JPEG, GIF, BMP, ...") from error
-    opaque = alpha > 127
-    ground = 0 if opaque.any() and grey[opaque].mean() > 127 else 255
-    blended: Pixels = (grey * alpha + ground * (255 - alpha)) / np.float32(255)
+        _require_file(path)
+        with warnings.catch_warnings(action="ignore"):  # of metadata, which are of no matter here
+            found = next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
+    except DataError:
+        raise
+    except Exception as error:  # whatever Pillow raises for what others wrote
+        reason = _kind(path) or " ".join(str(error).split())[:150] or type(error).__name__
+        raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
+    if not found:
+        way_out = "--background light or dark" if background == "auto" else "the other --background"
+        raise DataError(f"{path}: nothing stands out from its background. Try {way_out}.")
+    chosen = found if several else [max(found, key=lambda thing: thing.area)]
+    images = torch.from_numpy(np.stack([thing.image for thing in chosen])).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
+    return images.expand(-1, *info.image_shape).clone(), len(found)
+
+
+def _require_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise DataError(f"{path}: {reason}. Give the image files to classify.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device may have no end
+        raise DataError(f"{path}: not a regular file. Give the image files to classify.")
+    if status.st_size > MOST_BYTES:
+        raise DataError(f"{path}: has {status.st_size:,} bytes, {MOST_BYTES:,} at most are read. Save it smaller.")
+
+
+def _kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(512)
+    return next((says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE)), None)
+
+
+def _pictures(path: Path) -> Iterator[Bytes]:
+    """Grey, turned as the camera was held."""
+    with Image.open(path) as file:
+        for number in range(MOST_FRAMES):
+            try:
+                file.seek(number)
+            except EOFError:
+                return
+            width, height = file.size
+            if width * height > MOST_PIXELS:
+                raise DataError(f"{path}: has {width:,} x {height:,} pixels, {MOST_PIXELS:,} at most are read.")
+            yield _grey(ImageOps.exif_transpose(file))
+
+
+def _grey(image: Image.Image) -> Bytes:
+    if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would cut off what is above 255
+        return _stretched(np.asarray(image, dtype=np.float64))
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = image.reduce(max(1, max(image.size) // SIDE))
+    colours = np.asarray(image, dtype=np.float64)  # (H, W, 3 or 4)
+    if colours.shape[2] == 4:
+        colours = _composited(colours[..., :3], colours[..., 3:] / 255)
+    grey: Floats = colours @ np.array([0.299, 0.587, 0.114])  # as the eye sees it: ITU-R 601
+    strongest = colours[..., colours.std(axis=(0, 1)).argmax()]
+    return _bytes(strongest if strongest.std() > 2 * grey.std() else grey)  # red on green may be of one grey
+
+
+def _composited(colours: Floats, alpha: Floats) -> Floats:
+    """Colours (H, W, 3), their opacity (H, W, 1) from 0 to 1: on the ground of the opaque part, if it has one.
+
+    A drawing has none, and stands on black or on white, whichever shows it.
+    """
+    opaque = colours[alpha[..., 0] > 0.5]  # (N, 3)
+    ground = np.full(3, 255.0)
+    if len(opaque) > alpha.size / 2 and np.ptp(opaque.mean(axis=1)) > framing.INK:
+        ground = np.median(opaque, axis=0)
+    elif len(opaque) and opaque.mean() > 127:
+        ground = np.zeros(3)
+    blended: Floats = colours * alpha + ground * (1 - alpha)
     return blended
 
 
-def _stretched(pixels: npt.NDArray[np.float64]) -> Pixels:
-    """From the lowest to the highest finite value, to 0..255."""
-    finite = pixels[np.isfinite(pixels)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    scaled = (np.nan_to_num(pixels, nan=low, posinf=high, neginf=low) - low) * (255 / max(high - low, 1e-12))
-    return scaled.astype(np.float32)
+def _stretched(pixels: Floats) -> Bytes:
+    """From the lowest to the highest value, but for one in a thousand, which may be a faulty pixel, to 0..255."""
+    finite = np.sort(pixels[np.isfinite(pixels)])
+    few = 1 + len(finite) // 1000
+    low, high = (float(finite[few]), float(finite[-1 - few])) if len(finite) > 2 * few else (0.0, 0.0)
+    return _bytes((np.nan_to_num(pixels, nan=low, posinf=high, neginf=low) - low) * (255 / max(high - low, 1e-12)))
 
 
-def _framed(drawn: Pixels, info: DatasetInfo) -> Pixels:
-    """What is drawn on black, `info.object_size` long, in the middle of a frame of `info.image_shape`."""
-    pixels = drawn * (255 / drawn.max())
-    rows, columns = (np.flatnonzero((pixels > INK).any(axis=axis)) for axis in (1, 0))
-    cut = Image.fromarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
-    scale = info.object_size / max(cut.size)
-    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
-    scaled = np.asarray(cut.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
-    frame: Pixels = np.zeros(info.image_shape[1:], dtype=np.float32)
-    top, left = (_offset(scaled.sum(axis=1 - axis), frame.shape[axis], info.centred_by_mass) for axis in (0, 1))
-    frame[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-    return frame
-
-
-def _offset(mass: Pixels, frame: int, by_mass: bool) -> int:
-    """Where to put `mass`: its middle in that of `frame` pixels, or its centre on `frame / 2`, where MNIST has it."""
-    if not by_mass:
-        return (frame - len(mass)) // 2
-    centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
-    return int(np.clip(round(frame / 2 - centre), 0, frame - len(mass)))
+def _bytes(pixels: Floats) -> Bytes:
+    return np.floor(pixels.clip(0, 255) + 0.5).astype(np.uint8)
