@@ -4,11 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Compose
 
-from mlplab import datasets
+from mlplab import checkpoints, datasets, framing
 from mlplab.errors import DataError
+from mlplab.outliers import Outliers
 from mlplab.training import train
 
 ROOT = Path(os.environ.get("MLPLAB_DATA", "")).expanduser()
@@ -62,3 +64,28 @@ def test_one_epoch_learns_most_of_it(composed: Compose, tmp_path: Path, name: st
     result = train(config, tmp_path / "run")
     assert result.metrics["test/acc"] > least
     assert abs(result.metrics["test/acc"] - result.metrics["val/acc"]) < 0.03
+
+
+@pytest.mark.parametrize(("name", "others"), [("mnist", 0), ("fashion", 20)])
+def test_test_images_that_are_saved_as_files_stay_as_they_are(name: str, others: int) -> None:
+    """Bright on black or dark on white, but for garments that do not reach the edges of their frame."""
+    dataset = datasets.load(name, ROOT)
+    changed = {"dark": 0, "light": 0}
+    for image in dataset.test_images[:, 0].numpy():
+        for ground, picture in (("dark", image), ("light", 255 - image)):
+            found = framing.things(picture, dataset.info)
+            changed[ground] += len(found) != 1 or not np.array_equal(found[0].image, image)
+    assert changed["dark"] <= others
+    assert changed["light"] <= others
+
+
+@pytest.mark.parametrize("overrides", [("data=mnist",), ("data=mnist", "data.val_size=0"), ("data=fashion",)])
+def test_at_most_two_of_a_hundred_test_images_are_doubted(
+    overrides: tuple[str, ...], composed: Compose, tmp_path: Path
+) -> None:
+    train(composed(f"data.root={ROOT}", "trainer.max_epochs=2", "show=none", *overrides), tmp_path)
+    classifier, datamodule = checkpoints.load(tmp_path)
+    unlike = Outliers(classifier, datamodule)
+    assert unlike(datamodule.test_data()[0]).double().mean() <= 0.02
+    garments = datasets.load("fashion" if datamodule.name == "mnist" else "mnist", ROOT).test_images[:1000]
+    assert unlike(garments).double().mean() > 0.5

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import PROJECT
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from mlplab import checkpoints, datasets, evaluation
+from mlplab import checkpoints, datasets, evaluation, image_files, outliers
 from mlplab.figures import data, predictions, run
 from mlplab.training import Result
 
@@ -176,6 +176,103 @@ def test_predict_wants_images(call: Call, folder: Path, arguments: tuple[str, ..
     assert (code, out) == (2, "")
     assert says in err
     assert not (folder / "predictions.png").exists()
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    picture = Image.new("L", (300, 300), 230)
+    ImageDraw.Draw(picture).line([(60, 60), (220, 60), (120, 250)], fill=30, width=16)
+    picture.save(tmp_path / "seven.png")
+    return tmp_path / "seven.png"
+
+
+def test_options_of_predict_may_stand_anywhere(call: Call, folder: Path, seven: Path) -> None:
+    expected = call("predict.py", folder, "seven.png", "seven.png", "--background", "light", "--top", 2)
+    assert expected[0] == 0
+    assert call("predict.py", folder, "--background", "light", "seven.png", "--top", 2, "seven.png") == expected
+    assert call("predict.py", "--top=2", folder, "seven.png", "--background=light", "seven.png") == expected
+    places = call("predict.py", folder, "--test", 3, 1)
+    assert places[0] == 0
+    assert call("predict.py", "--test", 3, 1, folder) == places
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_bad_file_does_not_silence_the_others(
+    call: Call, folder: Path, seven: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    code, out, err = call("predict.py", folder, "table.csv", "seven.png", "nothing.png", *options)
+    assert (code, len(err.splitlines())) == (3, 2)
+    assert err.startswith("table.csv: not an image that can be read: a CSV table")
+    assert err.splitlines()[1].startswith("nothing.png: does not exist")
+    shown = (
+        [answer["path"] for answer in json.loads(out)] if options else [line.split()[0] for line in out.splitlines()]
+    )
+    assert shown == ["seven.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("seven.png", "--json", "--top", "2"), "--top: of no matter with --json, which has the probabilities of all"),
+        (("--test", "1", "--background", "light"), "--background: of no matter with --test"),
+        (("--test", "1", "--several", "--show-input"), "--several, --show-input: of no matter with --test"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    call: Call, folder: Path, seven: Path, options: tuple[str, ...], says: str
+) -> None:
+    code, out, err = call("predict.py", folder, *options)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, folder: Path, seven: Path) -> None:
+    written = seven.with_name("seven.png.input.png")
+    for _ in range(2):
+        assert call("predict.py", folder, "seven.png", "--show-input")[0] == 0
+    with Image.open(written) as image:
+        expected, _ = image_files.read(seven, checkpoints.load(folder)[1].info)
+        assert np.array_equal(np.asarray(image), expected[0, 0].numpy())
+    shutil.copy(seven, written)
+    code, out, err = call("predict.py", folder, "seven.png", "--show-input")
+    assert (code, out) == (3, "")
+    assert err == "seven.png.input.png: is there, and was not written by --show-input. Move it away.\n"
+    assert written.read_bytes() == seven.read_bytes()
+
+
+def test_separate_things_are_said_and_read(call: Call, folder: Path, seven: Path) -> None:
+    one = np.asarray(Image.open(seven))
+    Image.fromarray(np.concatenate([one, one], axis=1)).save(seven.with_name("two.png"))
+    code, out, _ = call("predict.py", folder, "two.png", "--top", 1)
+    assert (code, out.split()[:4]) == (0, ["two.png", "2", "separate", "things,"])
+    (answer,) = json.loads(call("predict.py", folder, "two.png", "--json")[1])
+    assert answer["doubt"] == "2 separate things"
+    (alone,) = json.loads(call("predict.py", folder, "seven.png", "--json")[1])
+    answers = json.loads(call("predict.py", folder, "two.png", "--json", "--several")[1])
+    assert [(answer["path"], answer["thing"]) for answer in answers] == [("two.png", 1), ("two.png", 2)]
+    assert [answer["class"] for answer in answers] == [alone["class"]] * 2
+
+
+def test_what_is_unlike_the_training_images_is_said(
+    call: Call, folder: Path, seven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outliers.Outliers, "__call__", lambda _, images: images.flatten(1).any(dim=1))
+    code, out, _ = call("predict.py", folder, "seven.png")
+    assert code == 0
+    assert out.startswith("seven.png  unlike the training images; if anything: ")
+    (answer,) = json.loads(call("predict.py", folder, "seven.png", "--json")[1])
+    assert answer["doubt"] == "unlike the training images"
+
+
+def test_without_the_data_set_predictions_are_not_compared(
+    call: Call, folder: Path, seven: Path, tmp_path: Path
+) -> None:
+    code, out, err = call("predict.py", folder, "seven.png", "--data-root", tmp_path / "none")
+    assert code == 0
+    assert out.startswith("seven.png  ")
+    assert err.startswith(f"Not compared with the training images. {tmp_path}/none: no data set mnist here.")
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("split", "prefix"), [("test", ""), ("val", "val_"), ("train", "train_")])

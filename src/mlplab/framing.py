@@ -100,8 +100,7 @@ def _drawn(view: Floats, info: DatasetInfo) -> tuple[Floats, Labels, float, floa
     """What rises above the ground (H, W), pieces of it, its contrast, and how little it is like strokes on paper."""
     longest = max(view.shape)
     side = 1 + 2 * max(1, longest // (2 if _fills(info) else 6))
-    padded = np.pad(view, side, mode="symmetric")
-    raised: Floats = view - ndimage.grey_opening(padded, size=(side, side))[side:-side, side:-side]
+    raised: Floats = view - ndimage.grey_opening(view, size=(side, side), mode="reflect")  # d c b a | a b c d
     level = float(INK) if _fills(info) else _level(raised)
     mask = raised > level
     if not mask.any():
@@ -175,10 +174,13 @@ def _grouped(pieces: Labels) -> list[Mask]:
 
 
 def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
-    around = ndimage.binary_dilation(thing, SQUARE, iterations=1 + max(thing.shape) // 256)
-    grey: Floats = np.where(around, np.clip(raised / np.percentile(raised[thing], 75), 0, 1), 0)
-    longest = max(stop - start for start, stop in _box(thing))
-    missing = round((longest / 10 - _width(grey > 0.5)) / 2)  # on each side, to two pixels of twenty
+    (top, bottom), (left, right) = _box(thing)
+    around = 1 + max(thing.shape) // 256
+    raised, thing = raised[top:bottom, left:right], thing[top:bottom, left:right]
+    near = ndimage.binary_dilation(thing, SQUARE, iterations=around)
+    grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], 75), 0, 1), 0)
+    longest = max(thing.shape)
+    missing = round((longest / 10 - _width(np.pad(grey > 0.5, 1))) / 2)  # on each side, to two pixels of twenty
     if missing > 0:
         y, x = np.mgrid[-missing : missing + 1, -missing : missing + 1]
         disc = x * x + y * y <= missing * (missing + 1)
