@@ -28,7 +28,7 @@ def command(name: str, seeds: int) -> str:
 def train(name: str, seeds: int) -> int:
     """Train what is not complete, and return the exit code of the sweep.
 
-    Ctrl-C reaches the sweep by itself, which saves what it has; SIGTERM is handed on.
+    Ctrl-C reaches the sweep by itself; SIGTERM is handed on.
     """
     overrides = [f"experiment={name}", f"seed=range(0,{seeds})", f"sweep_name=results_{name}", "show=none"]
     with subprocess.Popen([sys.executable, str(PROJECT / "train.py"), "-m", *overrides]) as process:

@@ -25,7 +25,9 @@ from mlplab.totals import Totals
 from mlplab.training_step import Method, Steps
 from mlplab.updates import Fused
 
-BLOCK_FLOATING_POINT_OPERATIONS = 2e10  # a block takes 0.1 to 0.2 s, so that what Lightning does for each is little
+# In floating-point operations, or the time that they take. A block takes 0.1 to 0.3 s: what Lightning does for each is
+# little, and a signal is acted on soon. A step has a cost of its own, and so has an image that is distorted.
+BLOCK, STEP, DISTORTION = 2e10, 1e7, 5e6
 POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
 
 
@@ -200,10 +202,16 @@ class Classifier(LightningModule):
     def batches_per_block(self, batch_size: int) -> int:
         """How many batches are trained on between two calls of Lightning's hooks."""
         weights = sum(weight.numel() for weight in self.mlp.parameters())
-        return max(1, int(BLOCK_FLOATING_POINT_OPERATIONS / (6 * weights * batch_size)))
+        datamodule = self._datamodule
+        image = 6 * weights + (0 if datamodule is None or datamodule.distortion.is_identity else DISTORTION)
+        return max(1, int(BLOCK / (image * batch_size + STEP)))
 
     def on_train_start(self) -> None:
+        if self.trainer.world_size > 1:
+            raise ConfigError("One run trains on one device: Trainer(devices=1).")
         self.figures = {}  # of a validation before training
+        if self.trainer.ckpt_path is None and self.trainer.current_epoch == 0:  # and not the first training
+            self.steps, self.images_seen, self.history = 0, 0, []
         if 0 <= self.max_steps <= self.steps:
             self.trainer.should_stop = True  # the checkpoint is of a run that had them
         is_mixed = self.trainer.precision == "bf16-mixed"
@@ -355,6 +363,8 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         _ = self.trainer.estimated_stepping_batches  # after which it is known how many batches an epoch has
         epochs, steps = self.trainer.max_epochs or 1, self.max_steps
+        if epochs < 0:  # until `max_steps`, or for ever
+            epochs = max(1, math.ceil(steps / self.steps_per_epoch))
         if schedule_interval(self.scheduler) == "epoch":
             length = epochs
         else:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Captured:
-    """Recorded at its first call and replayed from then on, on copies of what is given.
+    """Recorded at its first call and replayed from then on, on copies of its arguments.
 
     `gradients` reads and writes the same memory each time, but for its arguments. The update is not part of the graph:
     a schedule may change any of its numbers.

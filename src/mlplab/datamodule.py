@@ -138,7 +138,7 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def batches_per_block(self) -> int:
-        """One where Lightning has to count batches: to limit them, validate between them, end by steps and epochs."""
+        """1 where Lightning itself must count batches: to limit them, validate between them, end by steps and epochs."""
         trainer: Any = self.trainer
         if trainer is None or not self._gives_blocks or trainer.overfit_batches:
             return 1
@@ -187,7 +187,7 @@ class ImageDataModule(LightningDataModule):
         out = torch.empty_like(pixels[0], dtype=torch.float32)
         if memory is not None:
             out = memory(len(out)).view(out.shape)
-        factor, shift = self._scaling(rows.device)
+        factor, shift = self._scaling
         distorted: Iterable[Tensor] = pixels
         if not self.distortion.is_identity:
             seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, epoch)[first:]
@@ -250,14 +250,15 @@ class ImageDataModule(LightningDataModule):
 
     def normalized(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) of pixels from 0 to 255 as float32 in the range of `normalize`."""
-        return _scaled(images, torch.empty_like(images, dtype=torch.float32), *self._scaling(images.device))
+        return _scaled(images, torch.empty_like(images, dtype=torch.float32), *self._scaling)
 
-    def _scaling(self, device: torch.device) -> tuple[float, Tensor]:
+    @property
+    def _scaling(self) -> tuple[float, Tensor]:
         """The factor of a pixel, and what is added after that, ()."""
         mean, std = self.info.mean, self.info.std
         if self.normalize != "standard":
             mean, std = (0.0, 1.0) if self.normalize == "unit" else (0.5, 0.5)
-        return 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64, device=device)
+        return 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)

@@ -56,7 +56,7 @@ class Layer:
 
         Args:
             gradient: the buffer of that of `output`, which may be overwritten.
-            is_first: nobody wants the gradient of the input.
+            is_first: the gradient of the input is not needed.
         """
         return gradient
 
@@ -128,7 +128,7 @@ class Activation(Layer):
 class Dropout(Layer):
     """Zeros a share of the units and scales the rest, by random numbers of 8 bits, of 16 where the rate is below 1/16.
 
-    The rate is the nearest that so many bits can tell: 0.1992 for 0.2. Before each `forward`, `drawn` (B, inputs) is to
+    The rate is the nearest that so many bits can represent: 0.1992 for 0.2. Before each `forward`, `drawn` (B, inputs) is to
     be set to 1 for a unit that is kept, else to 0.
     """
 
@@ -136,7 +136,7 @@ class Dropout(Layer):
         super().__init__(module, features, before)
         self.type = np.dtype(np.uint8 if module.p >= 1 / 16 else np.uint16)
         values = 256**self.type.itemsize
-        self.dropped = round(module.p * values)  # so many values of a random number drop a unit
+        self.dropped = min(round(module.p * values), values - 1)  # so many values of a random number drop a unit
         self.drawn = torch.ones_like(features)
         zero = features.new_zeros(())
         self.scaled = partial(torch.addcmul, zero, self.drawn, value=values / (values - self.dropped))
@@ -157,7 +157,7 @@ class Noise(Layer):
 
 
 class BatchNorm(Layer):
-    """Moves the running statistics, too."""
+    """Also updates the running statistics."""
 
     def __init__(self, module: nn.BatchNorm1d, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -192,7 +192,7 @@ class BatchNorm(Layer):
 
 
 class Autograd(Layer):
-    """Any other module, of which nothing needs to be known."""
+    """Any other module; autograd computes its gradient."""
 
     def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -215,7 +215,9 @@ class Autograd(Layer):
         input_gradient = torch.empty_like(self.features)
 
         def backward() -> None:
-            result, *own = torch.autograd.grad(self.result, [self.leaf, *self.weights], gradient)
+            result, *own = torch.autograd.grad(
+                self.result, [self.leaf, *self.weights], gradient, allow_unused=True, materialize_grads=True
+            )
             input_gradient.copy_(result)
             for weight, value in zip(self.weights, own, strict=True):
                 weight.grad.copy_(value)

@@ -21,7 +21,7 @@ LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions take no larger one
 
 
 def import_lightning() -> None:
-    """Import torch and Lightning without what Lightning 2.6 needs little of; all of it can be imported afterwards.
+    """Import torch and Lightning without the parts that Lightning 2.6 barely uses; they can be imported afterwards.
 
     For a program, not a notebook: Lightning does not know a network that torch.compile made.
     """
@@ -43,7 +43,7 @@ def import_lightning() -> None:
 
         metrics.Metric, metrics.MetricCollection = Metric, MetricCollection
         import lightning.pytorch
-    import lightning.pytorch  # noqa: F401  # does nothing, but where another version wanted more
+    import lightning.pytorch  # noqa: F401  # a no-op, unless another version needed more
 
     # 1.7 s: when first called, these import the compiler, to have it not compile them.
     for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,7 +30,12 @@ def derive(seed: int, purpose: Purpose, index: int = 0) -> int:
 
 def derive_many(count: int, seed: int, purpose: Purpose, index: int = 0) -> list[int]:
     """`count` seeds of 32 bits; more of them begin with the same ones."""
-    return [int(value) for value in np.random.SeedSequence((seed, int(purpose), index)).generate_state(count)]
+    return list(_derived(1 << (count - 1).bit_length(), seed, purpose, index)[:count])
+
+
+@lru_cache(maxsize=8)  # steps that come one by one ask for as many, and one more
+def _derived(count: int, seed: int, purpose: Purpose, index: int) -> tuple[int, ...]:
+    return tuple(np.random.SeedSequence((seed, int(purpose), index)).generate_state(count).tolist())
 
 
 def permutation(size: int, seed: int, purpose: Purpose, index: int = 0) -> Tensor:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -111,13 +112,20 @@ def precision(config: Config) -> str | int:
     is_fast = device.has_bfloat16(config.trainer.accelerator)
     if asked != BFLOAT16_IF_FAST:
         if not is_fast:
-            log.warning(
-                f"precision {asked}: this processor has no bfloat16: {BFLOAT16_SLOWER} times slower than 32-true"
+            _say_once(
+                logging.WARNING,
+                f"trainer.precision={asked} is {BFLOAT16_SLOWER} times slower than 32-true on this processor, which has"
+                " no bfloat16 instructions",
             )
         return asked
     if not is_fast:
-        log.info("precision 32-true: this processor has no bfloat16")
+        _say_once(logging.INFO, "precision 32-true, because this processor has no bfloat16 instructions")
     return "bf16-mixed" if is_fast else "32-true"
+
+
+@cache  # the jobs of a sweep are tried one after the other
+def _say_once(level: int, text: str) -> None:
+    log.log(level, text)
 
 
 @contextmanager

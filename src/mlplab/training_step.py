@@ -86,7 +86,8 @@ class Steps:
     """Trains a network, batch after batch.
 
     Args:
-        network: an `nn.Sequential`, or any module: images (B, C*H*W) -> logits (B, K).
+        network: an `nn.Sequential` of modules that each stand once in it and do not work in place, or any other module:
+            images (B, C*H*W) -> logits (B, K).
         num_classes: K.
         method: how.
         features: C*H*W.
@@ -169,8 +170,11 @@ class Steps:
     @torch.no_grad()
     def again(self) -> Tensor:
         """Renew the gradients of the batch under way; its loss. For LBFGS, which goes over a batch several times."""
-        gradients, offsets, logits, logits_t = self._under_way
-        gradients.run(offsets, logits, logits_t)
+        gradients, offsets, logits, _ = self._under_way
+        logits = torch.empty_like(logits)  # those from before the step are reported
+        gradients.run(offsets, logits, logits.t())
+        for change in self.before_update:
+            change()
         return (offsets * logits.log_softmax(0)).sum()
 
     def _mixtures(self, epoch: int, first: int, labels: Tensor) -> list[mixup.Mixture]:
@@ -206,7 +210,7 @@ def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first:
 
 
 def may_draw_globally(layers: Sequence[Layer]) -> bool:
-    """Whether one of them may draw from the global generator, of which nothing is known."""
+    """Whether one of them may draw from torch's global generator."""
     return any(isinstance(layer, Autograd) for layer in layers)
 
 

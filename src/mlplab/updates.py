@@ -14,7 +14,7 @@ Options = Mapping[str, Any]  # an entry of an optimizer's param_groups
 
 
 class Fused(optim.Optimizer):
-    """What the optimizers below share. The `.grad` of a weight has to stay the same tensor."""
+    """Common base of the optimizers below. The `.grad` of a weight has to stay the same tensor."""
 
     counts = True  # the steps, in the state of each weight
     groups: "list[Group] | None" = None

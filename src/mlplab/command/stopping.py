@@ -60,7 +60,7 @@ class Stopping:
         self.signal = number
         self.mark.write_text("at once" if again else "")
         with suppress(OSError):  # of a terminal that has been closed
-            os.write(2, b"\nStopping at once.\n" if again else b"\nStopping: the jobs save what they have ...\n")
+            os.write(2, b"\nStopping at once.\n" if again else b"\nStopping the jobs ...\n")
 
     def _look(self, number: int, frame: object) -> None:
         is_over = not self.are_running() or time.monotonic() - self._since > PATIENCE_S + 1
