@@ -128,8 +128,8 @@ class Activation(Layer):
 class Dropout(Layer):
     """Zeros a share of the units and scales the rest, by random numbers of 8 bits, of 16 where the rate is below 1/16.
 
-    The rate is the nearest that so many bits can represent: 0.1992 for 0.2. Before each `forward`, `drawn` (B, inputs) is to
-    be set to 1 for a unit that is kept, else to 0.
+    The rate is the nearest that so many bits can represent: 0.1992 for 0.2. Before each `forward`, `drawn` (B,
+    inputs) is to be set to 1 for a unit that is kept, else to 0.
     """
 
     def __init__(self, module: nn.Dropout, features: Tensor, before: Layer | None) -> None:
