@@ -73,7 +73,7 @@ def main() -> None:
             contestants = [*arguments.only, *([EARLIER] if earlier else [])]
             benchmark = Benchmark(contestants, rounds, earlier)
             recipes = [replace(recipe, epochs=arguments.epochs or recipe.epochs) for recipe in RECIPES.values()]
-            results = {recipe.experiment: benchmark.results(recipe, first_runs=True) for recipe in recipes}
+            results = {recipe.heading: benchmark.results(recipe, first_runs=True) for recipe in recipes}
             report = write(out / "results.json", {"rounds": rounds, "recipes": results})
             chart.draw_speed(report, out / "speed.png")
             print(f"\n{table.speed(report)}")

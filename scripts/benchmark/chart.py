@@ -10,7 +10,6 @@ from contestants import LIMIT
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from recipes import RECIPES
 from turns import FIRST
 
 from mlplab.figures.page import BLUE, GREEN, GREY, ORANGE, VERMILION
@@ -52,7 +51,7 @@ def draw_speed(report: dict[str, Any], path: Path) -> None:
             axis.set_xlabel(unit)
             axis.spines[["top", "right"]].set_visible(False)
             axis.margins(x=0.14)
-        left.set_title(RECIPES[name].title, loc="left", fontsize=11)
+        left.set_title(name, loc="left", fontsize=11)
     figure.suptitle(f"MNIST on one core: {report['machine']['cpu']}, medians", fontsize=12)
     figure.savefig(path, dpi=120)
 

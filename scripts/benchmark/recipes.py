@@ -17,6 +17,10 @@ class Recipe:
     val_size: int
 
     @property
+    def heading(self) -> str:
+        return f"{self.title}, {self.epochs} epochs"
+
+    @property
     def widths(self) -> tuple[int, ...]:
         return (784, *self.hidden, 10)
 
@@ -29,9 +33,9 @@ class Recipe:
 RECIPES = {
     recipe.experiment: recipe
     for recipe in (
-        Recipe("mnist_128_adam", "784-128-10, Adam, batch 32, 5 epochs", (128,), 0.0, "Adam", 32, 5, 0),
+        Recipe("mnist_128_adam", "784-128-10, Adam, batch 32", (128,), 0.0, "Adam", 32, 5, 0),
         Recipe(
-            "mnist_512x2_rmsprop", "784-512-512-10, dropout 0.2, RMSprop, batch 128, 20 epochs",
+            "mnist_512x2_rmsprop", "784-512-512-10, dropout 0.2, RMSprop, batch 128",
             (512, 512), 0.2, "RMSprop", 128, 20, 12_000,
         ),
     )

@@ -4,7 +4,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from recipes import RECIPES
 from turns import FIRST
 
 TIMES = {"epoch_s": "s per epoch", "first_s": "s, first run", "later_s": "s, later run"}
@@ -16,7 +15,7 @@ def speed(report: dict[str, Any]) -> str:
 
 
 def _recipe(name: str, results: dict[str, Any]) -> str:
-    headings = [RECIPES[name].title]
+    headings = [name]
     for heading in TIMES.values():
         headings += [heading, "mlplab / it"]
     lines = [[*headings, "test %", "MB"], ["---"] + ["---:"] * 8]

@@ -138,7 +138,7 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def batches_per_block(self) -> int:
-        """1 where Lightning must count batches itself: to limit them, validate between them, end by steps and epochs."""
+        """1 where Lightning must count batches: to limit them, to validate between them, to end by steps and epochs."""
         trainer: Any = self.trainer
         if trainer is None or not self._gives_blocks or trainer.overfit_batches:
             return 1
