@@ -24,8 +24,8 @@ VERDICTS = (
     "Test accuracy is mean ± standard deviation over n seeds; time is that of training one seed,"
     " the median and the range. Of five seeds, or three where one takes over 10 minutes: *reproduced* where the mean is"
     " not below the published figure, or the reference, by more than its standard deviation or 0.1 points (0.25 on"
-    " Fashion-MNIST), whichever is more; *beaten* where it is above it by more than two standard errors; otherwise"
-    " *short*. With fewer seeds it is *incomplete*."
+    " Fashion-MNIST), whichever is more; *beaten* where it is above it by more than two standard errors, of both"
+    " where the other is a mean of several runs; otherwise *short*. With fewer seeds it is *incomplete*."
 )
 LOGARITHMIC = 3  # an axis is, where its largest value is more than this many times its smallest
 LEFT, RIGHT, BETWEEN, BELOW = 0.62, 0.12, 0.42, 0.5  # inches around the panels

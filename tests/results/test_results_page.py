@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ PUBLISHED = Recipe("a network", 10, Decimal("98.40"))
 )
 def test_a_verdict(name: str, percents: list[float], expected: str) -> None:
     assert measured.verdict(PUBLISHED, name, entry(*percents)) == expected
+
+
+def test_a_difference_of_two_means_has_the_errors_of_both() -> None:
+    """98.5 ± 0.071 of five runs is 0.1 above; two standard errors of both are 0.064 and sqrt(0.064^2 + 0.089^2)."""
+    found = entry(98.4, 98.6, 98.5, 98.5, 98.5)
+    others = replace(PUBLISHED, sd=Decimal("0.1"), runs=5)
+    assert measured.verdict(replace(others, sd=Decimal("0.05")), "mnist_800", found) == "beaten"
+    assert measured.verdict(others, "mnist_800", found) == "reproduced"
 
 
 @pytest.mark.parametrize(
