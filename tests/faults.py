@@ -1,9 +1,11 @@
-"""Jobs of a sweep that go wrong, by their seeds."""
+"""Jobs of a sweep that go wrong, by their seeds; or that are held, where HELD names a file, as long as it is there."""
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from mlplab.command import job
 from mlplab.config import Config
@@ -17,8 +19,27 @@ CAUSES = {
 _train = job._train
 
 
+def _hold(file: Path) -> None:
+    """Let training wait after its first epoch, until a signal comes or the file is gone."""
+    from mlplab.classifier import Classifier
+
+    step = Classifier.training_step
+
+    def held(self: Any, *arguments: Any) -> Any:
+        while self.current_epoch and file.exists():
+            if any(getattr(callback, "signal", None) for callback in self.trainer.callbacks):
+                break
+            time.sleep(0.02)
+        return step(self, *arguments)
+
+    Classifier.training_step = held  # type: ignore[method-assign]
+
+
 def train(config: Config, folder: Path, anyway: bool) -> float:
     """In place of what the process of a job does."""
+    if held := os.environ.get("HELD"):
+        _hold(Path(held))
+        return _train(config, folder, anyway)
     if config.seed in CAUSES:
         with (folder / "train.log").open("a") as log:
             os.dup2(log.fileno(), 2)

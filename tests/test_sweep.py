@@ -21,6 +21,8 @@ from waiting import wait_until
 from mlplab.command import job
 
 FAST = ("data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu")
+FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+TWO_AT_ONCE = ("hydra.launcher.n_jobs=2",)  # whatever cores there are
 
 Sweep = Callable[..., Finished]
 
@@ -166,8 +168,8 @@ def test_what_becomes_of_a_job_is_no_matter_to_the_others(
 
 
 def test_the_same_with_many_at_once(program: Program, tmp_path: Path) -> None:
-    program.environment["PYTHONPATH"] = str(PROJECT / "tests" / "faulty_python")
-    _check_failures(program.run("-m", *FAST, "seed=0,1,2,3,4,5,6,7", "sweep_name=faults"), tmp_path)
+    program.environment["PYTHONPATH"] = FAULTY_PYTHON
+    _check_failures(program.run("-m", *FAST, *TWO_AT_ONCE, "seed=0,1,2,3,4,5,6,7", "sweep_name=faults"), tmp_path)
 
 
 def _check_failures(finished: Finished, tmp_path: Path) -> None:
@@ -238,7 +240,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
     """Of two that train and many that wait; in a folder with an odd name."""
     program.folder = tmp_path / "a\\b 'd'"
     program.folder.mkdir()
-    grid = ("-m", *FAST, "seed=range(0,40)", "trainer.max_epochs=100000")
+    grid = ("-m", *FAST, *TWO_AT_ONCE, "seed=range(0,40)", "trainer.max_epochs=100000")
     with program.start(*grid, before=os.setsid) as process:
         found = _two_that_train(process, program.folder)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -256,13 +258,18 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
 def test_what_was_killed_goes_on_to_the_same_answer(
     sweep: Sweep, program: Program, tmp_path: Path, victim: str
 ) -> None:
-    grid = ("seed=0,1", "trainer.max_epochs=100", "model.hidden=8")
-    with program.start("-m", *FAST, *grid, "sweep_name=killed") as process:
+    grid = ("seed=0,1", "trainer.max_epochs=10", "model.hidden=8")
+    held = tmp_path / "held"
+    held.touch()
+    program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "HELD": str(held)}
+    with program.start("-m", *FAST, *TWO_AT_ONCE, *grid, "sweep_name=killed") as process:
         found = _two_that_train(process, tmp_path)
         if victim == "the sweep":
             process.kill()
         else:
             os.kill(_worker(process.pid), signal.SIGKILL)
+            wait_until(lambda: any(one.status["status"] == "interrupted" for one in found), process)
+            held.unlink()
             _, err = process.communicate()
             assert process.returncode == 0, err
             assert "The launcher broke: TerminatedWorkerError" in err
