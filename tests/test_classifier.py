@@ -17,6 +17,7 @@ from mlplab.errors import ConfigError, DivergedError
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
 
 SGD = {"name": "SGD", "lr": 0.1}
+SHORT = {"LBFGS": {"max_iter": 4, "history_size": 4}}  # by default it goes over a batch 20 times, and keeps 100 of them
 
 
 def _trained(trainer: MakeTrainer, datamodule: ImageDataModule, seed: int = 0, **arguments: Any) -> Classifier:
@@ -97,7 +98,7 @@ def test_figures_of_an_epoch_are_exact_means_over_images(datamodule: ImageDataMo
 
 @pytest.mark.parametrize("name", ["Adam", "RMSprop", "SGD", "AdamW", "Adagrad", "NAdam", "Adamax", "LBFGS"])
 def test_it_learns_with_any_optimizer(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
-    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01})
+    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01, **SHORT.get(name, {})})
     first, last = classifier.history
     assert last["train/loss"] < first["train/loss"]
     assert last["val/acc"] > 0.3  # three times what guessing gives
@@ -285,7 +286,7 @@ def test_the_logged_rate_is_that_of_the_epoch(datamodule: ImageDataModule, train
 
 @pytest.mark.parametrize("name", ["Adam", "LBFGS"])  # the other goes over a batch several times in a step
 def test_images_and_steps_are_counted_once(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
-    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01})
+    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01, **SHORT.get(name, {})})
     assert (classifier.images_seen, classifier.steps) == (2 * 150, 2 * 5)
     assert [row["step"] for row in classifier.history] == [5, 10]
 

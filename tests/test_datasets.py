@@ -151,8 +151,9 @@ def test_files_that_were_put_there_by_hand(
 ) -> None:
     folder = root / "MNIST" / "raw"
     change(folder)
-    if root_of == "data/MNIST/raw" and not any(folder.iterdir()):
-        pytest.skip("such a root is empty")
+    if not any(folder.iterdir()):
+        folder.rmdir()
+        root_of = root_of.removesuffix("/raw")
     before = sorted(root.rglob("*"))
     found, expected = datasets.load("mnist", tmp_path / root_of), datasets.load("mnist", tiny_root)
     for name in ("train_images", "train_labels", "test_images", "test_labels"):
