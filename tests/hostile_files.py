@@ -193,6 +193,7 @@ FOREIGN = "not a checkpoint of this project"
 DATA = "datamodule_hyper_parameters"
 
 FILES = {
+    "zeros without end": Hostile(DAMAGED, lambda path, *_: (path.touch(), os.truncate(path, 2**42))),
     # Code
     "a pickle that runs code": Hostile(
         DAMAGED, lambda path, _, trace: path.write_bytes(pickle.dumps({"state_dict": MakesFolder(trace)}))

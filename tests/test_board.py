@@ -23,7 +23,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab import board, checkpoints, datasets, durable, evaluation
+from mlplab import board, checkpoints, datasets, durable, evaluation, run_folder
 from mlplab.board import Board, next_milestone
 from mlplab.classifier import Classifier
 from mlplab.config import Config, Show
@@ -302,6 +302,7 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
 
 def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    run_folder.write_status(tmp_path / "run", "running")
     overrides = ["model.hidden=[512,512]", "data=fashion", "data.root=a folder"]
     (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     config = tiny("show.text=true", "model.dropout=0.25")
@@ -590,6 +591,7 @@ def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
     tiny: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "run").mkdir()
+    run_folder.write_status(tmp_path / "run", "failed")
     (tmp_path / "run" / "00016").touch()  # where the projector wants a folder
     result = train(tiny("show.projector=true", "show.pr_curves=true"), tmp_path / "run")
     found = events(result.folder)

@@ -1,6 +1,7 @@
 """Checkpoint files: written beside the training, one after the other, and read with suspicion."""
 
 import io
+import os
 import pickle
 import threading
 import zipfile
@@ -132,6 +133,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise FileNotFoundError("not a file" if path.exists() else "does not exist")
+        with path.open("rb") as file:  # its end first: it may be of any size, and of anything
+            file.seek(-min(path.stat().st_size, 100), os.SEEK_END)
+            durable.is_whole(file.read())
         content = path.read_bytes()
         _refuse_other_kinds(path, content)
         whole = durable.is_whole(content)

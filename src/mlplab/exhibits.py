@@ -16,6 +16,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlplab import durable
 from mlplab.config import Config
 from mlplab.logger import BY_EPOCH
 from mlplab.summary import layer_table, layers
@@ -45,9 +46,9 @@ def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, imag
     shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
     writer.add_text("configuration", _code(shown))
     writer.add_text("layers", layer_table(network, image_shape))
-    overrides = folder / ".hydra" / "overrides.yaml"
-    if overrides.is_file():
-        given = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
+    overrides = durable.read(folder / ".hydra" / "overrides.yaml", 2**16)
+    if overrides is not None:
+        given = yaml.safe_load(overrides) or []
         writer.add_text("command", _code(shlex.join(["python", "train.py", *map(str, given)])))
 
 

@@ -16,7 +16,7 @@ from mlplab.config import CHANGES_NOTHING
 
 LONGEST_LABEL = 40  # characters
 # In a name: the data set is that of the folder above.
-OF_NO_INTEREST = ("data=", "hydra", "resume=", "sweep_name=", *CHANGES_NOTHING)
+OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", *CHANGES_NOTHING)
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
