@@ -178,7 +178,8 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     around = 1 + max(thing.shape) // 256
     raised, thing = raised[top:bottom, left:right], thing[top:bottom, left:right]
     near = ndimage.binary_dilation(thing, SQUARE, iterations=around)
-    grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], 75), 0, 1), 0)
+    white = (99, 100) if _fills(info) else (75, 80)  # garments have tones, and strokes are white but for their edges
+    grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], white[0]), 0, 1), 0)
     longest = max(thing.shape)
     missing = round((longest / 10 - _width(np.pad(grey > 0.5, 1))) / 2)  # on each side, to two pixels of twenty
     if missing > 0:
@@ -192,7 +193,7 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     down, across = (_resampling(old, new) for old, new in zip(cut.shape, size, strict=True))
     scaled: Floats = down @ cut @ across.T
     bright = scaled[scaled > min(0.2, scaled.max() / 2)]
-    scaled = np.clip(scaled * (255 / np.percentile(bright, 80)), 0, 255)
+    scaled = np.clip(scaled * (255 / np.percentile(bright, white[1])), 0, 255)
     image: Floats = np.zeros(info.image_shape[1:])
     y, x = (_offset(scaled.sum(axis=1 - axis), image.shape[axis], info.centred_by_mass) for axis in (0, 1))
     image[y : y + size[0], x : x + size[1]] = scaled
