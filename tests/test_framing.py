@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_digits import KINDS, STROKES, Bytes, Random, ink, on
+from drawn_digits import KINDS, STROKES, Bytes, Random, ink, on, slope
 
 from mlplab import datasets, framing
 from mlplab.datasets import DatasetInfo
@@ -46,12 +46,28 @@ def test_nothing_is_in_an_empty_picture(value: int) -> None:
     assert framing.things(picture, INFO) == []
 
 
+@pytest.mark.parametrize(("shape", "noise"), [((480, 640), 3), ((28, 28), 6), ((60, 60), 20), ((300, 400), 80)])
+def test_nothing_is_on_blank_paper(shape: tuple[int, int], noise: float) -> None:
+    found = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        light = slope(shape[::-1], 110, 215, random) if seed % 2 and max(shape) > 28 else 190.0
+        found += bool(framing.things(on(light, np.zeros(shape), 0, random, noise), INFO))
+    assert found <= (max(shape) == 28)  # of so few pixels some may look like more
+
+
 def test_small_pieces_belong_to_what_is_below_them() -> None:
     """A five whose upper line was drawn by itself."""
     picture = np.full((300, 300), 255, dtype=np.uint8)
     picture[60:72, 110:190] = 0
     picture[85:240, 110:122] = 0
     (_,) = framing.things(picture, INFO)
+
+
+def test_lines_of_a_page_are_apart() -> None:
+    random = np.random.default_rng(1)
+    line = np.concatenate([on(230, ink(digit, random, (70, 110), 6, share=0.7), 20, random) for digit in (3, 0, 2)], 1)
+    assert len(framing.things(np.concatenate([line, line]), INFO)) == 6
 
 
 def test_a_line_of_writing_has_as_many_things_as_digits() -> None:

@@ -47,7 +47,7 @@ def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -
     for view in views.values():
         if is_framed(view, info):
             return [Thing(view, view.size)]
-    found = [_drawn(view, info) for view in map(_shrunk, views.values())]
+    found = [_drawn(view, info, background != "auto") for view in map(_shrunk, views.values())]
     strongest = max(contrast for _, _, contrast, _ in found)
     if strongest < FAINTEST:
         return []
@@ -96,8 +96,11 @@ def _shrunk(picture: Bytes) -> Floats:
     return mean
 
 
-def _drawn(view: Floats, info: DatasetInfo) -> tuple[Floats, Labels, float, float]:
-    """What rises above the ground (H, W), pieces of it, its contrast, and how little it is like strokes on paper."""
+def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labels, float, float]:
+    """What rises above the ground (H, W), pieces of it, its contrast, and how little it is like strokes on paper.
+
+    `is_sure`: a person has said that there is something.
+    """
     longest = max(view.shape)
     side = 1 + 2 * max(1, longest // (2 if _fills(info) else 6))
     raised: Floats = view - ndimage.grey_opening(view, size=(side, side), mode="reflect")  # d c b a | a b c d
@@ -111,7 +114,17 @@ def _drawn(view: Floats, info: DatasetInfo) -> tuple[Floats, Labels, float, floa
     ground = view - raised
     steps = sum(float(np.abs(np.diff(ground, axis=axis)).sum()) for axis in (0, 1)) / longest
     unlike = (_width(pieces > 0) + 0.8) ** 1.5 * (steps + 8)
-    return raised, pieces, float(np.percentile(raised[pieces > 0], 75)), unlike
+    contrast = float(np.percentile(raised[pieces > 0], 75)) if _fills(info) else _contrast(view, pieces > 0, is_sure)
+    return raised, pieces, contrast, unlike
+
+
+def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
+    """How steep the edges of what is drawn are; 0 unless `is_sure`, where the ground is nearly as rough: noise."""
+    rough = ndimage.maximum_filter(view, 5) - ndimage.minimum_filter(view, 5)
+    edge = mask & ~ndimage.binary_erosion(mask, SQUARE)
+    ground = rough[~ndimage.binary_dilation(mask, SQUARE, iterations=2)]
+    contrast = float(np.median(rough[edge]))
+    return contrast if is_sure or contrast > 2 * (float(np.median(ground)) if ground.size else 0) else 0.0
 
 
 def _level(raised: Floats) -> float:
@@ -158,8 +171,10 @@ def _grouped(pieces: Labels) -> list[Mask]:
         for other in groups:
             shared = min(right, other[1]) - max(left, other[0])
             gap = max(top, other[2]) - min(bottom, other[3])
-            narrower, taller = min(right - left, other[1] - other[0]), max(bottom - top, other[3] - other[2])
-            if shared > narrower / 4 and gap < 0.3 * taller:
+            narrower = min(right - left, other[1] - other[0])
+            shorter, taller = sorted([bottom - top, other[3] - other[2]])
+            near = 0.3 if shorter < taller / 2 else 0.1  # a dash of a digit; or the next line of a page
+            if shared > narrower / 4 and gap < near * taller:
                 groups.remove(other)
                 boxes.append(
                     (min(left, other[0]), max(right, other[1]), min(top, other[2]), max(bottom, other[3]),
