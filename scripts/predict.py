@@ -113,7 +113,7 @@ def predict(arguments: argparse.Namespace) -> None:
             }
             for one, row, doubt in (zip(inputs, probabilities, doubts, strict=True) if inputs else ())
         ]
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
+        print(json.dumps(answers, indent=2))
     if arguments.picture and inputs:
         from mlplab import pictures
         from mlplab.figures import page

@@ -170,8 +170,8 @@ def test_a_signal_ends_a_run_without_a_result(
     assert said == "Stopping ..."
     (run,) = tmp_path.glob("outputs/digits/*")
     epochs = 1 + out.count("epoch ")  # the first one was read before
-    word = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}.get(number, "Signalled")
-    assert where == f"{word} in epoch {epochs + 1:,} of 100,000, which is lost."
+    words = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated", signal.SIGHUP: "The terminal was closed"}
+    assert where == f"{words[number]} in epoch {epochs + 1:,} of 100,000, which is lost."
     assert way_on == f"Go on with: python train.py resume=outputs/digits/{run.name}"
     assert not (run / "result.json").exists()
     last = checkpoint_io.read(run / "checkpoints" / "last.ckpt")

@@ -37,7 +37,7 @@ def test_a_terminal_that_is_closed_ends_it_but_for_nohup(interruption: Interrupt
         with interruption.noticed():
             signal.raise_signal(signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with interruption.noticed(), pytest.raises(Interrupted, match=r"The terminal was closed\. Nothing") as caught:
+        with interruption.noticed(), pytest.raises(Interrupted, match=r"The terminal was closed\.\nNothing") as caught:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -9,6 +9,8 @@ import in_process
 import pytest
 from conftest import Finished, Program, Run
 
+from mlplab import datasets
+
 Command = Callable[..., Finished]
 OWN = {
     "curves.png": b"a person's picture",
@@ -62,8 +64,11 @@ def test_a_folder_with_files_of_its_own_is_refused(
 
 
 def test_what_a_start_that_failed_left_is_no_obstacle(program: Program, tmp_path: Path) -> None:
-    missing = program.run("hydra.run.dir=run", f"data.root={tmp_path / 'nothing'}")
-    assert missing.code == 3
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in datasets.IDX_SOURCES["mnist"].sha256:
+        (raw / name).write_text("damaged")
+    assert program.run("hydra.run.dir=run", f"data.root={tmp_path}").code == 3
     assert (tmp_path / "run" / ".hydra").exists()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir=run")

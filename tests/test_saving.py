@@ -549,7 +549,7 @@ def test_a_run_whose_time_is_over_is_not_complete(
             train(config, tmp_path / "run", resume)
 
     with pytest.raises(
-        Interrupted, match=r"max_time is over in epoch 1 of 2, which is lost\. Nothing was saved"
+        Interrupted, match=r"max_time is over in epoch 1 of 2, which is lost\.\nNothing was saved"
     ) as caught:
         run(1)
     assert caught.value.exit_code == 143

@@ -123,7 +123,7 @@ def test_what_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
     code, _, err = call("show.py", "data=digits")
     assert code == 4
-    assert err == "outputs/data/digits/examples.png: cannot be written: Not a directory.\n"
+    assert err == "outputs/data/digits: the pictures cannot be written there: Not a directory.\n"
 
 
 def test_predict_draws_images_of_the_test_set(
