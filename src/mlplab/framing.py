@@ -6,7 +6,7 @@ The steps are simple ones, and none depends on a library's rounding, so that ano
    mean, and smoothed by the mean of 3 x 3.
 2. It is looked at as bright on dark, and its inverse too. The ground is the grey opening by a square that no stroke
    fills; what rises above it, beyond Otsu's level, is drawn. Strips along an edge and specks are dropped.
-3. Of both, that one is right which has the thinner strokes on the smoother ground.
+3. Of both, that one is right which has the thinner strokes on the smoother ground; none, where the ground is as rough.
 4. What lies above one another is one thing. It is thickened if its strokes would be too fine, scaled, stretched to
    full contrast, and centred.
 """
@@ -124,7 +124,7 @@ def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
     edge = mask & ~ndimage.binary_erosion(mask, SQUARE)
     ground = rough[~ndimage.binary_dilation(mask, SQUARE, iterations=2)]
     contrast = float(np.median(rough[edge]))
-    return contrast if is_sure or contrast > 2 * (float(np.median(ground)) if ground.size else 0) else 0.0
+    return contrast if is_sure or contrast > 2 * (float(np.percentile(ground, 25)) if ground.size else 0) else 0.0
 
 
 def _level(raised: Floats) -> float:
