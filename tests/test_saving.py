@@ -555,7 +555,7 @@ def test_a_run_whose_time_is_over_is_not_complete(
     assert caught.value.exit_code == 143
     assert not (tmp_path / "run" / "result.json").exists()
     with pytest.raises(
-        Interrupted, match=r"max_time is over after 1 of 2 epochs\. Go on with: python train.py resume="
+        Interrupted, match=r"max_time is over after 1 of 2 epochs\.\nGo on with: python train.py resume="
     ):
         run(3, resume=True)  # with the last of the epoch, which is kept
     status = run_folder.read_status(tmp_path / "run")

@@ -11,7 +11,7 @@ from conftest import Compose, Program
 from fitting import fit
 from test_config import REFUSED
 
-from mlplab import checkpoints, device, library
+from mlplab import checkpoints, device, library, trainer
 from mlplab.datamodule import ImageDataModule
 from mlplab.errors import ConfigError
 from mlplab.mlp import MLP
@@ -150,6 +150,7 @@ def test_a_slow_bfloat16_is_warned_of_in_one_line(
     warnings: int,
 ) -> None:
     monkeypatch.setattr(device, "has_bfloat16", lambda accelerator: has_it)
+    trainer._say_once.cache_clear()  # it was said in another test
     train(tiny("trainer.precision=bf16-mixed"), tmp_path)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     said = [message for message in said if "bf16-mixed" in message]
