@@ -133,11 +133,12 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise FileNotFoundError("not a file" if path.exists() else "does not exist")
-        with path.open("rb") as file:  # its end first: it may be of any size, and of anything
-            file.seek(-min(path.stat().st_size, 100), os.SEEK_END)
-            durable.is_whole(file.read())
+        with path.open("rb") as file:  # its ends first: it may be of any size, and of anything
+            start = file.read(2000)
+            file.seek(-min(path.stat().st_size, 2000), os.SEEK_END)
+            _refuse_other_kinds(path, start, end := file.read())
+            durable.is_whole(end)
         content = path.read_bytes()
-        _refuse_other_kinds(path, content)
         whole = durable.is_whole(content)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _require_members_of_torch(archive.infolist(), len(content))
@@ -160,9 +161,9 @@ def read(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _refuse_other_kinds(path: Path, content: bytes) -> None:
-    kind = next((kind for start, kind in OTHER_FILES.items() if content.startswith(start)), None)
-    if content.startswith(b"PK") and b"model.weights.h5" in content[-2000:]:  # where a zip file lists what it has
+def _refuse_other_kinds(path: Path, start: bytes, end: bytes) -> None:
+    kind = next((kind for mark, kind in OTHER_FILES.items() if start.startswith(mark)), None)
+    if start.startswith(b"PK") and b"model.weights.h5" in end:  # where a zip file lists what it has
         kind = KERAS
     if kind is not None:
         raise CheckpointError(f"{path}: this is {kind}. Give a run folder, or a .ckpt file that train.py wrote.")

@@ -361,7 +361,7 @@ class Classifier(LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        _ = self.trainer.estimated_stepping_batches  # after which it is known how many batches an epoch has
+        self.trainer.fit_loop.setup_data()  # after which it is known how many batches an epoch has
         epochs, steps = self.trainer.max_epochs or 1, self.max_steps
         if epochs < 0:  # until `max_steps`, or for ever
             epochs = max(1, math.ceil(steps / self.steps_per_epoch))
