@@ -164,3 +164,19 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
             (shared / "printed").write_text(finished.out + finished.err)
     (result,) = (shared / "outputs" / "digits").glob("*/result.json")
     return Run(result.parent, (shared / "printed").read_text())
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`python train.py` in this process, for what is refused before it trains."""
+    import in_process  # which imports this file
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -8,30 +8,15 @@ import shutil
 import signal
 import sys
 import termios
-from collections.abc import Callable
 from pathlib import Path
 
-import in_process
 import pytest
 import torch
 import torchvision.datasets
-from conftest import PROJECT, Finished, Program, Run
+from conftest import PROJECT, Command, Finished, Program, Run, files_of
 from PIL import Image
 
 from mlplab import checkpoint_io, checkpoints, datasets, run_folder
-
-Command = Callable[..., Finished]
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """`python train.py` in this process, for what is refused before it trains."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_digits_are_learned(digits_run: Run) -> None:
@@ -41,7 +26,7 @@ def test_digits_are_learned(digits_run: Run) -> None:
 
 
 def test_the_run_folder_has_exactly_these_files(digits_run: Run) -> None:
-    files = set(_files(digits_run.folder))
+    files = set(files_of(digits_run.folder))
     (events,) = (file for file in files if file.startswith("events.out.tfevents"))
     assert files == {
         ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "train.log", events,
@@ -335,14 +320,14 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_pa
 
 def test_a_folder_is_not_used_twice(digits_run: Run, program: Program, tmp_path: Path) -> None:
     shutil.copytree(digits_run.folder, tmp_path / "run")
-    before = _files(tmp_path)
+    before = files_of(tmp_path)
     finished = program.run("data=digits", "hydra.run.dir=run")
     assert finished.code == 2
     first, *differences, last = finished.err.splitlines()
     assert first == "run: holds another run, which cannot go on so:"
     assert differences == ["trainer.max_epochs: the run has 20, the command 5 (only upwards)"]
     assert last == "Choose another hydra.run.dir, or leave it out."
-    assert _files(tmp_path) == before
+    assert files_of(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_made_is_named(program: Program, tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import in_process
 import pytest
-from conftest import Finished, Program, Run
+from conftest import Command, Program, Run, files_of
 
 from mlplab import datasets
 
-Command = Callable[..., Finished]
 OWN = {
     "curves.png": b"a person's picture",
     "report.md": b"# Report of my own\n",
@@ -26,21 +23,11 @@ OWN = {
 }
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def _with_files_of_its_own(folder: Path, *names: str) -> dict[str, bytes]:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(OWN[name])
-    return _files(folder)
+    return files_of(folder)
 
 
 SWEEP = ["-m", "hydra.sweep.dir=mine", "seed=0,1"]
@@ -60,7 +47,7 @@ def test_a_folder_with_files_of_its_own_is_refused(
         finished.err
         == f"mine: holds {name.partition('/')[0]}, which is not of mlplab. Choose another folder, or move it.\n"
     )
-    assert _files(tmp_path) == {f"mine/{path}": content for path, content in before.items()}
+    assert files_of(tmp_path) == {f"mine/{path}": content for path, content in before.items()}
 
 
 def test_what_a_start_that_failed_left_is_no_obstacle(program: Program, tmp_path: Path) -> None:
@@ -84,7 +71,7 @@ def test_what_lies_beside_a_run_stays(digits_run: Run, program: Program, tmp_pat
     finished = program.run("resume=run", "trainer.max_epochs=21")
     assert finished.code == 0, finished.err
     assert "holds curves.png, which mlplab did not write and does not replace" in finished.out + finished.err
-    assert {name: before[name] for name in names} == {name: _files(run)[name] for name in names}
+    assert {name: before[name] for name in names} == {name: files_of(run)[name] for name in names}
 
 
 @pytest.mark.parametrize(
@@ -104,21 +91,21 @@ def test_a_script_replaces_its_own_files_alone(
     shutil.copy(digits_run.folder / "checkpoints" / "best.ckpt", tmp_path)
     (tmp_path / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "runs" / name).write_bytes(b"a person's")
-    before = _files(tmp_path)
+    before = files_of(tmp_path)
     finished = program.run(*arguments, script=f"scripts/{script}.py")
     assert finished.code == 2, finished.err
     assert f"holds {Path(name).name}, which mlplab did not write and does not replace" in finished.err
-    assert _files(tmp_path) == before
+    assert files_of(tmp_path) == before
 
 
 def test_a_report_of_one_run_does_not_replace_its_curves(digits_run: Run, program: Program, tmp_path: Path) -> None:
     run = Path(shutil.copytree(digits_run.folder, tmp_path / "run"))
-    before = _files(run)
+    before = files_of(run)
     finished = program.run("run", script="scripts/report.py")
     assert finished.code == 2
     assert "run: is a run itself" in finished.err
     assert "test" in finished.out
-    assert _files(run) == before
+    assert files_of(run) == before
 
 
 @pytest.mark.parametrize("name", ["result.json", ".hydra/config.yaml"])
