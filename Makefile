@@ -27,7 +27,7 @@ test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one 
 		echo "Installing Debian's slurm-wlm and munge"; \
 		$(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install --yes --no-install-recommends -qq slurm-wlm munge; }
-	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest tests/slurm
+	$(BIN)/python tests/sweeps/slurm/cluster.py $(BIN)/python -m pytest tests/sweeps/slurm
 
 format:  ## put the code into its format
 	$(BIN)/ruff format .

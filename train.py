@@ -5,8 +5,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from mlplab import command
-from mlplab.command import job
+from mlplab.cli import job
+from mlplab.cli.launch import launch
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -15,4 +15,4 @@ def main(composed: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    command.launch(main, conf=Path(__file__).resolve().with_name("conf"))
+    launch(main, conf=Path(__file__).resolve().with_name("conf"))

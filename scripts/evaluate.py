@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import process, run_folder
+from mlplab import startup
 from mlplab.errors import reported
+from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
-    from mlplab.datamodule import ImageDataModule
-    from mlplab.evaluation import Scores
+    from mlplab.data.datamodule import ImageDataModule
+    from mlplab.model.evaluation import Scores
 
 
 def main() -> None:
@@ -36,10 +37,11 @@ def main() -> None:
 
 
 def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_pictures: bool) -> None:
-    process.import_lightning()  # takes seconds, and --help does not need it
-    from mlplab import checkpoints, evaluation
+    startup.import_lightning()  # takes seconds, and --help does not need it
+    from mlplab.model import evaluation
+    from mlplab.training import restore
 
-    classifier, datamodule = checkpoints.load(run, data_root)
+    classifier, datamodule = restore.load(run, data_root)
     datamodule.setup()
     scores = evaluation.score(classifier, datamodule.batches(split))
     show(scores, split, datamodule.info.classes, as_json)
@@ -70,18 +72,18 @@ def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) 
 
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
     """Of the test, named as a run names its own; of others, their split stands in front."""
-    from mlplab import checkpoints, pictures
-    from mlplab.figures import page
+    from mlplab.plots import canvas, from_tensors
+    from mlplab.training import restore
 
     classes = datamodule.info.classes
     prefix = "" if split == "test" else f"{split}_"
-    about = f"{split} images, {checkpoints.weights(run)}"
+    about = f"{split} images, {restore.weights(run)}"
     figures = {
-        "confusion.png": pictures.confusion(scores.confusion, classes, about),
-        "mistakes.png": pictures.mistakes(scores, datamodule.originals(split), classes, about),
+        "confusion.png": from_tensors.confusion(scores.confusion, classes, about),
+        "mistakes.png": from_tensors.mistakes(scores, datamodule.originals(split), classes, about),
     }
-    paths = {checkpoints.picture(run, prefix + name): figure for name, figure in figures.items()}
-    page.save(paths)
+    paths = {restore.picture(run, prefix + name): figure for name, figure in figures.items()}
+    canvas.save(paths)
     for path in paths:
         print(run_folder.short(path), file=sys.stderr)
 

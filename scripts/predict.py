@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlplab import process, run_folder
+from mlplab import startup
 from mlplab.errors import ConfigError, DataError, reported
+from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.classifier import Classifier
-    from mlplab.datamodule import ImageDataModule
-    from mlplab.datasets import DatasetInfo
+    from mlplab.data.datamodule import ImageDataModule
+    from mlplab.data.datasets import DatasetInfo
+    from mlplab.model.classifier import Classifier
 
 WRITER = "mlplab predict.py"  # in pictures of inputs, which are replaced; no other file is
 
@@ -83,12 +84,12 @@ def predict(arguments: argparse.Namespace) -> None:
     Raises:
         DataError: after that, with a line for each file that could not be read.
     """
-    process.import_lightning()  # takes seconds, and --help does not need it
+    startup.import_lightning()  # takes seconds, and --help does not need it
     import torch
 
-    from mlplab import checkpoints
+    from mlplab.training import restore
 
-    classifier, datamodule = checkpoints.load(arguments.run, arguments.data_root)
+    classifier, datamodule = restore.load(arguments.run, arguments.data_root)
     classes = datamodule.info.classes
     mistakes = list[str]()
     if arguments.test:
@@ -115,14 +116,13 @@ def predict(arguments: argparse.Namespace) -> None:
         ]
         print(json.dumps(answers, indent=2))
     if arguments.picture and inputs:
-        from mlplab import pictures
-        from mlplab.figures import page
+        from mlplab.plots import canvas, from_tensors
 
         titles = [f"{one.name}: true class {one.truth}" if one.truth else Path(one.title).name for one in inputs]
         labels = [classes.index(one.truth) for one in inputs] if arguments.test else None
-        title = f"predictions, {checkpoints.weights(arguments.run)}"
-        path = checkpoints.picture(arguments.run, "predictions.png")
-        page.save({path: pictures.predicted(images, probabilities, classes, titles, labels, title)})
+        title = f"predictions, {restore.weights(arguments.run)}"
+        path = restore.picture(arguments.run, "predictions.png")
+        canvas.save({path: from_tensors.predicted(images, probabilities, classes, titles, labels, title)})
         print(run_folder.short(path), file=sys.stderr)
     if mistakes:
         raise DataError("\n".join(mistakes))
@@ -141,7 +141,7 @@ def of_test_set(datamodule: "ImageDataModule", places: list[int]) -> list[Input]
 
 def of_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
     """What can be read; for each file that cannot, a line is added to `mistakes`."""
-    from mlplab import image_files
+    from mlplab.data import image_files
 
     inputs = []
     for path in arguments.images:
@@ -167,7 +167,7 @@ def write_input(images: "Tensor", path: Path) -> None:
     """
     from PIL import Image, PngImagePlugin
 
-    from mlplab import durable
+    from mlplab.runs import atomic_write
 
     about = PngImagePlugin.PngInfo()
     about.add_text("Software", WRITER)
@@ -178,14 +178,14 @@ def write_input(images: "Tensor", path: Path) -> None:
             with path.open("rb") as before:
                 if WRITER.encode() not in before.read(200):
                     raise DataError(f"{path}: is there, and was not written by --show-input. Move it away.")
-        durable.write(path, file.getvalue(), sync=False)
+        atomic_write.write(path, file.getvalue(), sync=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
 def unlike(images: "Tensor", classifier: "Classifier", datamodule: "ImageDataModule") -> list[bool]:
     """Which of images (N, C, H, W) are unlike the training images; none, where these are not at hand."""
-    from mlplab.outliers import Outliers
+    from mlplab.model.outliers import Outliers
 
     try:
         found: list[bool] = Outliers(classifier, datamodule)(images).tolist()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mlplab import run_folder
 from mlplab.errors import CheckpointError, ConfigError, reported
-from mlplab.report import Report
+from mlplab.runs import folder as run_folder
+from mlplab.sweeps.report import Report
 
 
 def main() -> None:

@@ -7,12 +7,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import command, download, process
+from mlplab import startup
+from mlplab.cli import launch
+from mlplab.data import download
 from mlplab.errors import ConfigError, reported
 
 if TYPE_CHECKING:
-    from mlplab.config import Config
-    from mlplab.datamodule import ImageDataModule
+    from mlplab.config.schema import Config
+    from mlplab.data.datamodule import ImageDataModule
 
 OF_TRAINING = ("data.batch_size", "data.split_seed")
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -29,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     with reported():
         refuse_other_than_data(arguments.overrides)
-        show(command.compose(arguments.overrides, CONF), arguments.image)
+        show(launch.compose(arguments.overrides, CONF), arguments.image)
 
 
 def refuse_other_than_data(overrides: list[str]) -> None:
@@ -47,8 +49,8 @@ def refuse_other_than_data(overrides: list[str]) -> None:
 
 def show(config: "Config", place: int) -> None:
     download.require(config.data.name, Path(config.data.root))
-    process.import_lightning()  # takes seconds, and --help does not need it
-    from mlplab.datamodule import ImageDataModule
+    startup.import_lightning()  # takes seconds, and --help does not need it
+    from mlplab.data.datamodule import ImageDataModule
 
     datamodule = ImageDataModule(**config.data.model_dump())
     datamodule.setup()
@@ -86,18 +88,18 @@ def describe(datamodule: "ImageDataModule") -> None:
 def draw(datamodule: "ImageDataModule", place: int, folder: Path) -> None:
     import torch
 
-    from mlplab.figures import data, page
+    from mlplab.plots import canvas, dataset
 
     classes = datamodule.info.classes
     images, labels = (part.numpy() for part in datamodule.training_data(torch.device("cpu")))
     figures = {
-        "examples.png": data.examples(images, labels, classes),
-        "pixels.png": data.pixels(images[place], f"training image {place}: {classes[labels[place]]}"),
-        "counts.png": data.counts(labels, datamodule.test_data()[1].numpy(), classes),
-        "means.png": data.means(images, labels, classes),
-        "histogram.png": data.histogram(images),
+        "examples.png": dataset.examples(images, labels, classes),
+        "pixels.png": dataset.pixels(images[place], f"training image {place}: {classes[labels[place]]}"),
+        "counts.png": dataset.counts(labels, datamodule.test_data()[1].numpy(), classes),
+        "means.png": dataset.means(images, labels, classes),
+        "histogram.png": dataset.histogram(images),
     }
-    page.save({folder / name: figure for name, figure in figures.items()})
+    canvas.save({folder / name: figure for name, figure in figures.items()})
     print("", *(folder / name for name in figures), sep="\n")
 
 

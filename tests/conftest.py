@@ -18,10 +18,10 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch import Trainer
 from waiting import Process
 
-from mlplab.command.composed import config_of
-from mlplab.config import Config
-from mlplab.datamodule import ImageDataModule
-from mlplab.training import Result, train
+from mlplab.cli.compose import config_of
+from mlplab.config.schema import Config
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.training.run import Result, train
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlplab.command import job
-from mlplab.config import Config
+from mlplab.cli import job
+from mlplab.config.schema import Config
 
 CAUSES = {
     1: "ZeroDivisionError: as the test wants it",
@@ -21,7 +21,7 @@ _train = job._train
 
 def _hold(file: Path) -> None:
     """Let training wait after its first epoch, until a signal comes or the file is gone."""
-    from mlplab.classifier import Classifier
+    from mlplab.model.classifier import Classifier
 
     step = Classifier.training_step
 

@@ -7,8 +7,8 @@ from conftest import MakeTrainer
 from lightning.pytorch import Callback, Trainer
 from plain_loop import State, state_of
 
-from mlplab.classifier import Classifier
-from mlplab.datamodule import ImageDataModule
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.model.classifier import Classifier
 
 STILL = {"name": "SGD", "lr": 1e-30}  # the weights stay
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import PROJECT, Finished
 from hydra.core.global_hydra import GlobalHydra
 
-from mlplab.command.job import Job
+from mlplab.cli.job import Job
 
 
 def train(*arguments: str, capfd: pytest.CaptureFixture[str]) -> Finished:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab.aids import mixup
-from mlplab.datamodule import ImageDataModule
-from mlplab.layers import Layer, layer_of
-from mlplab.mlp import MLP, GaussianNoise
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.model.layers import Layer, layer_of
+from mlplab.model.mlp import MLP, GaussianNoise
+from mlplab.model.regularization import mixup
+from mlplab.model.training_step import draw
 from mlplab.randomness import Purpose, derive_many
-from mlplab.training_step import draw
 
 State = dict[str, Tensor]
 

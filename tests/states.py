@@ -10,7 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 
-from mlplab import checkpoint_io
+from mlplab.runs import checkpoint_file
 
 
 def problems(run: Path, expected: Path, but: Collection[str] = ()) -> list[str]:
@@ -42,7 +42,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 def of(folder: Path, name: str = "last") -> dict[str, Any]:
     """All that a checkpoint of a run holds, but for times, and for what Lightning counted before and after training."""
-    content = checkpoint_io.read(folder / "checkpoints" / f"{name}.ckpt")
+    content = checkpoint_file.read(folder / "checkpoints" / f"{name}.ckpt")
     del content["run"]["seconds"]
     content["loops"] = content["loops"]["fit_loop"]
     for epoch in (*content["history"], content["figures"]):

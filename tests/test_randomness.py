@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from mlplab import randomness
-from mlplab.layers import layer_of
-from mlplab.mlp import GaussianNoise
+from mlplab.model.layers import layer_of
+from mlplab.model.mlp import GaussianNoise
+from mlplab.model.training_step import draw
 from mlplab.randomness import (
     ALIGNMENT,
     Purpose,
@@ -20,7 +21,6 @@ from mlplab.randomness import (
     seed_generator,
     uniform,
 )
-from mlplab.training_step import draw
 
 
 def test_every_stream_has_a_seed_of_its_own() -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from turns import FIRST
 
-from mlplab.figures.page import BLUE, GREEN, GREY, ORANGE, VERMILION
+from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, VERMILION
 
 DRAWN = (FIRST, "JAX scan", "Keras on JAX", "bare PyTorch loop", "scikit-learn", "plain Lightning")
 DWARFING = "plain Lightning"  # among whole runs, which are shown without it

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from mlplab import process
-from mlplab.augment import Distortion
+from mlplab import startup
+from mlplab.data.augmentation import Distortion
 
 IMAGES, ROUNDS, TURN_S = 100, 5, 0.5
 AFFINE: dict[str, Any] = {"rotation": 15.0, "scale": (0.85, 1.15), "shear": 15.0}
@@ -31,7 +31,7 @@ TORCHVISION = {
 
 def measure() -> dict[str, Any]:
     """Milliseconds for 100 images of MNIST's size on one thread, as medians over rounds in turn."""
-    process.tune()
+    startup.tune()
     images = torch.randint(256, (IMAGES, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     ways: dict[str, Callable[[], object]] = {}
     for name, distortion in OURS.items():

@@ -8,8 +8,8 @@ import page
 import sweeps
 from measured import Entries, Measured, place
 
-from mlplab import durable
 from mlplab.errors import CheckpointError
+from mlplab.runs import atomic_write
 
 WIDTH = len("Published: ")
 
@@ -29,7 +29,7 @@ def publish(measured: Entries) -> list[Path]:
     changed = {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
     try:
         for path, text in changed.items():
-            durable.write(path, text.encode(), sync=False)
+            atomic_write.write(path, text.encode(), sync=False)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
     return list(changed)

@@ -88,8 +88,8 @@ def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[str]:
     Raises:
         ConfigError: if a name is not in the registry.
     """
+    from mlplab.config.spelling import did_you_mean
     from mlplab.errors import ConfigError
-    from mlplab.spelling import did_you_mean
 
     unknown = [f"{name}: is not a recipe of scripts/results/published.py" for name in names if name not in RECIPES]
     if unknown:
@@ -105,9 +105,9 @@ def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[str]:
 def write(entries: "Entries", out: Path) -> None:
     import page
 
-    from mlplab import durable
     from mlplab.errors import CheckpointError
-    from mlplab.figures.page import png
+    from mlplab.plots.canvas import png
+    from mlplab.runs import atomic_write
 
     if not page.known(entries):
         raise CheckpointError(f"{out}: nothing is measured yet. Leave --only-read out to train.")
@@ -118,7 +118,7 @@ def write(entries: "Entries", out: Path) -> None:
     }
     try:
         for name, content in contents.items():
-            durable.write(out / name, content, sync=False)
+            atomic_write.write(out / name, content, sync=False)
     except OSError as error:
         raise CheckpointError(f"{out}: the page cannot be written there: {error.strerror}.") from error
     print(f"\n{page.table(entries, with_commands=False)}\n\n{page.conditions(entries)}")
@@ -150,15 +150,15 @@ def _publish(found: "Entries") -> None:
     import measured
     import page
 
-    from mlplab import durable
     from mlplab.errors import CheckpointError
-    from mlplab.figures.page import png
+    from mlplab.plots.canvas import png
+    from mlplab.runs import atomic_write
 
     if not found:
         raise CheckpointError("Nothing is published: of none of these recipes a run is complete.")
     path = _published() / "measured.json"
     entries = measured.kept(path, measured.published(measured.load(path), found, _is_current))
-    durable.write(_published() / "results.png", png(page.picture(entries)), sync=False)
+    atomic_write.write(_published() / "results.png", png(page.picture(entries)), sync=False)
     changed = headers.publish(entries)
     print("Published: " + ", ".join(str(path.relative_to(sweeps.PROJECT)) for path in changed))
 

@@ -11,13 +11,14 @@ from typing import Any
 from published import TOLERANCE, Recipe, data_of, seeds_wanted
 from pydantic import TypeAdapter, ValidationError
 
-from mlplab import durable, run_folder
 from mlplab.errors import CheckpointError
-from mlplab.report.runs import Run, read_runs
-from mlplab.report.table import Spread
+from mlplab.runs import atomic_write
+from mlplab.runs import folder as run_folder
+from mlplab.sweeps.report.runs import Run, read_runs
+from mlplab.sweeps.report.table import Spread
 
 ROUNDING = 1e-9  # of percent
-Device = dict[str, str | int]  # as mlplab.device describes it; empty where a result does not say
+Device = dict[str, str | int]  # as mlplab.runs.device describes it; empty where a result does not say
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def kept(path: Path, found: Entries) -> dict[str, Measured]:
     entries = {**load(path), **found}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write(path, _FILE.dump_json(entries, indent=1) + b"\n")
+        atomic_write.write(path, _FILE.dump_json(entries, indent=1) + b"\n")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
     return entries

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from mlplab.figures.page import GREY, SMALL
+from mlplab.plots.canvas import GREY, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

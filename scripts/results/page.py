@@ -10,8 +10,8 @@ from names import put_names
 from published import RECIPES, data_of
 from sweeps import command
 
-from mlplab.figures import page
-from mlplab.figures.page import BLUE, GREY, PALE, SMALL, TEXT, VERMILION
+from mlplab.plots import canvas
+from mlplab.plots.canvas import BLUE, GREY, PALE, SMALL, TEXT, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,13 +140,13 @@ def picture(measured: Entries) -> "Figure":
     of_data = {data: entries for data, entries in of_data.items() if entries}
     heights = {data: min(4.2, 1.5 + 0.3 * len(entries)) for data, entries in of_data.items()}
     above = 0.75
-    figure = page.figure(above + sum(heights.values()) + BETWEEN * (len(heights) - 1) + BELOW)
-    page.title(figure, "Test error by time of training")
+    figure = canvas.figure(above + sum(heights.values()) + BETWEEN * (len(heights) - 1) + BELOW)
+    canvas.title(figure, "Test error by time of training")
     _legend(figure)
     times = [entry.seconds for entry in known(measured).values()]
     top = above
     for data, entries in of_data.items():
-        axes = page.axes(figure, LEFT, top, page.WIDTH - LEFT - RIGHT, heights[data])
+        axes = canvas.axes(figure, LEFT, top, canvas.WIDTH - LEFT - RIGHT, heights[data])
         axes.set_title(TITLES[data], fontsize=TEXT, loc="left", pad=3)
         _scale(axes, "x", times)
         _dots(axes, entries)

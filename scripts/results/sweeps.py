@@ -53,7 +53,7 @@ def hashes(name: str) -> Callable[[int], str]:
     """
     from hydra import compose, initialize_config_dir
 
-    from mlplab.command.composed import config_of
+    from mlplab.cli.compose import config_of
 
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = config_of(compose("config", [f"experiment={name}", "seed=0"]))

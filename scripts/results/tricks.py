@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlplab.errors import CheckpointError, reported
-from mlplab.report.runs import Run
+from mlplab.sweeps.report.runs import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,8 +24,8 @@ def publish(folder: Path) -> None:
     import headers
     import sweeps
 
-    from mlplab import durable
-    from mlplab.report import Report, files
+    from mlplab.runs import atomic_write
+    from mlplab.sweeps.report import Report, files
 
     report = Report.of(folder)
     if not report.gains:
@@ -35,7 +35,7 @@ def publish(folder: Path) -> None:
     readme = sweeps.PROJECT / "README.md"
     try:
         text = headers.with_block(readme.read_text(encoding="utf-8"), "tricks", block)
-        durable.write(readme, text.encode(), sync=False)
+        atomic_write.write(readme, text.encode(), sync=False)
     except OSError as error:
         raise CheckpointError(f"{readme}: cannot be written: {error.strerror}.") from error
     print("Published: README.md")

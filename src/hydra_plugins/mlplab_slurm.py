@@ -1,4 +1,4 @@
-"""Where Hydra looks for the launcher `slurm`; what it does is in mlplab.command.slurm."""
+"""Where Hydra looks for the launcher `slurm`; what it does is in mlplab.sweeps.slurm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,12 @@ class Slurm(Launcher):
         self.parameters = parameters
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from mlplab.command.slurm import submitit_launcher  # not at every start: Hydra imports all plugins
+        from mlplab.sweeps.slurm import submitit_launcher  # not at every start: Hydra imports all plugins
 
         self.submitit = submitit_launcher(self.parameters)
         self.submitit.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from mlplab.command import slurm
+        from mlplab.sweeps import slurm
 
         return slurm.launch(self.submitit, job_overrides, initial_job_idx)

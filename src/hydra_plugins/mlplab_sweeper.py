@@ -1,4 +1,4 @@
-"""Where Hydra looks for a sweeper; what it does is in mlplab.command.sweep."""
+"""Where Hydra looks for a sweeper; what it does is in mlplab.sweeps.run."""
 
 from typing import Any
 
@@ -18,13 +18,11 @@ class Sweeper(BasicSweeper):
         self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mlplab.command import sweep  # not at every start: Hydra imports all plugins
+        from mlplab.sweeps import run  # not at every start: Hydra imports all plugins
 
         assert self.config is not None
         assert self.hydra_context is not None
-        sweep.run(
-            self.config, self.hydra_context.config_loader, [*self._parse_config(), *arguments], self.make_launcher
-        )
+        run.run(self.config, self.hydra_context.config_loader, [*self._parse_config(), *arguments], self.make_launcher)
 
     def make_launcher(self) -> Launcher:
         assert self.config is not None

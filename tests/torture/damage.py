@@ -15,8 +15,10 @@ import idx
 import runs
 from report import Report
 
-from mlplab import checkpoint_io, checkpoints, datasets
+from mlplab.data import datasets
 from mlplab.errors import CheckpointError, DataError
+from mlplab.runs import checkpoint_file
+from mlplab.training import restore
 
 
 def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) -> None:
@@ -117,7 +119,7 @@ def damaged_data_sets(folder: Path, dice: random.Random, report: Report) -> None
 
 def _not_refused(path: Path, name: str) -> list[str]:
     try:
-        checkpoints.load(path)
+        restore.load(path)
     except CheckpointError as error:
         lines = str(error).splitlines()
         return [] if len(lines) <= 5 and str(path) in lines[0] else [f"{name}: {error}"]
@@ -165,7 +167,7 @@ def _fill(folder: Path, room: int) -> None:
 
 def _read(path: Path) -> list[str]:
     try:
-        checkpoint_io.read(path)
+        checkpoint_file.read(path)
     except CheckpointError as error:
         return [str(error)]
     return []

@@ -6,13 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
-from mlplab import process
+from mlplab import startup
 
-process.import_lightning()
+startup.import_lightning()
 from lightning.pytorch import Trainer  # noqa: E402
 from lightning.pytorch.trainer import call  # noqa: E402
 
-from mlplab import durable  # noqa: E402
+from mlplab.runs import atomic_write  # noqa: E402
 
 left = int(os.environ["TORTURE_CALLS"])
 ordinary = call._call_callback_hooks
@@ -40,7 +40,7 @@ def _fsync(handle: int) -> None:
 
 call._call_callback_hooks = _call_callback_hooks
 if os.environ["TORTURE_HOOK"] == "fsync":
-    sync, durable.os.fsync = os.fsync, _fsync  # type: ignore[attr-defined]
+    sync, atomic_write.os.fsync = os.fsync, _fsync  # type: ignore[attr-defined]
 train = Path(__file__).resolve().parents[2] / "train.py"
 sys.argv[0] = str(train)
 runpy.run_path(str(train), run_name="__main__")

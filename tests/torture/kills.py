@@ -12,9 +12,9 @@ import runs
 import torch
 from report import Report
 
-from mlplab import checkpoint_io
-from mlplab.checkpoint_io import DurableCheckpointIO
 from mlplab.errors import CheckpointError
+from mlplab.runs import checkpoint_file
+from mlplab.runs.checkpoint_file import DurableCheckpointIO
 
 # Hooks of Lightning at which a run is killed, and how often it has passed there before.
 POINTS = {
@@ -121,7 +121,7 @@ def while_writing(folder: Path, dice: random.Random, report: Report, kills: int 
         numbers = [0] if safe == 0 else []
         for path in (folder / "last.ckpt", folder / "last.previous.ckpt"):
             try:
-                numbers += [checkpoint_io.read(path)["number"]] if path.exists() else []
+                numbers += [checkpoint_file.read(path)["number"]] if path.exists() else []
             except CheckpointError as error:
                 found.append(f"kill {kill}: {error}")
         if not numbers or max(numbers) < safe:

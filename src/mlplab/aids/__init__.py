@@ -1,3 +1,0 @@
-"""Training aids, each off by default and one idea a file. Those of a line or two (dropout, noise, label smoothing) are
-layers of mlplab.mlp or arguments of mlplab.classifier.
-"""

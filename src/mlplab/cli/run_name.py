@@ -1,0 +1,65 @@
+"""What a folder is called if nobody says: what was chosen and when, or its job, which SLURM may start again.
+
+TensorBoard shows it as the name of the run, and has little room.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import sys
+from datetime import datetime
+
+from omegaconf import OmegaConf
+
+from mlplab.config.schema import CHANGES_NOTHING
+
+LONGEST_LABEL = 40  # characters
+# In a name: the data set is that of the folder above.
+OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", *CHANGES_NOTHING)
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def run_name() -> str:
+    """Unlike any other's, to the microsecond; the same for a job of SLURM that was put back into the queue.
+
+    `model.hidden=512 seed=1` at 13:41:53 on the 20th of November: hidden=512,seed=1_1120-134153-gr7f.
+    """
+    slurm = _slurm_name()
+    if slurm is not None:
+        return slurm
+    chosen = [word for word in sys.argv[1:] if re.match(r"[\w.+~]+=", word) and not word.startswith(OF_NO_INTEREST)]
+    now = datetime.now()
+    fraction = "".join(DIGITS[now.microsecond // 36**place % 36] for place in (3, 2, 1, 0))
+    time = f"{now:%m%d-%H%M%S}-{fraction}"
+    return "_".join([*([label(chosen)[:LONGEST_LABEL]] if chosen else []), time])
+
+
+def label(overrides: list[str]) -> str:
+    """`model.hidden=[512,512]`, `seed=1` -> `hidden=512x512,seed=1`."""
+    words = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        plain = re.sub(r"[\[\]{}'\" ]", "", value).replace(",", "x").replace("/", "_")
+        words.append(f"{key.rpartition('.')[2]}={plain or 'none'}")
+    return re.sub(r"[^\w.+=,-]", "_", ",".join(words))
+
+
+def sweep_folder(given: str | None) -> str:
+    """The name of a sweep, or one unlike any other's."""
+    if given is not None:
+        return given
+    return _slurm_name() or f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(3)}"
+
+
+def _slurm_name() -> str | None:
+    job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID"))
+    if job is None or sys.stdin.isatty():  # a person in an interactive job starts run after run
+        return None
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    command = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:8]  # one script may hold several
+    return "-".join(["slurm", job, *([task] if task else []), command])
+
+
+OmegaConf.register_new_resolver("run_name", run_name, use_cache=True)
+OmegaConf.register_new_resolver("sweep_folder", sweep_folder, use_cache=True)

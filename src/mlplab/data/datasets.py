@@ -1,0 +1,328 @@
+"""One image data set in memory: read, verified, and measured."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlplab.data import download
+from mlplab.errors import DataError
+
+DIGIT_NAMES = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a trained network needs to know of its data set; plain values, kept in every checkpoint."""
+
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    classes: tuple[str, ...]  # K names
+    mean: float  # of the pixels of the training images, scaled to 0..1
+    std: float
+    object_size: int  # longest side of what is pictured, in pixels
+    centred_by_mass: bool  # or else by its outline
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """N training and M test images."""
+
+    train_images: Tensor  # (N, C, H, W) uint8
+    train_labels: Tensor  # (N,) int64, from 0 to K - 1
+    test_images: Tensor  # (M, C, H, W) uint8
+    test_labels: Tensor  # (M,) int64
+    info: DatasetInfo
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """A data set in the files and folders of torchvision's MNIST."""
+
+    dataset: str  # class of torchvision.datasets, which is asked for files that are missing
+    classes: tuple[str, ...]
+    object_size: int
+    centred_by_mass: bool
+    sha256: Mapping[str, str]  # of the official files, extracted
+
+
+IDX_SOURCES = {
+    "mnist": IdxSource(
+        dataset="MNIST",
+        classes=DIGIT_NAMES,
+        object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
+        centred_by_mass=True,
+        sha256={
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+    "fashion": IdxSource(
+        dataset="FashionMNIST",
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
+        centred_by_mass=False,
+        sha256={
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+    ),
+}
+
+# Extracted sizes in bytes of the official files, the same for both sets: a file of such a size must have its checksum.
+OFFICIAL_SIZE = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
+}
+
+
+NAMES = (*IDX_SOURCES, "digits")
+VAL_SIZE = {"mnist": 5000, "fashion": 5000, "digits": 200}  # images that validate, unless told otherwise
+
+
+_kept: dict[tuple[str, Path], ImageDataset] = {}
+
+
+def keep(name: str, root: Path) -> None:
+    """`load` it once for this process and all that are forked from it, which share its memory.
+
+    Raises:
+        DataError: as `load` does.
+    """
+    _kept[name, root.absolute()] = load(name, root)
+
+
+def load(name: str, root: Path) -> ImageDataset:
+    """Read "mnist", "fashion" or "digits"; the first two from `root`, downloaded to it if they are not there.
+
+    Raises:
+        DataError: if a file is missing and cannot be fetched, or is damaged.
+    """
+    if (name, root.absolute()) in _kept:
+        return _kept[name, root.absolute()]
+    return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
+
+
+def is_there(name: str, root: Path) -> bool:
+    """Whether `load` would download nothing."""
+    source = IDX_SOURCES.get(name)
+    try:
+        return source is None or all((root / source.dataset / "raw" / file).exists() for file in source.sha256)
+    except OSError:
+        return False
+
+
+def _digits() -> ImageDataset:
+    """1,797 digits of 8 x 8 pixels: E. Alpaydin, C. Kaynak, UCI machine learning repository, 1998.
+
+    They have no official test set here: every fifth image is the test.
+    """
+    images, labels = _pixels_and_labels(_file_of_digits())
+    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
+    test = torch.arange(len(images)) % 5 == 0
+    info = _info(images[~test], DIGIT_NAMES, object_size=8, centred_by_mass=False)
+    return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
+
+
+def _file_of_digits() -> Path:
+    """The file that `sklearn.datasets.load_digits` reads; to import that takes a second, for SciPy's statistics.
+
+    Raises:
+        DataError: if scikit-learn is not installed.
+    """
+    package = find_spec("sklearn")  # found, and not imported
+    if package is None or package.origin is None:
+        raise DataError(f"The digits come with scikit-learn, which is not installed.{_INSTALL}")
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
+def _pixels_and_labels(path: Path) -> tuple[Tensor, Tensor]:
+    """Images (N, 1, 8, 8) of 0 to 16 and labels (N,), from the 65 numbers of each line.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    try:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        rows = torch.tensor([[int(number) for number in line.split(b",")] for line in lines]).view(1797, 65)
+    except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: missing or damaged: {error}.{_INSTALL}") from error
+    return rows[:, :64].view(-1, 1, 8, 8), rows[:, 64]  # (N, 65) -> (N, 1, 8, 8), (N,)
+
+
+_INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
+
+
+def _idx(source: IdxSource, root: Path) -> ImageDataset:
+    folder = root / source.dataset / "raw"
+    refused: list[str] = []
+    try:
+        contents = {file: _found(source, root, file, refused) for file in source.sha256}
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise DataError(
+            f"{folder}: cannot be read: {error.strerror}.\nName another folder with data.root=... or MLPLAB_DATA."
+        ) from error
+    missing = [file for file, content in contents.items() if content is None]
+    if missing:
+        import torchvision.datasets  # takes a second
+
+        try:
+            download.fetch(getattr(torchvision.datasets, source.dataset), root, missing)
+        except DataError as error:
+            if not refused:
+                raise
+            raise DataError("\n".join([*str(error).splitlines()[:2], f"Not used: {refused[0]}"])) from error
+        contents |= {file: _content(folder / file, source, file) for file in missing}
+    train_images, train_labels, test_images, test_labels = (content for content in contents.values() if content)
+    for images, labels in (train_images, train_labels), (test_images, test_labels):
+        _refuse_misfits(source, images, labels)
+    if train_images.values.shape[1:] != test_images.values.shape[1:]:
+        raise DataError(
+            f"{folder}: training images are {_size(train_images.values)} pixels, test images"
+            f" {_size(test_images.values)};\n"
+            "both must have one size. Replace the files that are not of this data set."
+        )
+    if train_images.values.min() == train_images.values.max():
+        raise DataError(f"{train_images.path}: all pixels have one value, there is nothing to learn.{_WAY_OUT}")
+    pixels, test_pixels = (images.values.unsqueeze(1) for images in (train_images, test_images))  # (N, 1, H, W)
+    info = _info(pixels, source.classes, source.object_size, source.centred_by_mass)
+    return ImageDataset(pixels, train_labels.values.long(), test_pixels, test_labels.values.long(), info)
+
+
+class _Content(NamedTuple):
+    path: Path
+    values: Tensor  # uint8: images (N, H, W), or labels (N,)
+
+
+def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Content | None:
+    """Read the first good copy of a file; why others were `refused` is added there.
+
+    Raises:
+        DataError: if what has its very name, in its very place, is not good.
+    """
+    folder = root / source.dataset / "raw"
+    at_home = [root / other.dataset / "raw" for other in IDX_SOURCES.values() if other != source]
+    for path, is_own in download.copies(root, source.dataset, file):
+        try:
+            return _content(path, source, file, only_official=not is_own)
+        except DataError as error:
+            if path == folder / file:
+                raise
+            if path.parent not in at_home and path != folder / f"{file}.gz":  # `fetch` names such an archive
+                refused.append(str(error))
+    return None
+
+
+def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> None:
+    counts = len(images.values), len(labels.values)
+    if counts[0] != counts[1]:
+        raise DataError(f"{labels.path}: {counts[1]:,} labels for {counts[0]:,} images of {images.path}.{_WAY_OUT}")
+    highest, last = int(labels.values.max()), len(source.classes) - 1
+    if highest > last:
+        raise DataError(f"{labels.path}: the labels must be from 0 to {last}, found {highest}.{_WAY_OUT}")
+
+
+_WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
+
+
+def _content(path: Path, source: IdxSource, file: str, only_official: bool = False) -> _Content:
+    """Read a file, or its archive, compared with its header and, where its size is official, with its checksum.
+
+    Raises:
+        DataError: if it is damaged, another file, or not the official one where `only_official`.
+    """
+    if not path.is_file():  # to open a pipe would wait for who writes to it
+        raise DataError(f"{path}: not a file.{_WAY_OUT}")
+    magic, dimensions = (2051, 3) if "images" in file else (2049, 1)
+    header_size = 4 * (1 + dimensions)
+    is_archive = path.suffix == ".gz"
+    try:
+        with gzip.open(path) if is_archive else path.open("rb") as opened:
+            header = opened.read(header_size)
+            found = _size_in_archive(path) if is_archive else path.stat().st_size
+            if len(header) < header_size:
+                raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
+            first, *shape = (int.from_bytes(header[i : i + 4], "big") for i in range(0, header_size, 4))
+            if first != magic:
+                raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
+            expected = header_size + prod(shape)
+            if found != expected or found == header_size:
+                items = " x ".join(f"{length:,}" for length in shape)
+                raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
+            values = np.frombuffer(bytearray(opened.read()), np.uint8) if is_archive else np.fromfile(opened, np.uint8)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.{_WAY_OUT}") from error
+    if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
+        digest = hashlib.sha256(header)
+        digest.update(values.data)
+        _verify(path, digest.hexdigest(), source, file)
+    elif only_official:
+        belongs = f"{source.dataset}/raw/{file}"
+        raise DataError(
+            f"{path}: not the official {file}.\nMove it to {belongs} below data.root to use it all the same."
+        )
+    return _Content(path, torch.from_numpy(values.reshape(shape)))
+
+
+def _verify(path: Path, digest: str, source: IdxSource, file: str) -> None:
+    if digest == source.sha256[file]:
+        return
+    for name, other in IDX_SOURCES.items():
+        for known, sha256 in other.sha256.items():
+            if digest == sha256:
+                raise DataError(
+                    f"{path}: this is {known} of data={name}, not {file} of {source.dataset}.\n"
+                    f"Train with data={name}, or move it to {other.dataset}/raw/{known} below data.root:\n"
+                    "the file that belongs here is downloaded at the next start."
+                )
+    expected = source.sha256[file]
+    raise DataError(f"{path}: damaged: expected sha256 {expected[:16]}..., found {digest[:16]}....{_WAY_OUT}")
+
+
+def _size_in_archive(path: Path) -> int:
+    """Read how many bytes a .gz holds, from its end."""
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(), "little")
+
+
+def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
+    total = squares = 0.0
+    for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
+        values = pixels.double()
+        total += float(values.sum())
+        squares += float(values.dot(values))
+    mean = total / train_images.numel()
+    std = (squares / train_images.numel() - mean**2) ** 0.5
+    channels, height, width = train_images.shape[1:]
+    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size, centred_by_mass)
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[-2]}x{images.shape[-1]}"

@@ -1,0 +1,154 @@
+"""torchvision's download, made safe: one process at a time, with a time-out, whole files or none."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from mlplab.config import torch_signatures
+from mlplab.errors import DataError
+from mlplab.runs import atomic_write
+
+if TYPE_CHECKING:  # takes a second, and few starts have anything to download
+    from torchvision.datasets import MNIST
+
+# A mirror that is silent for so long is given up; MNIST has two of them.
+TIMEOUT_S = 7.0
+
+CLASSES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # of torchvision, by the data set
+FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+
+
+def require(name: str, root: Path) -> None:
+    """Look, without torch, for a copy of each file of a data set, or for a mirror that has it.
+
+    Raises:
+        DataError: if there is neither.
+    """
+    if name not in CLASSES:
+        return
+    dataset, root = CLASSES[name], root.expanduser()
+    try:
+        missing = [file for file in FILES if next(copies(root, dataset, file), None) is None]
+    except OSError:  # `datasets.load` says what it is
+        return
+    if missing and (reason := _unreachable(torch_signatures.mirrors(dataset), missing[0])):
+        raise _not_there(root / dataset / "raw", missing, reason, torch_signatures.mirrors(dataset))
+
+
+def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
+    """Why no mirror has a file; None if one has."""
+    reason = None
+    for mirror in mirrors:
+        try:
+            with urlopen(Request(f"{mirror}{file}.gz", method="HEAD"), timeout=TIMEOUT_S):
+                return None
+        except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError) and error.code == 405:  # it does not answer such a question
+                return None
+            reason = _reason(error)
+    return reason
+
+
+def _not_there(
+    folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str], damaged: Sequence[str] = ()
+) -> DataError:
+    return DataError(
+        f"{folder}: {', '.join(files)}\n"
+        f"are not there, and could not be downloaded: {reason}\n"
+        + (f"Damaged archives: {', '.join(damaged)}\n" if damaged else "")
+        + f"Put them into that folder, packed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
+        "Or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
+    )
+
+
+def copies(root: Path, dataset: str, file: str) -> Iterator[tuple[Path, bool]]:
+    """Yield where a file, or its archive, may have been put by hand under one of its usual names, the likeliest first.
+
+    True stands beside the folders of this data set, False beside those that may hold another.
+
+    Raises:
+        OSError: if a folder of this data set may not be searched.
+    """
+    own = [root / dataset / "raw", root / dataset]
+    if root.name == dataset:  # a root that is too deep
+        own += [root / "raw", root]
+    elif (root.parent.name, root.name) == (dataset, "raw"):
+        own += [root]
+    others = (folder for folder in chain([root], root.glob("*"), root.glob("*/raw")) if folder not in own)
+    names = [f"{name}{ending}" for name in (file, file.replace("-idx", ".idx")) for ending in ("", ".gz")]
+    for folder in chain(own, others):
+        for path in (folder / name for name in names):
+            try:
+                is_there = path.exists() and not path.is_dir()
+            except OSError:
+                if folder in own:
+                    raise
+                break
+            if is_there:
+                yield path, folder in own
+
+
+def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
+    """Put the `files` that are missing from torchvision's folder of the data set there.
+
+    Raises:
+        DataError: if there is no network, or the folder cannot be written.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    name = dataset.__name__
+    folder = root / name / "raw"
+    scratch = root / f".{name}.download"
+    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]  # by us, the deepest first
+    damaged = []  # archives that were copied there by hand
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write.lock(root / f".{name}.lock", timeout=-1):
+            missing = [file for file in files if not (folder / file).exists()]
+            if not missing:
+                return  # another process has just done it
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            (scratch / name / "raw").mkdir(parents=True)
+            for archive, md5 in dataset.resources:  # torchvision takes these, and downloads what is not among them
+                if (folder / archive).exists():
+                    copied = shutil.copy(folder / archive, scratch / name / "raw")
+                    if not check_integrity(copied, md5) and archive.removesuffix(".gz") in missing:
+                        damaged.append(archive)
+            try:
+                with _timeout(TIMEOUT_S):
+                    dataset(scratch, download=True)
+                for file in missing:
+                    (scratch / name / "raw" / file).replace(folder / file)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except (OSError, RuntimeError, HTTPException) as error:
+        if root in made:
+            (root / f".{name}.lock").unlink(missing_ok=True)
+        for place in made:
+            with suppress(OSError):  # of one that is not empty
+                place.rmdir()
+        left = [file for file in files if not (folder / file).exists()]
+        raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ()), damaged) from error
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)  # torchvision gives its requests none
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _reason(error: Exception) -> str:
+    """The last line: torchvision lists every mirror it tried above it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -1,0 +1,140 @@
+"""Image files of any size and colour, read with suspicion, and what is drawn in them as a network wants it."""
+
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mlplab.data import framing
+from mlplab.data.datasets import DatasetInfo
+from mlplab.data.framing import Background, Bytes, Floats
+from mlplab.errors import DataError
+
+MOST_BYTES = 200_000_000  # of a file
+MOST_PIXELS = 100_000_000  # of a picture
+MOST_FRAMES = 20  # of an animation that are looked at for the first one that is not empty
+SIDE = 1024  # pixels: a larger picture is shrunk to this, or to less than twice this, before its colours are looked at
+
+# What people take for images, by how it begins, and what to do about it.
+KINDS = {
+    rb"....ftyp(hei|hev|mif|msf)": "a HEIC file, convert it to JPEG",
+    rb"....ftypavi": "an AVIF file, convert it to JPEG",
+    rb"....ftyp": "a video, save a frame of it as PNG",
+    rb"bplist|\s*<\?xml.*<plist|\s*<!DOCTYPE plist": "an Apple property list, not the picture itself",
+    rb"\x00\x05\x16[\x00\x07]": "a file of macOS about the picture, not the picture itself",
+    rb"%PDF": "a PDF, save its page as PNG",
+    rb"(\s*<\?xml.*)?\s*<svg": "an SVG drawing, save it as PNG",
+    rb"\s*<(!DOCTYPE )?html": "a web page, save the picture itself",
+    rb"PK\x03\x04": "a ZIP archive, unpack it",
+    rb"\x1f\x8b": "a gzip archive, unpack it",
+    rb"\x93NUMPY": "an array of NumPy, save it as PNG",
+    rb"[^\x00-\x08\x0e-\x1f\n]*[,;\t][^\x00-\x08\x0e-\x1f]*$": "a CSV table, save each row as PNG",
+    rb"[^\x00-\x08\x0e-\x1f]+$": "a text",
+    rb"$": "an empty file",
+}
+
+
+def read(path: Path, info: DatasetInfo, background: Background = "auto", several: bool = False) -> tuple[Tensor, int]:
+    """Images (N, C, H, W) uint8, prepared as the data set was, and how many separate things are drawn.
+
+    They are the largest of these things, or if `several` all of them from left to right: see `framing.things`. Of a
+    file with several images, the first one that is not empty counts.
+
+    Raises:
+        DataError: if it is no image that can be read, or nothing stands out from its background.
+    """
+    try:
+        _require_file(path)
+        with warnings.catch_warnings(action="ignore"):  # of metadata, which are of no matter here
+            found = next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
+    except DataError:
+        raise
+    except Exception as error:  # whatever Pillow raises for what others wrote
+        reason = _kind(path) or " ".join(str(error).split())[:150] or type(error).__name__
+        raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
+    if not found:
+        way_out = "--background light or dark" if background == "auto" else "the other --background"
+        raise DataError(f"{path}: nothing stands out from its background. Try {way_out}.")
+    chosen = found if several else [max(found, key=lambda thing: thing.area)]
+    images = torch.from_numpy(np.stack([thing.image for thing in chosen])).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
+    return images.expand(-1, *info.image_shape).clone(), len(found)
+
+
+def _require_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise DataError(f"{path}: {reason}. Give the image files to classify.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device may have no end
+        raise DataError(f"{path}: not a regular file. Give the image files to classify.")
+    if status.st_size > MOST_BYTES:
+        raise DataError(f"{path}: has {status.st_size:,} bytes, {MOST_BYTES:,} at most are read. Save it smaller.")
+
+
+def _kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(512)
+    return next((says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE)), None)
+
+
+def _pictures(path: Path) -> Iterator[Bytes]:
+    """Grey, turned as the camera was held."""
+    with Image.open(path) as file:
+        for number in range(MOST_FRAMES):
+            try:
+                file.seek(number)
+            except EOFError:
+                return
+            width, height = file.size
+            if width * height > MOST_PIXELS:
+                raise DataError(f"{path}: has {width:,} x {height:,} pixels, {MOST_PIXELS:,} at most are read.")
+            yield _grey(ImageOps.exif_transpose(file))
+
+
+def _grey(image: Image.Image) -> Bytes:
+    if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would cut off what is above 255
+        return _stretched(np.asarray(image, dtype=np.float64))
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = image.reduce(max(1, max(image.size) // SIDE))
+    colours = np.asarray(image, dtype=np.float64)  # (H, W, 3 or 4)
+    if colours.shape[2] == 4:
+        colours = _composited(colours[..., :3], colours[..., 3:] / 255)
+    grey: Floats = colours @ np.array([0.299, 0.587, 0.114])  # as the eye sees it: ITU-R 601
+    strongest = colours[..., colours.std(axis=(0, 1)).argmax()]
+    return _bytes(strongest if strongest.std() > 2 * grey.std() else grey)  # red on green may be of one grey
+
+
+def _composited(colours: Floats, alpha: Floats) -> Floats:
+    """Colours (H, W, 3), their opacity (H, W, 1) from 0 to 1: on the ground of the opaque part, if it has one.
+
+    A drawing has none, and stands on black or on white, whichever shows it.
+    """
+    opaque = colours[alpha[..., 0] > 0.5]  # (N, 3)
+    ground = np.full(3, 255.0)
+    if len(opaque) > alpha.size / 2 and np.ptp(opaque.mean(axis=1)) > framing.INK:
+        ground = np.median(opaque, axis=0)
+    elif len(opaque) and opaque.mean() > 127:
+        ground = np.zeros(3)
+    blended: Floats = colours * alpha + ground * (1 - alpha)
+    return blended
+
+
+def _stretched(pixels: Floats) -> Bytes:
+    """From the lowest to the highest value, but for one in a thousand, which may be a faulty pixel, to 0..255."""
+    finite = np.sort(pixels[np.isfinite(pixels)])
+    few = 1 + len(finite) // 1000
+    low, high = (float(finite[few]), float(finite[-1 - few])) if len(finite) > 2 * few else (0.0, 0.0)
+    return _bytes((np.nan_to_num(pixels, nan=low, posinf=high, neginf=low) - low) * (255 / max(high - low, 1e-12)))
+
+
+def _bytes(pixels: Floats) -> Bytes:
+    return np.floor(pixels.clip(0, 255) + 0.5).astype(np.uint8)

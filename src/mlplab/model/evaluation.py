@@ -1,0 +1,71 @@
+"""Score a classifier, class by class."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlplab.data.datamodule import Batch
+from mlplab.model.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of N images in K classes, in their order."""
+
+    loss: float  # mean cross-entropy per image
+    confusion: Tensor  # (K, K) int64: images of class row that were taken for class column
+    probabilities: Tensor  # (N, K)
+    labels: Tensor  # (N,)
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> Self:
+        """Logits (N, K) and labels (N,) on the CPU."""
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels).item()
+        return cls(loss, confusion(logits, labels), logits.softmax(dim=1), labels)
+
+    @property
+    def acc(self) -> float:
+        """Fraction of images that were classified correctly."""
+        return int(self.confusion.trace()) / int(self.confusion.sum())
+
+    @property
+    def precision(self) -> Tensor:
+        """(K,): of the images taken for a class, the fraction that are of it; 0 where none was."""
+        return self.confusion.diag() / self.confusion.sum(dim=0).clamp(min=1)
+
+    @property
+    def recall(self) -> Tensor:
+        """(K,): of the images of a class, the fraction taken for it."""
+        return self.confusion.diag() / self.confusion.sum(dim=1).clamp(min=1)
+
+    @property
+    def f1(self) -> Tensor:
+        """(K,): harmonic mean of precision and recall."""
+        return 2 * self.confusion.diag() / (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).clamp(min=1)
+
+    def most_confident_mistakes(self, limit: int) -> Tensor:
+        """Places (M,) of at most `limit` images that were taken for a wrong class, the surest first."""
+        confidence, guesses = self.probabilities.max(dim=1)
+        wrong = (guesses != self.labels).nonzero().flatten()
+        return wrong[confidence[wrong].argsort(descending=True, stable=True)[:limit]]
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (N, K), labels (N,) -> (K, K): images of class row that were taken for class column."""
+    classes = logits.shape[1]
+    cells = labels * classes + logits.argmax(dim=1)  # (N,), places in the matrix, row after row
+    return cells.bincount(minlength=classes**2).view(classes, classes)
+
+
+@torch.inference_mode()
+def score(classifier: Classifier, batches: Iterable[Batch]) -> Scores:
+    """Images of the batches are normalised floats (B, C, H, W)."""
+    classifier.eval()
+    scored = [(classifier(images), labels) for images, labels in batches]
+    logits, labels = (torch.cat(parts) for parts in zip(*scored, strict=True))
+    return Scores.of(logits, labels)

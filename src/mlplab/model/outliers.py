@@ -1,0 +1,54 @@
+"""Images that are unlike those a network was trained on."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlplab.data import datasets
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.errors import DataError
+from mlplab.model.classifier import Classifier
+
+REFERENCES, OTHERS = 5000, 2000  # training images, and those that set the limit: a fifth of a second
+SHARE = 0.99  # of these are within the limit
+
+
+class Outliers:
+    """Tells images whose last hidden layer has no training image near it, by the angle between the two.
+
+    The distance to the nearest neighbour is Sun et al.'s (2022), "Out-of-distribution detection with deep nearest
+    neighbors". One in a hundred validation images is beyond the limit; without those, one of other training images.
+
+    Raises:
+        DataError: if the data set is not there, which is not fetched for this, or is damaged.
+    """
+
+    def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
+        self._classifier, self._datamodule = classifier, datamodule
+        if not datasets.is_there(str(datamodule.name), datamodule.root):
+            raise DataError(f"{datamodule.root}: no data set {datamodule.name} here. Give its folder with --data-root.")
+        datamodule.setup()
+        images, _ = datamodule.training_data(torch.device("cpu"))
+        rows = datamodule.train_rows
+        count = min(REFERENCES, len(rows) if len(datamodule.val_rows) else (len(rows) + 1) // 2)
+        others = datamodule.val_rows if len(datamodule.val_rows) else rows[count:]
+        self._references = self._directions(images[rows[:count]])
+        self._limit = float(self._nearest(images[others[:OTHERS]]).quantile(1 - SHARE)) if len(others) else -1.0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) uint8 -> (N,), true where one is unlike the training images."""
+        return self._nearest(images) < self._limit
+
+    @torch.inference_mode()
+    def _directions(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 -> (N, width of the last hidden layer), of length 1."""
+        *hidden, _ = self._classifier.evaluated
+        values = self._datamodule.normalized(images).to(self._classifier.dtype)
+        for layer in hidden:
+            values = layer(values)
+        return F.normalize(values.float())
+
+    def _nearest(self, images: Tensor) -> Tensor:
+        """(N,): the cosine of the angle to the nearest training image."""
+        parts = [(self._directions(some) @ self._references.T).max(dim=1).values for some in images.split(500)]
+        return torch.cat(parts)

@@ -1,0 +1,231 @@
+"""The training step, written out: forward, cross-entropy, the gradient by hand, update; on several batches in a row.
+
+A step is a list of some 15 calls into torch for one hidden layer, on buffers that are made once. What can be done for
+several batches at once is: random numbers, targets, losses.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mlplab.model.cuda_graph import Captured
+from mlplab.model.layers import Autograd, Call, Dropout, Layer, Linear, Noise, layer_of
+from mlplab.model.regularization import max_norm, mixup
+from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, seed_generator
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network is trained, apart from its optimizer."""
+
+    seed: int = 0
+    label_smoothing: float = 0.0
+    mixup: float | None = None  # alpha
+    max_norm: float | None = None
+    clip_norm: float | None = None  # largest norm of the gradient
+    clip_value: float | None = None  # largest value in it
+    dtype: torch.dtype = torch.float32  # of forward and backward
+
+
+class Gradients:
+    """Forward and backward for batches of one size; gradients of the mean loss are left in the `.grad` of the weights.
+
+    Attributes:
+        images: (B, C*H*W), to be written before a call, as are the `drawn` of each layer.
+        run: does what a call does; on a GPU in one launch.
+    """
+
+    def __init__(self, network: nn.Module, size: int, features: int, dtype: torch.dtype) -> None:
+        modules = list(network) if isinstance(network, nn.Sequential) else [network]
+        self.images = torch.zeros(size, features, dtype=dtype, device=next(network.parameters()).device)
+        self.layers: list[Layer] = []
+        self.output = self.images
+        for module in modules:
+            if not isinstance(module, nn.Flatten):
+                self.layers.append(layer_of(module, self.output, self.layers[-1] if self.layers else None))
+                self.output = self.layers[-1].output
+        exact, last = torch.promote_types(dtype, torch.float32), self.layers[-1]
+        self.forward = [call for layer in self.layers for call in layer.forward]
+        self.logits: Callable[..., object] = lambda out: out.copy_(self.output)
+        if isinstance(last, Linear) and dtype == exact:  # it can write them where they stay
+            self.logits = last.product
+            del self.forward[-1]
+        # A softmax over ten rows takes a fifth of the time of one over ten columns.
+        self.probabilities = self.output.new_empty(*reversed(self.output.shape), dtype=exact)
+        self.gradient = torch.empty_like(self.probabilities, dtype=dtype)
+        self.backward: list[Call] = []
+        gradient = self.gradient.t()
+        first = next(number for number, layer in enumerate(self.layers) if list(layer.module.parameters()))
+        for number in reversed(range(first, len(self.layers))):
+            gradient = self.layers[number].connect(gradient, is_first=number == first)
+            self.backward += self.layers[number].backward
+        self.run: Callable[[Tensor, Tensor, Tensor], None] = self
+        if self.images.is_cuda and not may_draw_globally(self.layers):
+            self.run = Captured(self, network)
+
+    def __call__(self, offsets: Tensor, logits: Tensor, logits_t: Tensor) -> None:
+        """Write the logits (K, B), too, in memory that is also `logits_t` (B, K).
+
+        The gradient of the logits is (softmax - targets) / B; `offsets` (K, B) are the targets times -1/B.
+        """
+        for call in self.forward:
+            call()
+        self.logits(out=logits_t)
+        torch.softmax(logits, 0, out=self.probabilities)
+        torch.add(offsets, self.probabilities, alpha=1 / len(logits_t), out=self.gradient)
+        for call in self.backward:
+            call()
+
+
+class Steps:
+    """Trains a network, batch after batch.
+
+    Args:
+        network: an `nn.Sequential` of modules that each stand once in it and do not work in place, or any other module:
+            images (B, C*H*W) -> logits (B, K).
+        num_classes: K.
+        method: how.
+        features: C*H*W.
+        batch_size: of all batches but the last of an epoch, which may be smaller; 1 if unknown, until one is larger.
+        after_update: called when the weights were changed.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        method: Method,
+        features: int,
+        batch_size: int,
+        after_update: Sequence[Call] = (),
+    ) -> None:
+        self.network, self.method = network, method
+        self.features, self.num_classes, self.batch_size = features, num_classes, batch_size
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        for weight in network.parameters():
+            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+        self.before_update, self.after_update = list[Call](), list(after_update)
+        if method.clip_norm is not None:
+            self.before_update.append(partial(nn.utils.clip_grad_norm_, self.weights, method.clip_norm))
+        if method.clip_value is not None:
+            self.before_update.append(partial(nn.utils.clip_grad_value_, self.weights, method.clip_value))
+        if method.max_norm is not None:
+            self.after_update.insert(0, partial(max_norm.limit, max_norm.limited_weights(network), method.max_norm))
+        self.by_size: dict[int, Gradients] = {}
+
+    @torch.no_grad()
+    def gradients(self, size: int) -> Gradients:
+        """Those of batches of `size` images."""
+        if size not in self.by_size:
+            self.by_size[size] = Gradients(self.network, size, self.features, self.method.dtype)
+        return self.by_size[size]
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Iterable[Tensor], labels: Tensor, epoch: int, first: int, update: Call
+    ) -> tuple[Tensor, Tensor]:
+        """Train on k batches; the loss of each and how many of its images it had right, before its step, (k,).
+
+        Args:
+            images: k times (B, C, H, W), normalised; each may be overwritten by the next. Those that come in the memory
+                of `gradients(B).images` are not copied.
+            labels: (k, B).
+            epoch, first: which epoch, and the number of the first of them in it: random numbers follow from both.
+            update: changes the weights by their gradients.
+        """
+        count, size = labels.shape
+        self.batch_size = max(size, self.batch_size)
+        gradients = self.gradients(size)
+        targets = F.one_hot(labels, self.num_classes).to(gradients.probabilities.dtype)  # (k, B, K)
+        if self.method.label_smoothing:
+            targets.lerp_(torch.full_like(targets, 1 / self.num_classes), self.method.label_smoothing)
+        if self.method.mixup is not None:
+            mixtures = self._mixtures(epoch, first, labels)
+            images = (mixture.mixed(batch) for mixture, batch in zip(mixtures, images, strict=True))
+            targets = torch.stack([mixture.mixed(own) for mixture, own in zip(mixtures, targets, strict=True)])
+            labels = torch.stack([mixture.labels(own) for mixture, own in zip(mixtures, labels, strict=True)])
+        targets = targets.transpose(1, 2).contiguous()  # (k, K, B)
+        logits = torch.empty_like(targets)
+        own, place = gradients.images, gradients.images.data_ptr()
+        changes = [*self.before_update, update, *self.after_update]
+        drawing = draw(gradients.layers, self.batch_size, self.method.seed, epoch, first, count)
+        by_step = zip((targets * (-1 / size)).unbind(), logits.unbind(), logits.transpose(1, 2).unbind(), strict=True)
+        for batch, step, _ in zip(images, by_step, drawing, strict=True):
+            if batch.data_ptr() != place:
+                own.copy_(batch.reshape(size, -1))
+            gradients.run(*step)
+            self._under_way = gradients, *step
+            for change in changes:
+                change()
+        losses = -(targets * logits.log_softmax(1)).sum(1).mean(1)
+        # A tie counts as right. An argmax over the classes would take a fiftieth of a small network's step.
+        correct = logits.gather(1, labels.unsqueeze(1)).squeeze(1) >= logits.amax(1)
+        return losses, correct.sum(1)
+
+    @torch.no_grad()
+    def again(self) -> Tensor:
+        """Renew the gradients of the batch under way; its loss. For LBFGS, which goes over a batch several times."""
+        gradients, offsets, logits, _ = self._under_way
+        logits = torch.empty_like(logits)  # those from before the step are reported
+        gradients.run(offsets, logits, logits.t())
+        for change in self.before_update:
+            change()
+        return (offsets * logits.log_softmax(0)).sum()
+
+    def _mixtures(self, epoch: int, first: int, labels: Tensor) -> list[mixup.Mixture]:
+        assert self.method.mixup is not None
+        count, size = labels.shape
+        seeds = derive_many(first + count, self.method.seed, Purpose.MIXUP, epoch)[first:]
+        return [mixup.mixture(size, self.method.mixup, seed, labels.device) for seed in seeds]
+
+
+def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first: int, count: int) -> Iterator[None]:
+    """Write the random numbers of `count` steps into the layers, those of one step at each `next`.
+
+    Args:
+        layers: for batches of one size.
+        batch_size: the usual size, on which the numbers depend as they do on seed, epoch and step.
+        first: the number of the first step in the epoch.
+    """
+    masks = _masks([layer for layer in layers if isinstance(layer, Dropout)], batch_size, seed, epoch, first, count)
+    noises = [layer.drawn for layer in layers if isinstance(layer, Noise)]
+    is_global, device = may_draw_globally(layers), layers[0].features.device
+    generator = torch.Generator(device)
+    seeds = derive_many(first + count, seed, Purpose.DROPOUT, epoch)[first:] if noises or is_global else []
+    for number in range(count):
+        for drawn, kept in masks:
+            drawn.copy_(kept[number])
+        if noises:
+            generator.manual_seed(seeds[number])
+        for drawn in noises:
+            drawn.normal_(generator=generator)
+        if is_global:
+            seed_generator(device, seeds[number])
+        yield
+
+
+def may_draw_globally(layers: Sequence[Layer]) -> bool:
+    """Whether one of them may draw from torch's global generator."""
+    return any(isinstance(layer, Autograd) for layer in layers)
+
+
+def _masks(
+    layers: Sequence[Dropout], batch_size: int, seed: int, epoch: int, first: int, count: int
+) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """For each layer, where its mask goes, and that of each step, True for a unit that is kept."""
+    if not layers:
+        return []
+    rows = [batch_size * layer.drawn.shape[1] * layer.type.itemsize for layer in layers]
+    ends = list(accumulate(-(-row // ALIGNMENT) * ALIGNMENT for row in rows))
+    stream = random_bytes(seed, Purpose.DROPOUT, epoch, first * ends[-1], count * ends[-1]).reshape(count, ends[-1])
+    masks = []
+    for layer, begin in zip(layers, [0, *ends], strict=False):
+        numbers = stream[:, begin : begin + layer.drawn.numel() * layer.type.itemsize].view(layer.type)
+        kept = torch.from_numpy(numbers >= layer.dropped).to(layer.drawn.device)
+        masks.append((layer.drawn, kept.view(count, *layer.drawn.shape).unbind()))
+    return masks

@@ -1,0 +1,107 @@
+"""What all pictures share: size, colours, and texts that can be drawn."""
+
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mlplab.errors import CheckpointError
+from mlplab.runs import atomic_write
+
+if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import this draw
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of each search for fonts, and of its caches
+
+# Okabe and Ito (2008), Color Universal Design: told apart by all kinds of colour vision.
+BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
+PALE = "#dddddd"  # lines of a grid, and what is not meant to catch the eye
+WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
+SMALL, TEXT, TITLE = 7, 8, 10  # points
+BEYOND_THE_FONT = 0x590  # Latin, Greek and Cyrillic letters are in matplotlib's own
+LETTER = 0.6 / 72  # inches that a letter takes on average, for each point of its size
+COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choose, files a quarter larger
+
+
+def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = None) -> "Figure":
+    """In inches. Without a layout, which draws everything twice, what is on it is put in place with `axes`."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
+    """Inches from the upper left corner of the page, on whole dots."""
+    page_width, page_height = figure.get_size_inches()
+    left, bottom = round(left * DPI) / DPI, round((page_height - top - height) * DPI) / DPI
+    return figure.add_axes((left / page_width, bottom / page_height, width / page_width, height / page_height))
+
+
+def title(figure: "Figure", text: str, note: str = "") -> None:
+    """Two lines at the upper left corner; they take TITLE_HEIGHT."""
+    width, height = figure.get_size_inches()
+    letters = int((width - 0.3) / (TITLE * LETTER))
+    figure.text(0.15 / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
+    if note:
+        figure.text(0.15 / width, 1 - 0.32 / height, note, fontsize=TEXT, color="#444444", va="top")
+
+
+TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches, without and with the second line
+
+
+def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, height: float, says: str) -> None:
+    """Upright, 0.13 inches wide, with room for numbers and text to its right."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = image.get_clim()
+    bar = axes(figure, left, top, 0.13, height)  # as figure.colorbar's, which draws 256 rectangles
+    values = [[low + (high - low) * k / 255] for k in range(256)]
+    bar.imshow(values, image.cmap, vmin=low, vmax=high, aspect="auto", origin="lower", extent=(0, 1, low, high))
+    bar.set_xticks([])
+    bar.yaxis.set_major_locator(MaxNLocator(5))
+    bar.yaxis.tick_right()
+    bar.yaxis.set_label_position("right")
+    bar.set_ylabel(says, fontsize=TEXT)
+    bar.tick_params(labelsize=SMALL)
+    bar.spines[:].set_linewidth(0.5)
+
+
+def png(figure: "Figure") -> bytes:
+    """RGB: savefig would write the transparency of each pixel too, though none is transparent."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    canvas, file, mark = FigureCanvasAgg(figure), io.BytesIO(), PngInfo()
+    mark.add_text("Software", "mlplab")  # by which `durable.write_own` knows its own
+    canvas.draw()
+    size = canvas.get_width_height()
+    drawn = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+    drawn.save(file, format="png", dpi=(DPI, DPI), compress_level=COMPRESSION, pnginfo=mark)
+    return file.getvalue()
+
+
+def save(figures: "Mapping[Path, Figure]") -> None:
+    """Make the folders too.
+
+    Raises:
+        ConfigError: if one of them would replace a picture that is not of this project; nothing is written then.
+        CheckpointError: if a file cannot be written.
+    """
+    try:
+        for path in figures:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write.write_own({path: png(figure) for path, figure in figures.items()})
+    except OSError as error:
+        raise CheckpointError(f"{path.parent}: the pictures cannot be written there: {error.strerror}.") from error
+
+
+def label(text: str, longest: int = 40) -> str:
+    """Short, and with nothing that matplotlib would take for a formula or has no letters for."""
+    text = "".join(sign if sign.isprintable() and ord(sign) < BEYOND_THE_FONT else "?" for sign in text)
+    if len(text) > longest:
+        text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"
+    return text.replace("$", r"\$")

@@ -1,0 +1,95 @@
+"""Many images as one, which is drawn many times faster than each by itself."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mlplab.plots import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+Array = npt.NDArray[Any]
+
+
+def grey(images: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W): the mean of the colours; what has none stays as it is."""
+    if images.ndim == 3:
+        return images
+    return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Where images go, in rows of `columns`, from left to right and from the top down.
+
+    Every pixel of an image is the same whole number of dots, so that none looks larger than its neighbour.
+    """
+
+    count: int
+    columns: int
+    shape: tuple[int, int]  # (H, W)
+    gap: tuple[int, int]  # pixels of an image, below and to the right of each
+    scale: float  # dots of the page for a pixel of an image; a whole number, unless the image is too large
+
+    @classmethod
+    def of(cls, images: Array, columns: int, width: float, below: float = 0.04, between: float = 0.04) -> Self:
+        """For images (N, H, W) on a page, in inches: `width` of all, room `below` each row and `between` columns."""
+        count, height_of_one, width_of_one = images.shape
+        cell = width * canvas.DPI / columns  # dots
+        scale = min(
+            (cell - between * canvas.DPI) / width_of_one, cell / (width_of_one + 1)
+        )  # a pixel between, at least
+        scale = math.floor(scale) if scale >= 1 else scale
+        gap = math.ceil(below * canvas.DPI / scale), int(cell / scale) - width_of_one
+        return cls(count, columns, (height_of_one, width_of_one), gap, scale)
+
+    @property
+    def rows(self) -> int:
+        return math.ceil(self.count / self.columns)
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of the whole, with the room below the last row."""
+        height, width = (side + gap for side, gap in zip(self.shape, self.gap, strict=True))
+        return self.rows * height, min(self.count, self.columns) * width - self.gap[1]
+
+    @property
+    def height(self) -> float:
+        """In inches."""
+        return self.pixels[0] * self.scale / canvas.DPI
+
+    @property
+    def width(self) -> float:
+        return self.pixels[1] * self.scale / canvas.DPI
+
+    def corner(self, position: int) -> tuple[int, int]:
+        """Row and column of the upper left pixel of an image."""
+        row, column = divmod(position, self.columns)
+        return row * (self.shape[0] + self.gap[0]), column * (self.shape[1] + self.gap[1])
+
+    def assembled(self, images: Array) -> npt.NDArray[np.float32]:
+        """Of images (N, H, W) one, NaN where there is none."""
+        whole = np.full(self.pixels, np.nan, dtype=np.float32)
+        for position, image in enumerate(images):
+            top, left = self.corner(position)
+            whole[top : top + self.shape[0], left : left + self.shape[1]] = image
+        return whole
+
+    def draw(self, figure: "Figure", images: Array, left: float, top: float, **colours: Any) -> "AxesImage":
+        """Inches from the upper left corner of the page; `colours` are imshow's, by default grey from 0 to 255."""
+        axes = canvas.axes(figure, left, top, self.width, self.height)
+        axes.set_axis_off()
+        colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
+        return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
+
+    def write(self, image: "AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
+        """Below an image, in the middle."""
+        top, left = self.corner(position)
+        size = style.setdefault("fontsize", canvas.SMALL)
+        y = top + self.shape[0] + (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
+        image.axes.text(left + (self.shape[1] - 1) / 2, y, text, ha="center", va="top", **style)

@@ -1,0 +1,75 @@
+"""A picture of what a network says of some images."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlplab.plots import canvas
+from mlplab.plots.canvas import BLUE, GREEN, SMALL, TEXT, VERMILION, label
+from mlplab.plots.image_grid import Array, grey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 200  # images, or the page would be longer than a PNG can be
+
+
+def predictions(
+    images: Array,
+    probabilities: Array,
+    classes: Sequence[str],
+    names: Sequence[str],
+    truths: Sequence[int] | None = None,
+    title: str = "predictions",
+) -> "Figure":
+    """The first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
+
+    Args:
+        names: a line above each image.
+        truths: the class of each image, where it is known: its name is green, and red-orange is what was said instead.
+    """
+    shown = grey(images[:MOST])
+    across = min(2, len(shown))
+    width = canvas.WIDTH / across
+    said = [label(name, 18) for name in classes]
+    room = max(map(len, said)) * SMALL * canvas.LETTER + 0.08  # for the names of the classes
+    bars = max(len(classes) * 0.125 * (2 if across == 1 else 1), 0.7)
+    side = min(2.5 / across, bars)
+    height = bars + 0.72
+    top = canvas.NOTE_HEIGHT if len(images) > MOST else canvas.TITLE_HEIGHT
+    figure = canvas.figure(top + height * math.ceil(len(shown) / across))
+    more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
+    canvas.title(figure, title, more)
+    for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
+        left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
+        tall, wide = image.shape
+        size = (side * wide / max(tall, wide), side * tall / max(tall, wide))
+        axes = canvas.axes(figure, left, up, *size)
+        axes.set_axis_off()
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        name = label(names[position], int((width - 0.3) / (TEXT * canvas.LETTER)))
+        axes.text(0, 1 + 0.05 / size[1], name, fontsize=TEXT, fontweight="bold", transform=axes.transAxes)
+        from_left = left + side + room
+        axes = canvas.axes(figure, from_left, up, (position % across + 1) * width - from_left - 0.55, bars)
+        best = int(np.argmax(row))
+        true = best if truths is None else int(truths[position])
+        colours = [BLUE] * len(said)
+        colours[best] = GREEN if best == true else VERMILION
+        axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
+        for k, probability in enumerate(row):
+            weight = "bold" if k == best else "normal"
+            text = f"{100 * probability:.1f} %"
+            axes.text(100 * probability + 2, k, text, fontsize=SMALL, fontweight=weight, va="center_baseline")
+        axes.set_yticks(range(len(said)), said, fontsize=SMALL)
+        axes.set_ylim(len(said) - 0.5, -0.5)
+        axes.set_xlim(0, 100)
+        axes.set_xticks((0, 50, 100))
+        axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
+        axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
+        axes.tick_params("y", length=0, pad=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        if truths is not None:
+            axes.get_yticklabels()[true].set(color=GREEN, fontweight="bold")
+    return figure

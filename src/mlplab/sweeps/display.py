@@ -1,0 +1,110 @@
+"""What a person sees while a sweep runs: a line for each job that ends, and on a terminal those that are running."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mlplab.runs import folder as run_folder
+from mlplab.sweeps.job import Place
+
+REFRESH_S = 0.5
+
+
+@contextmanager
+def shown(places: Sequence[Place]) -> Iterator[None]:
+    """Look at the folders of the jobs until they have ended, whatever runs them."""
+    display = _Display(places)
+    thread = threading.Thread(target=display.follow, name="display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        display.is_over.set()
+        thread.join()
+
+
+class _Display:
+    def __init__(self, places: Sequence[Place]) -> None:
+        # What has not ended, with the last sign of life of an earlier attempt.
+        self.waiting = {place: place.last_sign() for place in places}
+        self.total = len(places)
+        self.cost = sum(place.job.cost for place in places)
+        self.first: tuple[float, float] | None = None  # when something had been done, and what was left then
+        self.is_over = threading.Event()
+
+    def follow(self) -> None:
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            console = Console(stderr=True, width=200, soft_wrap=True)
+            while not self.is_over.wait(REFRESH_S):
+                self._tell(console)
+            self._tell(console, at_the_end=True)
+            return
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while not self.is_over.wait(REFRESH_S):
+                self._tell(console)
+                live.update(self._picture(), refresh=True)
+        self._tell(console, at_the_end=True)
+
+    def _tell(self, console: Console, at_the_end: bool = False) -> None:
+        """A line for each job that has ended since the last time; an interrupted one may be put back into a queue."""
+        for place, earlier in list(self.waiting.items()):
+            if place.last_sign() == earlier:
+                continue
+            status = place.status()
+            if status.get("status") in (None, "running", *([] if at_the_end else ["interrupted"])):
+                continue
+            del self.waiting[place]
+            count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
+            console.print(Text(f"{count} {place.job.label}: {_outcome(place, status)}"), soft_wrap=True)
+
+    def _picture(self) -> Group:
+        table = Table.grid(padding=(0, 1))
+        left = 0.0
+        for place, earlier in self.waiting.items():
+            status = place.status() if place.last_sign() != earlier else {}
+            done = float(status.get("done", 0))
+            left += place.job.cost * (1 - done)
+            if status.get("status") == "running" and len(table.rows) < 64:
+                of = place.job.config.trainer.max_epochs
+                epoch = f"epoch {status['epoch']}/{of}" if "epoch" in status else "starting"
+                table.add_row(Text(place.job.label, overflow="ellipsis"), ProgressBar(1, done, width=20), epoch)
+        ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
+        table.add_row(Text(ended), ProgressBar(1, 1 - left / self.cost, width=20), self._time_left(left))
+        return Group(table)
+
+    def _time_left(self, left: float) -> str:
+        """At the pace since something was done for the first time: before that Python has imported its packages."""
+        now = time.monotonic()
+        if left == self.cost:
+            return ""
+        if self.first is None:
+            self.first = now, left
+        since, then = self.first
+        return _time((now - since) * left / (then - left)) if then - left > 0.01 * self.cost else ""
+
+
+def _outcome(place: Place, status: dict[str, Any]) -> str:
+    result = run_folder.read_result(place.folder) if status["status"] == "completed" else None
+    if result is None:
+        return run_folder.outcome(status["status"], str(status.get("reason", "")))
+    accuracies = (
+        f"{name} {result['metrics'][key]:.2%}"
+        for name, key in (("val", "val/acc"), ("test", "test/acc"))
+        if key in result["metrics"]
+    )
+    return f"{', '.join(accuracies)}, {result['total_s']:.1f} s in all"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}") + " left"

@@ -1,0 +1,85 @@
+"""The settings of a run: dotted keys with plain values, and how a person reads and sorts them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from mlplab.config.schema import CHANGES_NOTHING
+from mlplab.runs.result import DEEPEST
+
+Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
+
+# Seeds are merged into mean and spread; the others change none of the figures that are compared.
+NOT_SETTINGS = {"seed", "resume", "experiment", "evaluate_untrained", *CHANGES_NOTHING}
+# A name for settings that vary together, and the name that the others are compared with.
+REFERENCES = {"trick": "plain"}
+BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
+
+
+def flatten(tree: Mapping[Any, object]) -> dict[str, Setting]:
+    """{"model": {"hidden": 512}} -> {"model.hidden": (512,)}.
+
+    Raises:
+        ValueError: if it holds what no configuration can.
+    """
+    return dict(_flatten(tree, "", DEEPEST))
+
+
+def _flatten(tree: Mapping[Any, object], prefix: str, depth: int) -> Iterator[tuple[str, Setting]]:
+    for name, value in tree.items():
+        key = printable(f"{prefix}{name}")
+        if key in NOT_SETTINGS:
+            continue
+        if isinstance(value, dict):
+            if depth == 0:
+                raise ValueError(f"{key} is nested too deep")
+            yield from _flatten(value, f"{key}.", depth - 1)
+        else:
+            yield key, _plain(key, value)
+
+
+def _plain(key: str, value: object, depth: int = DEEPEST) -> Setting:
+    if isinstance(value, list) and depth > 0:
+        return tuple(_plain(key, part, depth - 1) for part in value)
+    if key in BY_LAYER and depth == DEEPEST and isinstance(value, int | float):
+        return (value,)
+    if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("_batches", "val_check_interval")):
+        return f"{value} batches"  # 1 is one batch, 1.0 is all of them
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{key} is a {type(value).__name__}")
+
+
+def shown(key: str, value: Setting, digits: int = 6) -> str:
+    """As short as it can be read: 512x512 for widths, none for no hidden layer, - for nothing."""
+    match value:
+        case None:
+            return "-"
+        case ():
+            return "none"
+        case tuple():
+            return ("x" if key == "model.hidden" else ",").join(shown(key, part, digits) for part in value)
+        case float():
+            return f"{value:.{digits}g}"
+        case _:
+            return printable(str(value)) or "''"
+
+
+def printable(text: str) -> str:
+    """One line, without what a terminal would take for a command or a file cannot hold."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+
+
+def order(value: Setting) -> tuple[Any, ...]:
+    """Sorts numbers as numbers, and few layers before many."""
+    match value:
+        case None:
+            return (0,)
+        case bool() | int() | float():
+            return (1, value)
+        case tuple():
+            return (2, len(value), *map(order, value))
+        case _:
+            return (3, value)

@@ -1,0 +1,105 @@
+"""The two checkpoints of a run: the best weights, and the state between two epochs, from which training goes on.
+
+What is not in a checkpoint (order, dropout, distortions) is a function of seed, epoch and step, so that the run goes on
+as if nothing had been.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from mlplab.model.classifier import Classifier
+from mlplab.runs.checkpoint_file import HELD, DurableCheckpointIO
+
+RUN = "run"  # key of a checkpoint
+
+
+class BestCheckpoint(Checkpoint):
+    """Saves when a validation gives a better figure than any before."""
+
+    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
+        self.path = path
+        self.monitor = monitor
+        self.sign = 1 if mode == "max" else -1
+        self.best: float | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        figure = float(trainer.callback_metrics[self.monitor])
+        if self.best is None or self.sign * figure > self.sign * self.best:
+            self.best = figure
+            trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class LastCheckpoint(Checkpoint):
+    """Saves where an epoch has ended, once what is shown of the epoch has been logged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 0.0  # of training, in the processes before this one
+        self.untrained: dict[str, float] = {}  # figures from before training
+        self.made_with: list[dict[str, str]] = []  # versions and arithmetic of the processes that trained it, in turn
+        self.is_restored = False  # all that a checkpoint brought
+        self._started = time.monotonic()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit":
+            run = checkpoint[RUN]
+            trainer.should_stop = run["stopped"]
+            self.seconds, self.untrained = run["seconds"], run["untrained"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        self._started = time.monotonic()
+        epochs, noted = trainer.current_epoch, len(pl_module.history)
+        if epochs != noted:
+            raise ValueError(f"its loops have {epochs} epochs, its history {noted}")
+        self.is_restored = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _release(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        io = trainer.strategy.checkpoint_io
+        if isinstance(io, DurableCheckpointIO):
+            io.check()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the state, unless a weight is not finite, so that the file of those that were stays.
+
+        Raises:
+            CheckpointError: if an earlier checkpoint could not be written.
+            DivergedError: if a weight is not finite.
+        """
+        assert isinstance(pl_module, Classifier)
+        if not all(bool(tensor.isfinite().all()) for tensor in pl_module.state_dict().values()):
+            raise pl_module.diverged(f"a weight after step {pl_module.steps:,}", math.nan)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path, storage_options=HELD)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _release(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RUN] = {
+            "stopped": trainer.should_stop,
+            "seconds": self.seconds + time.monotonic() - self._started,
+            "untrained": self.untrained,
+            "made_with": self.made_with,
+        }
+
+
+def _release(trainer: Trainer) -> None:
+    if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+        trainer.strategy.checkpoint_io.release()

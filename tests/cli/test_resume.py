@@ -1,0 +1,418 @@
+"""Runs that are stopped from outside, as processes: killed, signalled, started twice, out of disk."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import in_process
+import pytest
+import states
+import yaml
+from conftest import Finished, Program
+
+from mlplab.runs import checkpoint_file
+from mlplab.runs import folder as run_folder
+
+# Epochs of 39 steps, some 50 ms each.
+DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`python train.py` in this process, for what is refused before it trains."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody stops."""
+    folder = tmp_path_factory.mktemp("whole")
+    finished = Program(folder).run(*DIGITS, "hydra.run.dir=run")
+    assert finished.code == 0, finished.err
+    return folder / "run"
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage, completed, with a last checkpoint and the one before it."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.previous.ckpt")
+    return folder
+
+
+def _after_epochs(process: subprocess.Popen[str], epochs: int) -> None:
+    """Wait until so many have been printed."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        epochs -= line.startswith("epoch ")
+        if not epochs:
+            return
+    raise AssertionError(f"ended with {process.wait()}")
+
+
+def _status(folder: Path) -> str:
+    return str(json.loads((folder / "status.json").read_text())["status"])
+
+
+def _is_the_whole(folder: Path, whole: Path, but: Collection[str] = ()) -> None:
+    """The same to the last bit, but for what TensorBoard shows under these names."""
+    assert states.problems(folder, whole, but) == []
+    assert _status(folder) == "completed"
+
+
+@pytest.mark.parametrize("when", ["at any time", "in the write of a checkpoint"])
+def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path: Path, whole: Path, when: str) -> None:
+    if when == "at any time":
+        with program.start(*DIGITS, "hydra.run.dir=run") as process:
+            _after_epochs(process, 3)
+            process.kill()
+            _, err = process.communicate()
+    else:
+        program.environment |= {"TORTURE_HOOK": "fsync", "TORTURE_CALLS": "3"}
+        with program.start(*DIGITS, "hydra.run.dir=run", script="tests/torture/killed.py") as process:
+            _, err = process.communicate()
+        checkpoints = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+        assert f".last.ckpt.{process.pid}.mlplab.tmp" in checkpoints
+        assert (
+            checkpoint_file.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] >= 1
+        )  # a slow disk: not each
+    assert process.returncode == -signal.SIGKILL
+    assert err == ""
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert _status(tmp_path / "run") == "running"
+
+    finished = program.run("resume=run")
+    assert finished.code == 0, finished.err
+    assert "going on with run after" in finished.out
+    _is_the_whole(tmp_path / "run", whole)
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "epoch  1/40" in log
+    assert "epoch 40/40" in log
+
+
+def test_a_folder_in_use_is_refused(program: Program, tmp_path: Path) -> None:
+    command = ("data=digits", "trainer.max_epochs=100000", "hydra.run.dir=run")
+    with program.start(*command) as process:
+        _after_epochs(process, 1)
+        before = (tmp_path / "run" / "train.log").read_text()
+        for arguments in (["resume=run"], command):
+            finished = program.run(*arguments)
+            assert finished.code == 2
+            who = f"process {process.pid} on {socket.gethostname()}"
+            assert finished.err == f"run: another process ({who}) is at work in it. Wait for it, or stop it.\n"
+        assert (tmp_path / "run" / "train.log").read_text().startswith(before)
+        process.kill()
+
+
+def test_a_requeued_job_goes_on(program: Program, tmp_path: Path, whole: Path) -> None:
+    """SLURM announces the end by SIGUSR1; scontrol is called, and the same command runs again later."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
+    scontrol.chmod(0o755)
+    path = program.environment["PATH"]
+    program.environment |= {"SLURM_JOB_ID": "42", "PATH": f"{scontrol.parent}:{path}"}
+    with program.start(*DIGITS) as process:
+        _after_epochs(process, 2)
+        process.send_signal(signal.SIGUSR1)
+        _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGUSR1, err
+    assert (tmp_path / "called").read_text() == "requeue 42\n"
+    assert "Traceback" not in err
+    (run,) = tmp_path.glob("outputs/digits/slurm-42-*")
+    assert f"Go on with: python train.py resume=outputs/digits/{run.name}" in err
+    assert _status(run) == "interrupted"
+    finished = program.run(*DIGITS)
+    assert finished.code == 0, finished.err
+    assert f"going on with outputs/digits/{run.name} after" in finished.out
+    _is_the_whole(run, whole)
+    again = program.run(*DIGITS)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith(f"outputs/digits/{run.name}: completed after 40 epochs, test accuracy ")
+
+
+def test_a_folder_may_have_any_name(run: Path, command: Command, tmp_path: Path) -> None:
+    name = "model.hidden=[64,64], it's a run"
+    run.rename(tmp_path / name)
+    finished = command(f"resume={name}")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith(f"{name}: completed after 40 epochs")
+
+
+def test_a_completed_run_says_so(run: Path, command: Command) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for path in ("run", "run/checkpoints/last.ckpt"):
+        finished = command(f"resume={path}")
+        assert (finished.code, finished.err) == (0, "")
+        assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_from_before_there_was_a_key_is_the_same_run(run: Path, command: Command) -> None:
+    path = run / ".hydra" / "config.yaml"
+    stored = yaml.safe_load(path.read_text())
+    assert stored.pop("augment")["shift"] == 0
+    path.write_text(yaml.safe_dump(stored))
+    finished = command(*DIGITS, "hydra.run.dir=run")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (["model.hidden=32"], ["model.hidden: the run has [64, 64], the command 32"]),
+        (
+            ["optimizer=sgd"],
+            ["optimizer.name: the run has Adam, the command SGD", "optimizer.lr: ", "...", "optimizer.lr"],
+        ),
+        (["seed=3", "data.batch_size=7"], ["seed: the run has 0, the command 3", "data.batch_size: "]),
+        (["trainer.max_epochs=39"], ["trainer.max_epochs: the run has 40, the command 39 (only upwards)"]),
+        (["trainer.gradient_clip_val=1"], ["trainer.gradient_clip_val: the run has None, the command 1"]),
+    ],
+)
+def test_what_changes_the_figures_is_refused(run: Path, command: Command, given: list[str], lines: list[str]) -> None:
+    finished = command("resume=run", *given)
+    assert finished.code == 2
+    first, *found = finished.err.splitlines()
+    assert first == "run: holds another run, which cannot go on so:"
+    for line in lines:
+        assert any(words.startswith(line) for words in found), finished.err
+    assert len(found) <= 4
+    assert not finished.out
+
+
+def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
+    path = run / ".hydra" / "config.yaml"
+    stored = yaml.safe_load(path.read_text())
+    stored["trainer"] |= {"limit_train_batches": 0.1, "overfit_batches": 2}
+    path.write_text(yaml.safe_dump(stored))
+    finished = command(*DIGITS, "hydra.run.dir=run")
+    assert finished.code == 2
+    assert finished.err.splitlines()[1:3] == [
+        "trainer.limit_train_batches: the run has 0.1, the command 1.0",
+        "trainer.overfit_batches: the run has 2, the command 0.0",
+    ]
+
+
+def test_a_default_that_is_named_is_no_change(run: Path, command: Command) -> None:
+    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
+    for words in (("resume=run", *defaults), (*DIGITS, "hydra.run.dir=run", *defaults)):
+        finished = command(*words)
+        assert (finished.code, finished.err) == (0, "")
+        assert finished.out.startswith("run: completed after 40 epochs")
+
+
+def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
+    assert command("resume=last").err == "last: there is no run below outputs/ in this folder yet.\n"
+    old, new = tmp_path / "outputs" / "digits" / "old", tmp_path / "outputs" / "sweeps" / "name" / "new"
+    for folder in (old, new):
+        shutil.copytree(run, folder)
+    (new / "status.json").touch()
+    assert command("resume=last").out.startswith("outputs/sweeps/name/new: completed after 40 epochs")
+    os.utime(new / "status.json", (1, 1))
+    assert command("resume=last").out.startswith("outputs/digits/old: completed after 40 epochs")
+
+
+def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:
+    arguments = ("data=digits", "trainer.max_epochs=1", "scheduler=onecycle", "hydra.run.dir=run")
+    assert program.run(*arguments).code == 0
+    finished = program.run("resume=run", "trainer.max_epochs=2")
+    assert finished.code == 2
+    assert "trainer.max_epochs: the run has 1, the command 2 (its schedule spans the run)" in finished.err
+
+
+def test_an_average_over_a_share_of_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:
+    assert program.run("data=digits", "trainer.max_epochs=1", "averaging=swa", "hydra.run.dir=run").code == 0
+    finished = program.run("resume=run", "trainer.max_epochs=2")
+    assert finished.code == 2
+    assert "trainer.max_epochs: the run has 1, the command 2 (averaging.start is a share of the run)" in finished.err
+
+
+def test_a_longer_run_keeps_its_length(run: Path, program: Program) -> None:
+    finished = program.run("resume=run", "trainer.max_epochs=41", "trainer.enable_progress_bar=false")
+    assert finished.code == 0, finished.err
+    assert json.loads((run / "result.json").read_text())["epochs"] == 41
+    assert json.loads((run / "result.40-epochs.json").read_text())["epochs"] == 40
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["trainer"]["max_epochs"] == 41
+    assert program.run("resume=run").out.startswith("run: completed after 41 epochs")
+
+
+def _unfinished(run: Path) -> None:
+    (run / "result.json").unlink()
+
+
+def test_where_no_checkpoint_is_good_the_run_ends_with_4(run: Path, program: Program) -> None:
+    _unfinished(run)
+    before = {}
+    for name in ("last", "last.previous"):
+        path = run / "checkpoints" / f"{name}.ckpt"
+        path.write_bytes(path.read_bytes()[:-100])
+        before[path] = path.read_bytes()
+    finished = program.run("resume=run")
+    assert finished.code == 4
+    assert 2 <= len(finished.err.splitlines()) <= 5
+    assert "last.ckpt: truncated, damaged" in finished.err
+    assert "last.previous.ckpt: truncated, damaged" in finished.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_checkpoint_of_another_run_is_refused(run: Path, program: Program, tmp_path: Path) -> None:
+    assert program.run(*DIGITS, "model.hidden=16", "trainer.max_epochs=1", "hydra.run.dir=other").code == 0
+    _unfinished(run)
+    for name in ("last", "last.previous"):
+        shutil.copy(tmp_path / "other" / "checkpoints" / "last.ckpt", run / "checkpoints" / f"{name}.ckpt")
+    finished = program.run("resume=run")
+    assert finished.code == 4
+    assert "last.ckpt: of another run: hidden (16,) instead of (64, 64)" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("result.json", "{}"),
+        ("result.json", '{"epochs": 1}'),
+        ("result.json", "[1, 2]"),
+        ("result.json", '{"epochs": 1, "max_epochs": "x", "metrics": {"test/acc": 0.5}}'),
+        ("status.json", "{}"),
+        (".hydra/overrides.yaml", "- hydra.searchpath=[pkg://this]"),
+        (".hydra/overrides.yaml", "- ${foo}"),
+    ],
+)
+def test_damaged_files_beside_the_checkpoints_are_not_needed(
+    run: Path, whole: Path, program: Program, file: str, content: str
+) -> None:
+    (run / "result.json").unlink()
+    (run / file).write_text(content)
+    finished = program.run("resume=run")
+    assert finished.code == 0, finished.err
+    assert "Zen" not in finished.out
+    _is_the_whole(run, whole, but=["command/text_summary"] if file == ".hydra/overrides.yaml" else [])
+
+
+def test_a_change_that_leads_nowhere_can_be_taken_back(run: Path, program: Program) -> None:
+    _unfinished(run)
+    before = (run / ".hydra" / "config.yaml").read_text()
+    finished = program.run("resume=run", "data.root=/nowhere", "trainer.accelerator=tpu")
+    assert finished.code == 2
+    assert (run / ".hydra" / "config.yaml").read_text() == before
+    assert program.run("resume=run", "trainer.devices=2").code == 2
+
+
+def test_of_two_that_want_one_folder_one_gets_it(program: Program, tmp_path: Path) -> None:
+    command = ("data=digits", "trainer.max_epochs=30", "hydra.run.dir=run")
+    processes = [program.start(*command, f"seed={seed}") for seed in range(2)]
+    codes = []
+    for process in processes:
+        with process:
+            process.communicate()
+        codes.append(process.returncode)
+    assert sorted(codes) == [0, 2]
+    seed = codes.index(0)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["seed"] == seed
+    assert yaml.safe_load((tmp_path / "run" / ".hydra" / "config.yaml").read_text())["seed"] == seed
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda folder: _with_config(
+                folder, "\n".join(f"a{k}: ['${{a{k - 1}}}', '${{a{k - 1}}}']" for k in range(1, 30))
+            ),
+            "config.yaml: missing or damaged",
+        ),
+        (lambda folder: _with_config(folder, "a: &a [1]\nb: [*a, *a]"), "config.yaml: missing or damaged"),
+        (lambda folder: None, "does not exist"),
+        (lambda folder: folder.mkdir(), "holds no run"),
+        (lambda folder: folder.write_text(""), "is no folder of a run"),
+        (lambda folder: _with_config(folder, "{"), "config.yaml: missing or damaged"),
+        (lambda folder: _with_config(folder, ""), "config.yaml: damaged"),
+        (lambda folder: _with_config(folder, "seed: x"), "config.yaml: damaged, or of another version"),
+        (lambda folder: _with_config(folder, "seed: !!python/object/apply:os.mkdir [trace]"), "missing or damaged"),
+        (lambda folder: _with_config(folder, "a: ${b}"), "config.yaml: damaged"),
+    ],
+)
+def test_what_is_no_run_is_named(command: Command, tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+    make(tmp_path / "run")
+    finished = command("resume=run")
+    assert finished.code == 4
+    assert says in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert "Traceback" not in finished.err
+    assert not (tmp_path / "trace").exists()
+
+
+def _with_config(folder: Path, text: str) -> None:
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(text)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_path: Path) -> None:
+    """Files of at most 100 kB: the first checkpoint has 130."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+    finished = program.run(*DIGITS, "hydra.run.dir=run", before=limit)
+    assert finished.code == 4, finished.err
+    assert "checkpoints/best.ckpt: cannot be written: File too large." in finished.err.replace(str(tmp_path) + "/", "")
+    assert len(finished.err.splitlines()) <= 5
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    assert _status(tmp_path / "run") == "failed"
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    run_folder.write_status(tmp_path / "run", "failed")
+    (tmp_path / "run" / "train.log").symlink_to("/dev/full")
+    finished = program.run("data=digits", "trainer.max_epochs=2", "hydra.run.dir=run")
+    assert finished.code == 0
+    (line,) = finished.err.splitlines()
+    assert "train.log: cannot be written: No space left on device. Training goes on without logs." in line
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_runs_that_start_together_do_not_share_a_folder(program: Program, tmp_path: Path) -> None:
+    processes = [program.start("data=digits", "trainer.max_epochs=1", f"seed={seed}") for seed in range(2)]
+    for process in processes:
+        with process:
+            process.communicate()
+        assert process.returncode == 0
+    results = list(tmp_path.glob("outputs/digits/*/result.json"))
+    assert sorted(json.loads(path.read_text())["seed"] for path in results) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["resume=" + "x" * 300], 4, "File name too long"),
+        (["hydra.run.dir=" + "x" * 300], 4, "File name too long"),
+        (["hydra.run.dir='${nope}'"], 2, "hydra.run.dir: Interpolation key 'nope' not found"),
+        (["resume=run", "hydra.run.dir=other"], 2, "without hydra.run.dir"),
+        (["--cfg", "job", "resume=run"], 2, "resume: the configuration of a run is in its folder"),
+        (["-m", "resume=run"], 2, "without -m"),
+        (["resume=run", "model.dropout=7"], 2, "model.dropout: must be less than 1, got 7"),
+        (["resume=run", "seeed=7"], 2, "seeed: unknown key; did you mean seed?"),
+    ],
+)
+def test_a_command_that_leads_nowhere(run: Path, command: Command, arguments: list[str], code: int, says: str) -> None:
+    finished = command(*arguments)
+    assert (finished.code, finished.out) == (code, "")
+    assert says in finished.err
+    assert len(finished.err.splitlines()) <= 5
+    assert "Traceback" not in finished.err
+
+
+def test_the_folder_that_a_run_works_in_does_not_matter(run: Path, whole: Path, program: Program) -> None:
+    _unfinished(run)
+    finished = program.run("resume=run", "hydra.job.chdir=true")
+    assert finished.code == 0, finished.err
+    _is_the_whole(run, whole)

@@ -1,0 +1,298 @@
+import copy
+from typing import Any
+
+import pytest
+from conftest import Compose
+
+from mlplab.config import spelling
+from mlplab.config.schema import Show
+from mlplab.config.validation import nearest, parse
+from mlplab.data.augmentation import Distortion
+from mlplab.errors import ConfigError
+
+PLAIN: dict[str, Any] = {
+    "seed": 0,
+    "monitor": "val/loss",
+    "evaluate_untrained": False,
+    "early_stopping": {"patience": None, "min_delta": 0.0},
+    "show": dict.fromkeys(Show.model_fields, False),
+    "data": {
+        "name": "mnist", "root": "data", "val_size": 5000, "split_seed": 0, "batch_size": 32, "normalize": "standard",
+    },
+    "augment": {"shift": 0, "scale": [1.0, 1.0]},
+    "model": {"hidden": 128, "dropout": 0.0, "activation": "ReLU"},
+    "optimizer": {"name": "Adam", "lr": 0.001},
+    "scheduler": {"name": None, "interval": "epoch"},
+    "trainer": {"max_epochs": 5, "accelerator": "auto", "devices": 1, "enable_progress_bar": None},
+}  # fmt: skip
+
+
+def _with(changes: dict[str, Any]) -> dict[str, Any]:
+    plain = copy.deepcopy(PLAIN)
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        section = plain
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    return plain
+
+
+def _refusal(changes: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(_with(changes))
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("written", "hidden"), [(512, (512,)), ([512], (512,)), ([512, 64], (512, 64)), ([], ()), ((3, 2), (3, 2))]
+)
+def test_hidden_is_a_width_or_a_list(written: object, hidden: tuple[int, ...]) -> None:
+    assert parse(_with({"model.hidden": written})).model.hidden == hidden
+
+
+@pytest.mark.parametrize(("written", "dropout"), [(0, (0,)), (0.5, (0.5,)), ([0.1, 0.2], (0.1, 0.2))])
+def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]) -> None:
+    assert parse(_with({"model.hidden": [8, 8], "model.dropout": written})).model.dropout == dropout
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", -1, ["greater than or equal to 0", "-1"]),
+        ("seed", 2**32, ["less than 4294967296"]),
+        ("seed", 1.5, ["integer", "1.5"]),
+        ("seed", "abc", ["integer", "'abc'"]),
+        ("monitor", "val/accuracy", ["'val/loss' or 'val/acc'", "'val/accuracy'"]),
+        ("evaluate_untrained", "maybe", ["boolean", "'maybe'"]),
+        ("early_stopping.patience", -1, ["greater than or equal to 0", "-1"]),
+        ("data.name", "cifar", ["'mnist', 'fashion' or 'digits'", "'cifar'"]),
+        ("data.root", "", ["at least 1 character"]),
+        ("data.root", None, ["string", "None"]),
+        ("data.root", "s3://bucket/mnist", ["must be a folder of this machine", "s3://bucket/mnist"]),
+        ("data.val_size", 60_000, ["at most 59999", "60000"]),
+        ("data.val_size", -1, ["greater than or equal to 0", "-1"]),
+        ("data.val_size", 1.0, ["integer", "1.0", "or a share of them below 1"]),
+        ("optimizer.weight_decay", None, ["must be float", "None"]),
+        ("data.batch_size", 0, ["greater than or equal to 1", "got 0"]),
+        ("data.normalize", "none", ["'standard', 'unit' or 'symmetric'", "'none'"]),
+        ("model.hidden", "abc", ["integer", "'abc'"]),
+        ("model.hidden", 0, ["greater than or equal to 1", "got 0"]),
+        ("model.hidden", [512, 0], ["greater than or equal to 1", "got 0"]),
+        ("model.hidden", 12.0, ["integer", "12.0"]),
+        ("model.hidden", True, ["integer", "True"]),
+        ("model.dropout", 1.5, ["less than 1", "1.5"]),
+        ("model.dropout", 1, ["less than 1", "got 1"]),
+        ("model.dropout", -0.1, ["greater than or equal to 0", "-0.1"]),
+        ("model.dropout", [0.1, 0.2], ["one rate, or 1 for 1 layers", "[0.1, 0.2]"]),
+        ("model.activation", "Relu", ["Tanh", "did you mean ReLU?", "'Relu'"]),
+        ("optimizer.name", "Adamm", ["RMSprop", "did you mean Adam?", "'Adamm'"]),
+        ("optimizer.name", "SparseAdam", ["must be one of", "'SparseAdam'"]),
+        ("optimizer.name", ["Adam"], ["string", "['Adam']"]),
+        ("optimizer.name", None, ["string", "None"]),
+        ("optimizer.lr", -1, ["greater than 0", "-1"]),
+        ("optimizer.lr", 0, ["greater than 0", "got 0"]),
+        ("optimizer.lr", float("nan"), ["finite", "nan"]),
+        ("optimizer.lr", float("inf"), ["finite", "inf"]),
+        ("optimizer.lr", "fast", ["number", "'fast'"]),
+        ("optimizer.betas", [0.9, 1.0], ["less than 1"]),
+        ("optimizer.betas", 0.9, ["0.9"]),
+        ("optimizer.amsgrad", "abc", ["'abc'"]),
+        ("optimizer.weight_decay", -1, ["greater than or equal to 0", "-1"]),
+        ("scheduler.name", "Cosine", ["CosineAnnealingLR", "'Cosine'"]),
+        ("scheduler.interval", "hour", ["'step' or 'epoch'", "'hour'"]),
+        ("trainer.max_epochs", 0, ["greater than or equal to 1", "got 0"]),
+        ("trainer.max_epochs", "many", ["integer", "'many'"]),
+        ("trainer.precision", 8, ["'bf16-mixed'", "got 8"]),
+        ("trainer.limit_val_batches", 2.5, ["less than or equal to 1", "2.5"]),
+        ("trainer.accelerator", "abacus", ["'cpu'", "'abacus'"]),
+        ("augment.shift", -1, ["greater than or equal to 0", "-1"]),
+        ("augment.shift", 1.5, ["integer", "1.5"]),
+        ("augment.flip", 2, ["less than or equal to 1", "got 2"]),
+        ("augment.scale", [1.2, 0.8], ["the smaller factor", "[1.2, 0.8]"]),
+        ("augment.scale", 1.1, ["at least 2 items", "1.1"]),
+        ("augment.elastic_sigma", 0, ["greater than or equal to 0.01", "got 0"]),
+        ("augment.tilt", 3, ["unknown key"]),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_line_with_its_key(key: str, value: object, says: list[str]) -> None:
+    (line,) = _refusal({key: value})
+    assert line.startswith(f"{key}: ")
+    for words in says:
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"seeed": 3}, "seeed: unknown key; did you mean seed?"),
+        ({"model.hiden": 3}, "model.hiden: unknown key; did you mean model.hidden?"),
+        ({"data.size": 3}, "data.size: unknown key"),
+        ({"compile": "auto"}, "compile: unknown key"),  # of versions before
+        ({"trainer.max_epoch": 3}, "trainer.max_epoch: not a flag of lightning.Trainer"),
+        ({"trainer.callbacks": []}, "trainer.callbacks: not a flag of lightning.Trainer that can be given here"),
+        ({"optimizer.momentum": 0.9}, "optimizer.momentum: Adam takes lr, betas, eps"),
+        ({"optimizer.weight_deca": 0.9}, "optimizer.weight_deca: Adam takes"),
+        ({"scheduler.T_max": 3}, "scheduler.T_max: a constant rate takes no arguments"),
+        ({"scheduler.name": "StepLR"}, "scheduler.step_size: must be given, StepLR needs it"),
+        ({"early_stopping.patience": 3, "data.val_size": 0}, "early_stopping.patience: needs validation images"),
+        ({"evaluate_untrained": True, "data.val_size": 0}, "evaluate_untrained: needs validation images"),
+        ({"scheduler.name": "ReduceLROnPlateau", "data.val_size": 0}, "scheduler.name=ReduceLROnPlateau: needs"),
+        ({"scheduler.name": "ReduceLROnPlateau", "scheduler.interval": "step"}, "scheduler.interval: must be epoch"),
+        ({"optimizer.name": "SGD", "optimizer.nesterov": True}, "optimizer.nesterov: needs optimizer.momentum"),
+        ({"scheduler.name": "StepLR", "scheduler.step_size": 0}, "scheduler.step_size: must be greater than or equal"),
+        (
+            {"scheduler.name": "CyclicLR", "scheduler.base_lr": "low", "scheduler.max_lr": 1.0},
+            "scheduler.base_lr: must",
+        ),
+        ({"trainer.detect_anomaly": "abc"}, "trainer.detect_anomaly: must be bool, got 'abc'"),
+        ({"optimizer": 3}, "optimizer: "),
+        ({"trainer": [1]}, "trainer: "),
+    ],
+)
+def test_what_does_not_fit_together(changes: dict[str, Any], line: str) -> None:
+    (found,) = _refusal(changes)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"optimizer.weight_deca": 0.9}, "did you mean weight_decay?"),
+        ({"trainer.max_epoch": 3}, "did you mean max_epochs?"),
+        ({"trainer.epochs": 3}, "did you mean max_epochs?"),
+        ({"trainer.batch_size": 3}, "did you mean data.batch_size?"),
+        ({"optimizer.learning_rate": 3}, "did you mean lr?"),
+        ({"optimizer.epochs": 3}, "did you mean trainer.max_epochs?"),
+    ],
+)
+def test_the_nearest_argument_is_named(changes: dict[str, Any], meant: str) -> None:
+    (found,) = _refusal(changes)
+    assert meant in found
+
+
+def test_every_mistake_is_listed() -> None:
+    wrong = {"model.hidden": 0, "optimizer.lr": -1, "trainer.foo": 1, "seeed": 3, "data.batch_size": "x"}
+    assert {line.split(":")[0] for line in _refusal(wrong)} == set(wrong)
+
+
+def test_a_missing_key_is_named() -> None:
+    plain = _with({})
+    del plain["model"]["hidden"]
+    with pytest.raises(ConfigError, match=r"^model\.hidden: must be given$"):
+        parse(plain)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("modle.hidden", "model.hidden"),
+        ("seeed", "seed"),
+        ("hidden", "model.hidden"),
+        ("optimzer.lr", "optimizer.lr"),
+        ("n_epochs", "trainer.max_epochs"),
+        ("lr", "optimizer.lr"),
+        ("batch", "data.batch_size"),
+        ("dropout", "model.dropout"),
+        ("layers", "model.hidden"),
+        ("units", "model.hidden"),
+        ("dataset", "data"),
+        ("patience", "early_stopping.patience"),
+        ("model.layers", "model.hidden"),
+        ("validation_split", "data.val_size"),
+        ("l2", "optimizer.weight_decay"),
+        ("random_state", "seed"),
+        ("out-dir", "hydra.run.dir"),
+    ],
+)
+def test_nearest_key(typed: str, meant: str) -> None:
+    assert nearest(typed) == f"; did you mean {meant}?"
+
+
+@pytest.mark.parametrize("word", ["xyzzy", "class_weights", "num_workers", "loss", "size"])
+def test_nothing_is_near(word: str) -> None:
+    assert nearest(word) == ""
+
+
+def test_what_is_meant_exists() -> None:
+    """Each name of elsewhere leads to a key, a group or a choice."""
+    for meant in spelling.ELSEWHERE:
+        assert nearest(f"x{meant}") == f"; did you mean {meant}?" or meant == "fashion"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "images"), [("mnist", 0.2, 12_000), ("digits", 0.2, 287), ("mnist", 0.0, 0), ("digits", 1e-4, 1)]
+)
+def test_images_to_validate_may_be_a_share(name: str, size: float, images: int) -> None:
+    assert parse(_with({"data.name": name, "data.val_size": size})).data.val_size == images
+
+
+def test_a_plateau_is_of_the_figure_that_is_monitored() -> None:
+    plateau = {"scheduler.name": "ReduceLROnPlateau", "monitor": "val/acc"}
+    assert _refusal(plateau) == ["scheduler.mode: must be max for monitor=val/acc"]
+    parse(_with({**plateau, "scheduler.mode": "max"}))
+
+
+@pytest.mark.parametrize("name", ["CosineAnnealingLR", "OneCycleLR"])
+def test_a_schedule_gets_its_length_from_the_run(name: str) -> None:
+    assert parse(_with({"scheduler.name": name})).scheduler.name == name
+
+
+def test_hash_is_of_what_the_run_does() -> None:
+    here, elsewhere = parse(_with({})), parse(_with({"data.root": "elsewhere"}))
+    assert here.hash == elsewhere.hash
+    changed: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"model.hidden": 127},
+        {"optimizer.lr": 0.002},
+        {"optimizer.eps": 1e-7},
+    ]
+    assert len({here.hash, *(parse(_with(change)).hash for change in changed)}) == 5
+
+
+def test_what_does_not_distort_is_the_run_it_always_was() -> None:
+    before = {key: value for key, value in PLAIN.items() if key != "augment"}
+    idle = parse(_with({"augment.elastic_sigma": 2.0}))
+    assert parse(before).hash == parse(_with({})).hash == idle.hash
+    assert "augment" not in idle.model_dump(exclude_unset=True)
+    assert len({parse(_with(change)).hash for change in ({}, {"augment.shift": 1}, {"augment.shift": 2})}) == 3
+
+
+@pytest.mark.parametrize("augment", ["none", "shift", "affine", "elastic", "affine_elastic", "shift_flip"])
+def test_every_choice_of_distortions_is_one(composed: Compose, augment: str) -> None:
+    chosen = composed(f"augment={augment}").augment
+    assert Distortion(**chosen.model_dump()).is_identity == (augment == "none") == (not chosen.distorts)
+
+
+def test_it_cannot_be_changed() -> None:
+    config = parse(_with({}))
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+
+
+def test_defaults_of_the_files(composed: Compose) -> None:
+    config = composed()
+    assert (config.seed, config.data.name, config.data.val_size, config.data.batch_size) == (0, "mnist", 5000, 32)
+    assert (config.data.normalize, config.model.hidden, config.optimizer.name) == ("standard", (128,), "Adam")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "parts"),
+    [
+        ("fashion_128", ("fashion", (128,), (0.0,), "Adam", 32, 10, 0)),
+        ("fashion_100", ("fashion", (100,), (0.0,), "Adam", 32, 10, 0)),
+        ("mnist_128_adam", ("mnist", (128,), (0.0,), "Adam", 32, 5, 0)),
+        ("mnist_512x2_rmsprop", ("mnist", (512, 512), (0.2,), "RMSprop", 128, 20, 12_000)),
+    ],
+)
+def test_recipes_are_the_published_ones(composed: Compose, experiment: str, parts: tuple[object, ...]) -> None:
+    config = composed(f"experiment={experiment}")
+    assert parts[:3] == (config.data.name, config.model.hidden, config.model.dropout)
+    assert parts[3:5] == (config.optimizer.name, config.data.batch_size)
+    assert parts[5:] == (config.trainer.max_epochs, config.data.val_size)
+    assert config.data.normalize == "unit"
+
+
+def test_the_command_line_has_the_last_word_over_a_recipe(composed: Compose) -> None:
+    config = composed("experiment=mnist_512x2_rmsprop", "trainer.max_epochs=3", "model.dropout=0.1", "seed=3")
+    assert (config.trainer.max_epochs, config.model.dropout, config.seed) == (3, (0.1,), 3)

@@ -1,0 +1,299 @@
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Compose, MakeTrainer
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor
+
+from mlplab.data import datasets
+from mlplab.data.datamodule import Block, ImageDataModule
+from mlplab.data.datasets import DatasetInfo
+from mlplab.errors import ConfigError, DataError
+from mlplab.model.classifier import Classifier
+from mlplab.randomness import Purpose, derive_many
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
+
+
+def _module(root: Path, **arguments: Any) -> ImageDataModule:
+    datamodule = ImageDataModule("mnist", str(root), **({"val_size": 50, "batch_size": 32} | arguments))
+    datamodule.setup()
+    return datamodule
+
+
+def _images(datamodule: ImageDataModule, split: str) -> Tensor:
+    return torch.cat([images for images, _ in datamodule.batches(split)])
+
+
+def test_the_split_is_disjoint_and_complete(datamodule: ImageDataModule) -> None:
+    train, val = set(datamodule.train_rows.tolist()), set(datamodule.val_rows.tolist())
+    assert (len(train), len(val)) == (150, 50)
+    assert train | val == set(range(200))
+
+
+@pytest.mark.parametrize(("changed", "same"), [({"seed": 7}, True), ({"split_seed": 1}, False)])
+def test_the_split_follows_split_seed_alone(
+    datamodule: ImageDataModule, tiny_root: Path, changed: dict[str, int], same: bool
+) -> None:
+    other = _module(tiny_root, **changed)
+    assert torch.equal(datamodule.val_rows, other.val_rows) == same
+    assert torch.equal(datamodule.train_rows, other.train_rows) == same
+
+
+def test_the_split_is_the_same_again(datamodule: ImageDataModule, tiny_root: Path) -> None:
+    again = _module(tiny_root)
+    assert torch.equal(datamodule.val_rows, again.val_rows)
+
+
+def test_labels_stay_with_their_images(datamodule: ImageDataModule) -> None:
+    images, labels = next(iter(datamodule.train_dataloader()))
+    assert (images.dtype, images.shape, labels.dtype) == (torch.uint8, (32, 1, 28, 28), torch.int64)
+    known = datamodule._loaded
+    for image, label in zip(images, labels, strict=True):
+        (row,) = (known.train_images == image).flatten(1).all(dim=1).nonzero()
+        assert known.train_labels[row] == label
+
+
+def test_batches_cover_each_split_once(datamodule: ImageDataModule) -> None:
+    assert [len(labels) for _, labels in datamodule.train_dataloader()] == [32, 32, 32, 32, 22]
+    known = datamodule._loaded
+    for split, expected in (
+        ("train", known.train_images[datamodule.train_rows]),
+        ("val", known.train_images[datamodule.val_rows]),
+        ("test", known.test_images),
+    ):
+        found = _images(datamodule, split)
+        assert torch.equal(torch.unique(found, dim=0), torch.unique(datamodule.normalized(expected), dim=0))
+        assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 150, 999])
+def test_the_order_of_an_epoch_is_a_permutation(tiny_root: Path, batch_size: int) -> None:
+    datamodule = _module(tiny_root, batch_size=batch_size)
+    orders = [datamodule.epoch_rows(epoch).tolist() for epoch in range(3)]
+    assert orders[0] == datamodule.epoch_rows(0).tolist()
+    for order in orders:
+        assert sorted(order) == sorted(datamodule.train_rows.tolist())
+        assert order != datamodule.train_rows.tolist()
+    assert orders[0] != orders[1] != orders[2]
+
+
+class Network(LightningModule):
+    """Any other than `Classifier`: it is given images and labels, which it notes by stage."""
+
+    automatic_optimization = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["train"].append(batch)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["val"].append(batch)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self) -> None:
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:.*returned `None`")  # there is nothing to train
+def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    network = Network()
+    trainer(max_epochs=2, limit_val_batches=0).fit(network, datamodule=datamodule)
+    assert [len(labels) for _, labels in network.seen["train"]] == [32, 32, 32, 32, 22] * 2
+    for epoch in range(2):
+        images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
+        rows = datamodule.epoch_rows(epoch)
+        torch.testing.assert_close(images, datamodule.normalized(datamodule._loaded.train_images[rows]))
+        assert torch.equal(labels, datamodule._loaded.train_labels[rows])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 32, 150, 999])
+@pytest.mark.parametrize("length", [1, 3, 1000])
+def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, length: int) -> None:
+    datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1})
+    known, rows, number = datamodule._loaded, datamodule.epoch_rows(2).split(batch_size), 0
+    for first in range(0, len(rows), length):
+        for start, images, labels in datamodule.chunks(Block(first, min(length, len(rows) - first)), epoch=2):
+            assert start == number
+            for batch, own in zip(images, labels, strict=True):
+                seed = derive_many(number + 1, 0, Purpose.AUGMENT, 2)[number]
+                distorted = datamodule.distortion(known.train_images[rows[number]], seed)
+                assert torch.equal(batch, datamodule.normalized(distorted))
+                assert torch.equal(own, known.train_labels[rows[number]])
+                number += 1
+    assert number == len(rows) == datamodule.batches_per_epoch
+
+
+@pytest.mark.filterwarnings("ignore:.*returned `None`")
+def test_batches_to_train_on_are_distorted_and_no_others(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule = _module(tiny_root, augment={"shift": 2, "elastic_alpha": 8.0})
+    plain, network = _module(tiny_root), Network()
+    make = trainer(max_epochs=2)
+    make.fit(network, datamodule=datamodule)
+    make.test(network, datamodule=datamodule, verbose=False)
+    for split in ("val", "test"):
+        batches = [*plain.batches(split)] * (2 if split == "val" else 1)
+        torch.testing.assert_close(network.seen[split], batches, rtol=0, atol=0)
+    for epoch in range(2):
+        rows = plain.epoch_rows(epoch)
+        images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
+        assert torch.equal(labels, plain._loaded.train_labels[rows])
+        untouched = plain.normalized(plain._loaded.train_images[rows])
+        assert ((images - untouched).abs().flatten(1).amax(dim=1) > 0.1).all()
+
+
+def test_outside_of_a_trainer_nothing_is_distorted(tiny_root: Path) -> None:
+    distorting = _module(tiny_root, augment={"elastic_alpha": 8.0})
+    for split in ("train", "val", "test"):
+        assert torch.equal(_images(distorting, split), _images(_module(tiny_root), split))
+
+
+def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
+    """Batches of one image, which are as many as there are images, and the same pixels in each."""
+    first, other = (_module(tiny_root, batch_size=1, seed=seed, augment={"elastic_alpha": 8.0}) for seed in (0, 1))
+    found = []
+    for datamodule in (first, other):
+        datamodule._loaded.train_images[:] = datamodule._loaded.train_images[0].clone()
+        for epoch in range(2):
+            for _, images, _ in datamodule.chunks(Block(0, 150), epoch):
+                found += [image.clone() for image in images]
+    assert len(torch.cat(found).unique(dim=0)) == len(found) == 2 * 2 * 150
+
+
+def test_whole_training_images_are_given_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule = _module(tiny_root, augment={"elastic_alpha": 8.0})
+    expected = _images(_module(tiny_root), "train")
+    found = []
+
+    class Looks(Callback):
+        def on_train_epoch_end(self, *_: object) -> None:
+            found.append(_images(datamodule, "train"))
+
+    trainer(max_epochs=2, callbacks=[Looks()]).fit(Classifier([4]), datamodule=datamodule)
+    for images in (*found, _images(datamodule, "train")):
+        assert torch.equal(images, expected)
+    assert len(found) == 2
+
+
+def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:
+    pixels = _images(_module(tiny_root, val_size=0), "train").double()
+    assert pixels.mean().item() == pytest.approx(0, abs=1e-6)
+    assert pixels.var(correction=0).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("normalize", "lowest", "highest"), [("unit", 0, 1), ("symmetric", -1, 1)])
+def test_ranges(tiny_root: Path, normalize: str, lowest: int, highest: int) -> None:
+    datamodule = _module(tiny_root, normalize=normalize)
+    pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    found = datamodule.normalized(pixels)
+    expected = lowest + (highest - lowest) * pixels.double() / 255
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.float())
+
+
+def test_normalising_leaves_the_pixels_alone(datamodule: ImageDataModule) -> None:
+    pixels = torch.full((1, 1, 28, 28), 7.0)
+    datamodule.normalized(pixels)
+    assert (pixels == 7).all()
+
+
+def test_no_validation_images(tiny_root: Path) -> None:
+    datamodule = _module(tiny_root, val_size=0)
+    assert len(datamodule.train_rows) == 200
+    assert datamodule.val_dataloader() == []
+    with pytest.raises(ConfigError, match=r"data\.val_size=0"):
+        next(datamodule.batches("val"))
+
+
+@pytest.mark.parametrize("val_size", [200, 5000])
+def test_training_images_must_be_left(tiny_root: Path, val_size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.val_size: must be at most 199, .* got {val_size}"):
+        _module(tiny_root, val_size=val_size)
+
+
+def test_a_checkpoint_tells_what_the_data_are(datamodule: ImageDataModule) -> None:
+    fresh = ImageDataModule("mnist", "nowhere")
+    fresh.load_state_dict(datamodule.state_dict())
+    assert fresh.info == datamodule.info
+
+
+def test_a_data_set_of_another_shape_does_not_replace_that_of_the_training(tiny_root: Path) -> None:
+    trained_on = DatasetInfo((1, 14, 14), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
+    datamodule.load_state_dict(asdict(trained_on))
+    with pytest.raises(DataError, match=r"\(1, 28, 28\), but the network was trained on \(1, 14, 14\)"):
+        datamodule.setup()
+
+
+def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
+    trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
+    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
+    datamodule.load_state_dict(asdict(trained_on))
+    datamodule.setup()
+    assert datamodule.info == trained_on
+
+
+@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("variable", ["MLPLAB_DATA=/some/where", "MLPLAB_DATA="])
+def test_defaults_are_those_of_the_command_line(
+    composed: Compose, name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if folder := variable.partition("=")[2]:
+        monkeypatch.setenv("MLPLAB_DATA", folder)
+    else:
+        monkeypatch.delenv("MLPLAB_DATA")
+    own = dict(ImageDataModule(name).hparams)
+    chosen = composed(f"data={name}").data.model_dump()
+    assert {key: own[key] for key in chosen} == chosen
+
+
+def test_data_are_found_by_mlplab_data(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLPLAB_DATA", str(tiny_root))
+    assert len(ImageDataModule("mnist", val_size=50).train_rows) == 150
+
+
+USES: dict[str, Callable[[ImageDataModule], Any]] = {
+    "info": lambda datamodule: datamodule.info.image_shape,
+    "train_rows": lambda datamodule: datamodule.train_rows.tolist(),
+    "val_rows": lambda datamodule: datamodule.val_rows.tolist(),
+    "train_dataloader": lambda datamodule: next(iter(datamodule.train_dataloader()))[1].tolist(),
+    "val_dataloader": lambda datamodule: next(iter(datamodule.val_dataloader()))[1].tolist(),
+    "test_dataloader": lambda datamodule: next(iter(datamodule.test_dataloader()))[1].tolist(),
+    "batches": lambda datamodule: next(datamodule.batches("train"))[1].tolist(),
+    "normalized": lambda datamodule: datamodule.normalized(torch.zeros(1, 1, 28, 28)).sum(),
+    "originals": lambda datamodule: datamodule.originals("test").sum(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_first_use_sets_it_up(datamodule: ImageDataModule, tiny_root: Path, use: str) -> None:
+    fresh = ImageDataModule("mnist", tiny_root, val_size=50)
+    assert USES[use](fresh) == USES[use](datamodule)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"normalize": "typo"},
+        {"val_size": -1},
+        {"val_size": 0.2},
+        {"batch_size": 0},
+        {"batch_size": 32.0},
+        {"split_seed": -1},
+        {"seed": None},
+        {"name": "cifar"},
+        {"root": "s3://mnist"},
+    ],
+)
+def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
+        ImageDataModule(**arguments)

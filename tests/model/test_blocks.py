@@ -1,0 +1,555 @@
+"""Training by blocks of batches: neither where a block ends nor that there are any is to be seen in what comes out."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeTrainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from mlplab.data import datamodule as datamodule_file
+from mlplab.data.datamodule import Batch, Block, ImageDataModule
+from mlplab.errors import DivergedError
+from mlplab.model import fused_optimizers
+from mlplab.model.classifier import Classifier
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the batches are in memory
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),  # a loader of one's own
+    pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no"),  # somebody else's module
+]
+
+ADAM = {"name": "Adam", "lr": 1e-3}
+SGD = {"name": "SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True}
+COSINE = {"name": "CosineAnnealingLR", "interval": "step"}
+STEPS = 19  # of an epoch
+
+
+class Blocks(Classifier):
+    """A classifier that is given blocks of a chosen length."""
+
+    length = STEPS
+
+    def batches_per_block(self, batch_size: int) -> int:
+        return self.length
+
+
+@pytest.fixture
+def datamodule(tiny_root: Path) -> ImageDataModule:
+    """Epochs of 19 batches, the last of which has 6 images, not 8."""
+    return _datamodule(tiny_root)
+
+
+def _datamodule(root: Path, **arguments: Any) -> ImageDataModule:
+    datamodule = ImageDataModule("mnist", str(root), val_size=50, **{"batch_size": 8, **arguments})
+    datamodule.setup()
+    return datamodule
+
+
+def _classifier(length: int = STEPS, **arguments: Any) -> Blocks:
+    torch.manual_seed(0)
+    classifier = Blocks([16], **{"optimizer": ADAM, **arguments})
+    classifier.length = length
+    return classifier
+
+
+class Noted(Callback):
+    """What Lightning hands to callbacks."""
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+        self.points: dict[int, Any] = {}  # by step
+        self.validated_after: list[int] = []  # so many steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.batches.append(batch)
+        self.points |= outputs["points"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.validated_after.append(pl_module.steps)
+
+
+def _fitted(
+    make: MakeTrainer,
+    datamodule: ImageDataModule,
+    length: int = STEPS,
+    flags: dict[str, Any] | None = None,
+    **rest: Any,
+) -> tuple[Blocks, Noted]:
+    classifier, noted = _classifier(length, **rest), Noted()
+    flags = {"max_epochs": 3, **(flags or {})}
+    flags["callbacks"] = [noted, *flags.get("callbacks", [])]
+    make(**flags).fit(classifier, datamodule=datamodule)
+    return classifier, noted
+
+
+def _batches(datamodule: ImageDataModule, epochs: int) -> Iterator[Batch]:
+    """Normalised, in the order of training, not distorted: from the rows alone."""
+    for epoch in range(epochs):
+        images, labels = datamodule.training_data(torch.device("cpu"))
+        for rows in datamodule.epoch_rows(epoch).split(datamodule.batch_size):
+            yield datamodule.normalized(images[rows]), labels[rows]
+
+
+def _plain_loop(batches: Iterator[Batch], optimizer: dict[str, Any]) -> tuple[nn.Module, list[float]]:
+    """Weights and the loss of each step of a loop in torch, from the weights of `_classifier`."""
+    network, losses = _classifier().mlp.train(), []
+    name, arguments = optimizer["name"], {key: value for key, value in optimizer.items() if key != "name"}
+    moved = getattr(optim, name)(network.parameters(), **arguments)
+    for images, labels in batches:
+        moved.zero_grad()
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        moved.step()
+        losses.append(loss.item())
+    return network, losses
+
+
+def _assert_near(one: nn.Module, other: nn.Module, tolerance: float = 1e-5) -> None:
+    for found, expected in zip(one.parameters(), other.parameters(), strict=True):
+        assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+def _assert_equal(one: nn.Module, other: nn.Module) -> None:
+    for (name, found), expected in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), name
+
+
+DRAWING: dict[str, dict[str, Any]] = {
+    "dropout": {"dropout": 0.3, "input_dropout": 0.1},
+    "noise": {"input_noise": 0.3, "hidden_noise": 0.2, "batch_norm": True},
+    "RReLU": {"activation": "RReLU"},
+    "mixup": {"mixup": 0.5},
+    "distortion": {"augment": {"shift": 1, "rotation": 10.0, "elastic_alpha": 8.0}},
+    "schedule": {"scheduler": COSINE, "optimizer": SGD},
+    "all": {
+        "augment": {"shift": 1, "scale": (0.9, 1.1)},
+        "dropout": 0.3,
+        "input_noise": 0.1,
+        "activation": "RReLU",
+        "mixup": 0.5,
+        "max_norm": 1.0,
+        "averaging": {"name": "ema", "decay": 0.9},
+        "gradient_clip_val": 0.5,
+        "scheduler": {"name": "OneCycleLR", "warmup": 5},
+    },
+}
+
+
+@pytest.mark.parametrize("arguments", DRAWING.values(), ids=DRAWING)
+def test_a_block_may_end_anywhere(
+    tiny_root: Path, trainer: MakeTrainer, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(length: int, seed: int = 0, at_once: int = 1024) -> Blocks:
+        monkeypatch.setattr(datamodule_file, "IMAGES_AT_ONCE", at_once)
+        chosen = {key: value for key, value in arguments.items() if key != "augment"}
+        datamodule = _datamodule(tiny_root, augment=arguments.get("augment"), seed=seed)
+        classifier, noted = _fitted(trainer, datamodule, length, seed=seed, **chosen)
+        assert [batch.length for batch in noted.batches[: -(-STEPS // length)]] == [
+            min(length, STEPS - first) for first in range(0, STEPS, length)
+        ]
+        return classifier
+
+    whole = run(STEPS)
+    assert whole.steps == 3 * STEPS
+    for length, at_once in ((1, 1024), (3, 1024), (STEPS, 8), (STEPS, 40), (7, 16)):
+        other = run(length, at_once=at_once)
+        _assert_equal(other, whole)
+        for found, expected in zip(other.history, whole.history, strict=True):
+            assert found | {"seconds": 0} == pytest.approx(expected | {"seconds": 0}, rel=1e-6)
+    assert not torch.equal(run(STEPS, seed=1).mlp[-1].weight, whole.mlp[-1].weight)
+
+
+@pytest.mark.parametrize("kind", ["dropout", "noise", "RReLU", "mixup", "distortion"])
+def test_each_epoch_draws_anew(tiny_root: Path, trainer: MakeTrainer, kind: str) -> None:
+    """With a rate of 0 the loss of an epoch changes for no other reason; the same images, in the same batches."""
+    arguments = dict(DRAWING[kind])
+    datamodule = _datamodule(tiny_root, augment=arguments.pop("augment", None), batch_size=150)
+    still = {"optimizer": {"name": "SGD", "lr": 0.0}}
+    classifier, _ = _fitted(trainer, datamodule, **arguments, **still)
+    losses = [row["train/loss"] for row in classifier.history]
+    assert min(abs(one - other) for one, other in itertools.combinations(losses, 2)) > 1e-5
+    if kind == "distortion":
+        datamodule = _datamodule(tiny_root, batch_size=150)
+    plain, _ = _fitted(trainer, datamodule, **still)
+    assert [row["train/loss"] for row in plain.history] == pytest.approx([plain.history[0]["train/loss"]] * 3)
+
+
+@pytest.mark.parametrize("length", [1, 4, STEPS])
+@pytest.mark.parametrize("optimizer", [ADAM, SGD, {"name": "RMSprop", "lr": 1e-3}], ids=lambda chosen: chosen["name"])
+def test_a_run_is_a_plain_loop(
+    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any], length: int
+) -> None:
+    classifier, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": 1}, optimizer=optimizer)
+    network, losses = _plain_loop(_batches(datamodule, 3), optimizer)
+    _assert_near(classifier.mlp, network)
+    assert all(isinstance(batch, Block) for batch in noted.batches)
+    sizes = [8] * 18 + [6]
+    for epoch, row in enumerate(classifier.history):
+        own = losses[epoch * STEPS :][:STEPS]
+        expected = sum(loss * size for loss, size in zip(own, sizes, strict=True)) / 150
+        assert row["train/loss"] == pytest.approx(expected, rel=1e-5)
+        sums = itertools.accumulate(loss * size for loss, size in zip(own, sizes, strict=True))
+        found = [noted.points[step][0][0] for step in range(epoch * STEPS + 1, (epoch + 1) * STEPS + 1)]
+        assert found == pytest.approx(list(sums), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "Adagrad", "lr": 0.01},
+        {"name": "NAdam", "lr": 1e-3},
+        {"name": "RAdam", "lr": 1e-3},
+        {"name": "Rprop", "lr": 1e-3},
+        {"name": "RMSprop", "lr": 1e-3, "momentum": 0.9},
+        {"name": "RMSprop", "lr": 1e-3, "centered": True},
+    ],
+    ids=str,
+)
+def test_an_optimizer_that_only_torch_has_trains_by_blocks_too(
+    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any]
+) -> None:
+    classifier, _ = _fitted(trainer, datamodule, 4, optimizer=optimizer)
+    (used,) = classifier.trainer.optimizers
+    assert type(used) is getattr(optim, optimizer["name"])
+    network, _ = _plain_loop(_batches(datamodule, 3), optimizer)
+    _assert_near(classifier.mlp, network)
+
+
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR"])
+def test_a_schedule_that_moves_the_momentum_gets_a_class_that_has_one(
+    datamodule: ImageDataModule, trainer: MakeTrainer, name: str
+) -> None:
+    optimizer = {"name": "RMSprop", "lr": 1e-3, "momentum": 0.5}
+    scheduler = {"name": name, **({"base_lr": 1e-4, "max_lr": 1e-3} if name == "CyclicLR" else {})}
+    classifier, _ = _fitted(trainer, datamodule, optimizer=optimizer, scheduler=scheduler)
+    (used,) = classifier.trainer.optimizers
+    assert type(used) is optim.RMSprop
+    assert used.param_groups[0]["momentum"] not in (0, 0.5)
+    fixed, _ = _fitted(
+        trainer,
+        datamodule,
+        optimizer={"name": "RMSprop", "lr": 1e-3},
+        scheduler={**scheduler, "cycle_momentum": False},
+    )
+    (used,) = fixed.trainer.optimizers
+    assert type(used) is fused_optimizers.RMSprop
+
+
+def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier, _ = _fitted(trainer, datamodule, 4, {"precision": "64-true"}, optimizer=SGD)
+    network = _classifier().mlp.double()
+    optimizer = optim.SGD(network.parameters(), 0.05, 0.9, nesterov=True)
+    mean, std = datamodule.info.mean, datamodule.info.std
+    for images, labels in _batches(datamodule, 3):
+        pixels = (255 * (images.double() * std + mean)).round()
+        optimizer.zero_grad()
+        F.cross_entropy(network((pixels / 255 - mean) / std), labels).backward()
+        optimizer.step()
+    _assert_near(classifier.mlp, network, 1e-12)
+
+
+def test_a_run_in_bfloat16_is_near_one_in_32_bits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    coarse, _ = _fitted(trainer, datamodule, 4, {"precision": "bf16-mixed"}, optimizer=SGD)
+    exact, _ = _plain_loop(_batches(datamodule, 3), SGD)
+    _assert_near(coarse.mlp, exact, 0.1)
+    for found, expected in zip(coarse.mlp.parameters(), exact.parameters(), strict=True):
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() > 1e-5 * expected.norm()
+
+
+def test_frozen_weights_stay(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier = _classifier(4)
+    classifier.mlp.linear1.requires_grad_(False)
+    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
+    assert torch.equal(classifier.mlp.linear1.weight, _classifier().mlp.linear1.weight)
+    assert not torch.equal(classifier.mlp.logits.weight, _classifier().mlp.logits.weight)
+
+
+# In a notebook
+
+
+def _own_loader(datamodule: ImageDataModule, batch_size: int = 8) -> DataLoader[Any]:
+    images, labels = datamodule.training_data(torch.device("cpu"))
+    rows = datamodule.train_rows
+    return DataLoader(TensorDataset(datamodule.normalized(images[rows]), labels[rows]), batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_loader_of_ones_own_trains_as_a_plain_loop(
+    datamodule: ImageDataModule, trainer: MakeTrainer, batch_size: int
+) -> None:
+    loader = _own_loader(datamodule, batch_size)
+    torch.manual_seed(0)
+    classifier = Classifier([16], optimizer=ADAM)
+    trainer(max_epochs=2).fit(classifier, train_dataloaders=loader)
+    network, losses = _plain_loop(itertools.chain(loader, loader), ADAM)
+    _assert_near(classifier.mlp, network)
+    assert classifier.steps == len(losses) == 2 * len(loader)
+    assert classifier.images_seen == 2 * 150
+
+
+@pytest.mark.parametrize("kind", ["dropout", "noise", "RReLU", "mixup"])
+def test_what_draws_draws_for_a_loader_of_ones_own(
+    datamodule: ImageDataModule, trainer: MakeTrainer, kind: str
+) -> None:
+    def run(**arguments: Any) -> Classifier:
+        torch.manual_seed(0)
+        classifier = Classifier([16], **{"optimizer": ADAM, **arguments})
+        trainer(max_epochs=2).fit(classifier, train_dataloaders=_own_loader(datamodule))
+        return classifier
+
+    one = run(**DRAWING[kind])
+    torch.rand(5)  # the state of a generator does not matter
+    _assert_equal(one, run(**DRAWING[kind]))
+    assert not torch.equal(one.mlp[-1].weight, run(**DRAWING[kind], seed=1).mlp[-1].weight)
+
+
+def test_a_loader_whose_batches_grow(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    images, labels = datamodule.training_data(torch.device("cpu"))
+    batches = [(datamodule.normalized(images[:size]), labels[:size]) for size in (2, 5, 9)]
+    still = {"name": "SGD", "lr": 0.0}
+    classifier = Classifier([16], dropout=0.5, input_noise=0.1, optimizer=still)
+    trainer(max_epochs=1).fit(classifier, train_dataloaders=DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    assert (classifier.steps, classifier.images_seen) == (3, 16)
+
+
+class Foreign(LightningModule):
+    """Somebody else's module, which knows nothing of blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(28 * 28, 10)
+        self.seen: list[Batch] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.seen.append(batch)
+        return F.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
+
+    def configure_optimizers(self) -> optim.Optimizer:
+        return optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_somebody_elses_module_gets_images_and_labels(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    module = Foreign()
+    trainer(max_epochs=2).fit(module, datamodule=datamodule)
+    torch.testing.assert_close(module.seen, list(_batches(datamodule, 2)), rtol=0, atol=1e-6)
+    assert not torch.equal(module.seen[0][1], module.seen[STEPS][1])
+
+
+def test_somebody_elses_module_gets_distorted_images(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule, module = _datamodule(tiny_root, augment={"elastic_alpha": 8.0}), Foreign()
+    trainer(max_epochs=2).fit(module, datamodule=datamodule)
+    for (images, labels), (plain, expected) in zip(module.seen, _batches(datamodule, 2), strict=True):
+        assert torch.equal(labels, expected)
+        assert ((images - plain).abs().flatten(1).amax(dim=1) > 0.1).all()
+
+
+@pytest.mark.parametrize("length", [4, STEPS])
+def test_a_checkpoint_of_lightnings_own_counts_steps(
+    datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path, length: int
+) -> None:
+    saving = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
+    flags = {"callbacks": [saving], "enable_checkpointing": True}
+    _fitted(trainer, datamodule, length, flags)
+    for epoch in range(3):
+        content = torch.load(tmp_path / f"epoch={epoch}.ckpt", weights_only=True)
+        assert content["global_step"] == (epoch + 1) * STEPS
+        assert content["images_seen"] == (epoch + 1) * 150
+        (state,) = content["optimizer_states"]
+        assert {float(own["step"]) for own in state["state"].values()} == {(epoch + 1) * STEPS}
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+def test_from_a_checkpoint_of_lightnings_own_training_goes_on(
+    datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    chosen = {"dropout": 0.3, "optimizer": SGD, "scheduler": {"name": "StepLR", "step_size": 30, "interval": "step"}}
+    saving = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
+    whole, _ = _fitted(trainer, datamodule, 4, {"callbacks": [saving], "enable_checkpointing": True}, **chosen)
+    resumed = _classifier(4, **chosen)
+    make = trainer(max_epochs=3, callbacks=[ModelCheckpoint(tmp_path, "again")], enable_checkpointing=True)
+    make.fit(resumed, datamodule=datamodule, ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
+    _assert_equal(resumed, whole)
+    assert resumed.steps == whole.steps == 3 * STEPS
+    assert [row["step"] for row in resumed.history] == [STEPS, 2 * STEPS, 3 * STEPS]
+
+
+# Flags of a Trainer count steps
+
+
+@pytest.mark.parametrize("length", [1, 4, STEPS])
+@pytest.mark.parametrize("steps", [1, 7, STEPS, STEPS + 1])
+def test_max_steps(datamodule: ImageDataModule, trainer: MakeTrainer, steps: int, length: int) -> None:
+    classifier, _ = _fitted(trainer, datamodule, length, {"max_steps": steps, "max_epochs": -1})
+    network, losses = _plain_loop(itertools.islice(_batches(datamodule, 3), steps), ADAM)
+    assert classifier.steps == len(losses) == steps
+    _assert_near(classifier.mlp, network)
+
+
+def test_max_steps_end_a_run_that_was_to_have_more_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    flags = {"max_steps": 7, "min_epochs": 2, "max_epochs": 5}
+    assert _fitted(trainer, datamodule, flags=flags)[0].steps == 7
+
+
+def test_a_run_that_had_its_steps_takes_no_more(
+    datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    whole, _ = _fitted(trainer, datamodule, 4, {"max_steps": 2 * STEPS, "max_epochs": -1})
+    whole.trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    again = _classifier(4)
+    make = trainer(max_steps=2 * STEPS, max_epochs=-1)
+    make.fit(again, datamodule=datamodule, ckpt_path=tmp_path / "whole.ckpt", weights_only=True)
+    assert again.steps == 2 * STEPS
+    _assert_equal(again, whole)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1, 1), (5, 5), (0.5, 9), (1.0, STEPS), (100, STEPS)])
+def test_limit_train_batches(datamodule: ImageDataModule, trainer: MakeTrainer, limit: float, steps: int) -> None:
+    classifier, _ = _fitted(trainer, datamodule, flags={"limit_train_batches": limit, "max_epochs": 2})
+    epochs = list(_batches(datamodule, 2))
+    network, _ = _plain_loop(iter([*epochs[:steps], *epochs[STEPS : STEPS + steps]]), ADAM)
+    assert [row["step"] for row in classifier.history] == [steps, 2 * steps]
+    _assert_near(classifier.mlp, network)
+
+
+@pytest.mark.parametrize(("share", "steps"), [(3, 3), (0.25, 4)])
+@pytest.mark.filterwarnings("ignore:.*overfit")
+def test_overfitting_sees_the_same_batches_in_each_epoch(
+    datamodule: ImageDataModule, trainer: MakeTrainer, share: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule_file, "EVAL_BATCH_SIZE", 10)  # Lightning takes that share of validation, too
+    classifier, _ = _fitted(trainer, datamodule, flags={"overfit_batches": share})
+    first = list(itertools.islice(_batches(datamodule, 1), steps))
+    network, _ = _plain_loop(iter(first * 3), ADAM)
+    assert classifier.steps == 3 * steps
+    _assert_near(classifier.mlp, network)
+
+
+def test_fast_dev_run_takes_one_step(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier, noted = _fitted(trainer, datamodule, flags={"fast_dev_run": True})
+    network, _ = _plain_loop(itertools.islice(_batches(datamodule, 1), 1), ADAM)
+    assert classifier.steps == 1
+    assert noted.validated_after == [1]
+    _assert_near(classifier.mlp, network)
+
+
+@pytest.mark.parametrize(
+    ("flags", "after"),
+    [
+        ({}, [19, 38, 57]),
+        ({"check_val_every_n_epoch": 2}, [38]),
+        ({"val_check_interval": 8}, [8, 16, 27, 35, 46, 54]),
+        ({"val_check_interval": 0.5}, [9, 18, 28, 37, 47, 56]),
+        ({"val_check_interval": 1}, list(range(1, 58))),
+        ({"val_check_interval": 25, "check_val_every_n_epoch": None}, [25, 50]),
+        ({"limit_train_batches": 6}, [6, 12, 18]),
+        ({"limit_val_batches": 0}, []),
+    ],
+    ids=str,
+)
+def test_validations_come_after_their_steps(
+    datamodule: ImageDataModule, trainer: MakeTrainer, flags: dict[str, Any], after: list[int]
+) -> None:
+    _, noted = _fitted(trainer, datamodule, flags=flags)
+    assert noted.validated_after == after
+
+
+@pytest.mark.parametrize(("length", "every"), [(1, 2), (4, 3), (STEPS, 1), (STEPS, 4)])
+def test_curves_have_a_point_every_n_steps(
+    datamodule: ImageDataModule, trainer: MakeTrainer, length: int, every: int
+) -> None:
+    _, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": every})
+    assert sorted(noted.points) == list(range(every, 3 * STEPS + 1, every))
+
+
+def test_a_short_epoch_has_at_least_four_points(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    _, noted = _fitted(trainer, datamodule, flags={"log_every_n_steps": 50, "max_epochs": 1})
+    assert sorted(noted.points) == [4, 8, 12, 16]
+
+
+def test_a_point_has_the_rate_of_its_step(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    _, noted = _fitted(trainer, datamodule, 7, {"log_every_n_steps": 1}, scheduler=COSINE, optimizer=SGD)
+    for step, (_, rate) in noted.points.items():
+        expected = 0.05 / 2 * (1 + math.cos(math.pi * (step - 1) / (3 * STEPS)))
+        assert rate == pytest.approx(expected, abs=1e-9)
+
+
+def test_early_stopping_waits_for_min_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    def epochs(**flags: Any) -> int:
+        stopping = EarlyStopping("val/loss", min_delta=1e9, patience=1)  # the second epoch is no better than the first
+        classifier, _ = _fitted(trainer, datamodule, flags={"max_epochs": 9, "callbacks": [stopping], **flags})
+        return len(classifier.history)
+
+    assert epochs() == 2
+    assert epochs(min_epochs=5) == 5
+
+
+def test_early_stopping_waits_for_min_steps(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    stopping = EarlyStopping("val/loss", min_delta=1e9, patience=1)
+    flags = {"max_epochs": 9, "callbacks": [stopping], "min_steps": 3 * STEPS - 2}
+    assert _fitted(trainer, datamodule, flags=flags)[0].steps in (3 * STEPS - 2, 3 * STEPS)
+
+
+def test_max_time_ends_a_run_within_an_epoch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier, noted = _fitted(trainer, datamodule, 4, {"max_epochs": -1, "max_time": {"seconds": 0.3}})
+    assert classifier.steps > 0
+    assert classifier.steps == sum(batch.length for batch in noted.batches)
+    assert classifier.images_seen == 150 * (classifier.steps // STEPS) + 8 * (classifier.steps % STEPS)
+
+
+def test_a_plateau_is_looked_for_where_there_was_a_validation(
+    datamodule: ImageDataModule, trainer: MakeTrainer
+) -> None:
+    """With a patience of 0 the second validation, which is no better than the first, halves the rate, and so on."""
+    scheduler = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5, "threshold": 1e9, "threshold_mode": "abs"}
+    flags = {"max_epochs": 8, "check_val_every_n_epoch": 2}
+    classifier, noted = _fitted(
+        trainer, datamodule, flags=flags, scheduler=scheduler, optimizer={"name": "SGD", "lr": 1.0}
+    )
+    assert noted.validated_after == [2 * STEPS, 4 * STEPS, 6 * STEPS, 8 * STEPS]
+    assert [row["lr"] for row in classifier.history] == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+# Divergence
+
+
+class Poisoned(ImageDataModule):
+    """Its images have no value in one step."""
+
+    bad = 0
+
+    def chunks(self, block: Block, epoch: int, memory: Any = None) -> Iterator[tuple[int, Iterable[Tensor], Tensor]]:
+        for first, images, labels in super().chunks(block, epoch, memory):
+            numbered = enumerate(images, epoch * STEPS + first + 1)
+            yield first, (batch * (nan if step == self.bad else 1) for step, batch in numbered), labels
+
+
+@pytest.mark.parametrize("length", [1, 4, STEPS])
+@pytest.mark.parametrize("bad", [1, 8, STEPS, STEPS + 3])
+def test_divergence_names_its_first_step(tiny_root: Path, trainer: MakeTrainer, bad: int, length: int) -> None:
+    datamodule = Poisoned("mnist", str(tiny_root), val_size=50, batch_size=8)
+    datamodule.bad = bad
+    with pytest.raises(DivergedError, match=rf"train/loss of step {bad} is nan: .* optimizer\.lr=0\.001"):
+        _fitted(trainer, datamodule, length)
+
+
+def test_a_rate_that_is_too_high_diverges(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    optimizer = {"name": "SGD", "lr": 1e30}
+    *_, expected = itertools.takewhile(
+        lambda number: math.isfinite(_plain_loop(itertools.islice(_batches(datamodule, 1), number), optimizer)[1][-1]),
+        range(1, 9),
+    )
+    with pytest.raises(DivergedError, match=rf"train/loss of step {expected + 1} is (nan|inf): .*lr=1e\+30"):
+        _fitted(trainer, datamodule, optimizer=optimizer)

@@ -1,0 +1,390 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import PROJECT, MakeTrainer
+from lightning.pytorch import Callback
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.errors import ConfigError, DivergedError
+from mlplab.model.classifier import Classifier
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
+
+SGD = {"name": "SGD", "lr": 0.1}
+SHORT = {"LBFGS": {"max_iter": 4, "history_size": 4}}  # by default it goes over a batch 20 times, and keeps 100 of them
+
+
+def _trained(trainer: MakeTrainer, datamodule: ImageDataModule, seed: int = 0, **arguments: Any) -> Classifier:
+    torch.manual_seed(seed)
+    classifier = Classifier([16], seed=seed, **arguments)
+    trainer(max_epochs=2).fit(classifier, datamodule=datamodule)
+    return classifier
+
+
+def _same(one: Classifier, other: Classifier) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_training_step_is_the_hand_written_one(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier([16], optimizer=SGD)
+    w1, b1, w2, b2 = before = [parameter.detach().double() for parameter in classifier.parameters()]
+    images, labels = next(datamodule.batches("train"))
+    trainer(max_steps=1, limit_val_batches=0).fit(classifier, datamodule=datamodule)
+
+    x = images.flatten(1).double()  # (B, 784)
+    inner = x @ w1.T + b1
+    hidden = inner.clamp(min=0)
+    logits = hidden @ w2.T + b2
+    wrong = (logits.softmax(dim=1) - F.one_hot(labels, 10)) / len(labels)  # gradient of the loss by the logits
+    back = (wrong @ w2) * (inner > 0)
+    gradients = [back.T @ x, back.sum(dim=0), wrong.T @ hidden, wrong.sum(dim=0)]
+    for parameter, old, gradient in zip(classifier.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(parameter.detach().double(), old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+DRAWING: list[dict[str, Any]] = [
+    {"dropout": 0.5},
+    {"input_dropout": 0.2},
+    {"input_noise": 0.3},
+    {"hidden_noise": 0.3, "batch_norm": True},
+    {"mixup": 0.4},
+    {"activation": "RReLU"},
+]
+
+
+@pytest.mark.parametrize("arguments", [{}, *DRAWING])
+def test_the_same_seed_gives_the_same_weights(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
+) -> None:
+    one = _trained(trainer, datamodule, **arguments)
+    torch.rand(3)  # whatever else was drawn
+    assert _same(one, _trained(trainer, datamodule, **arguments))
+    assert not _same(one, _trained(trainer, datamodule, seed=1, **arguments))
+
+
+@pytest.mark.parametrize("arguments", DRAWING)
+def test_the_seed_of_what_is_drawn_matters(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
+) -> None:
+    runs = []
+    for seed in (0, 1):
+        torch.manual_seed(0)
+        classifier = Classifier([16], seed=seed, **arguments)
+        trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
+        runs.append(classifier)
+    assert not _same(*runs)
+
+
+def test_figures_of_an_epoch_are_exact_means_over_images(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e-30})  # the weights stay
+    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)  # the last batch of 150 images has 22
+    (figures,) = classifier.history
+    for split in ("train", "val"):
+        batches = list(datamodule.batches(split))
+        logits = classifier(torch.cat([images for images, _ in batches]))
+        labels = torch.cat([labels for _, labels in batches])
+        assert figures[f"{split}/loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+        assert figures[f"{split}/acc"] == pytest.approx((logits.argmax(dim=1) == labels).float().mean().item())
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "SGD", "AdamW", "Adagrad", "NAdam", "Adamax", "LBFGS"])
+def test_it_learns_with_any_optimizer(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
+    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01, **SHORT.get(name, {})})
+    first, last = classifier.history
+    assert last["train/loss"] < first["train/loss"]
+    assert last["val/acc"] > 0.3  # three times what guessing gives
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"optimizer": {**SGD, "nesterov": True}},
+        {"optimizer": SGD, "scheduler": {"name": "OneCycleLR", "interval": "step", "pct_start": 7}},
+        {"optimizer": SGD, "scheduler": {"name": "StepLR", "interval": "epoch", "step_size": "abc"}},
+        {"optimizer": SGD, "scheduler": {"name": "StepLR", "interval": "epoch", "step_size": 0}},
+        {"optimizer": SGD, "scheduler": {"name": "CosineAnnealingLR", "interval": "step", "eta_min": "abc"}},
+    ],
+)
+def test_what_torch_refuses_is_a_mistake_of_the_configuration(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer|scheduler"):
+        trainer(max_epochs=2).fit(Classifier([4], **arguments), datamodule=datamodule)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"optimizer": {"name": "sgd"}},  # a module of torch.optim
+        {"optimizer": {"lr": 0.1}},
+        {"scheduler": {"name": "StepRL"}},
+        {"scheduler": {"name": "EPOCH_DEPRECATION_WARNING"}},
+    ],
+)
+def test_a_class_that_torch_has_not_is_named(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must name a class of torch.optim"):
+        Classifier([4], **arguments)
+
+
+def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e30})
+    with pytest.raises(DivergedError, match=r"train/loss of step \d is nan: .* optimizer\.lr=1e\+30"):
+        trainer(max_epochs=2).fit(classifier, datamodule=datamodule)
+
+
+def test_predictions_are_the_softmax_of_the_logits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    classifier = _trained(trainer, datamodule, dropout=0.5)
+    batches = trainer().predict(classifier, datamodule=datamodule)
+    assert batches is not None
+    probabilities = torch.cat(batches)  # type: ignore[arg-type]
+    ((images, _),) = datamodule.batches("test")
+    logits = classifier.eval()(images)
+    expected: Tensor = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(probabilities, expected)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(50))
+    torch.testing.assert_close(classifier.predict_step(images), expected)
+
+
+def test_it_works_in_a_notebook() -> None:
+    classifier = Classifier()
+    assert classifier(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert sum(parameter.numel() for parameter in classifier.parameters()) == 101_770
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # advice for a notebook
+def test_the_notebook_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (PROJECT / "README.md").read_text().partition("**In a notebook**")[2]
+    lines = [line[4:] for line in text.partition("The classifier takes")[0].splitlines() if line.startswith("    ")]
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    assert names["trainer"].callback_metrics["test/acc"] > 0.9
+
+
+def test_shape_and_classes_are_those_of_the_data(trainer: MakeTrainer, tiny_root: Path) -> None:
+    classifier = Classifier([16], averaging={"name": "ema"})
+    trainer(max_epochs=1).fit(classifier, ImageDataModule("digits"))
+    assert classifier(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    assert classifier.hparams["image_shape"] == (1, 8, 8)
+    first = Classifier([16], image_shape=(1, 28, 28))
+    weights = copy.deepcopy(first.state_dict())
+    fashion = ImageDataModule("fashion", tiny_root, val_size=0)
+    trainer().test(first, fashion, verbose=False)
+    assert first.hparams["classes"] == fashion.info.classes
+    assert all(torch.equal(weights[name], value) for name, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"image_shape": (1, 8, 8)}, r"`image_shape` must be \(1, 28, 28\) for the images of mnist, got \(1, 8, 8\)"),
+        ({"classes": ["even", "odd"]}, "`classes` must be .* for the images of mnist, got .*even"),
+    ],
+)
+def test_what_was_given_is_kept(
+    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        trainer(max_epochs=1).fit(Classifier([16], **arguments), datamodule)
+
+
+def test_weights_that_were_loaded_or_trained_are_kept(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    trained, loaded = _trained(trainer, datamodule), Classifier([16])
+    loaded.load_state_dict(trained.state_dict())
+    for classifier in (trained, loaded):
+        with pytest.raises(ValueError, match=r"`image_shape` must be \(1, 8, 8\) for the images of digits"):
+            trainer().test(classifier, ImageDataModule("digits"), verbose=False)
+    assert _same(trained, loaded)
+
+
+X, Y = torch.zeros(20, 1, 28, 28), torch.arange(20) % 10
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "says"),
+    [
+        (X[:, :, :8, :8], Y, "`image_shape` must be that of the images"),
+        (X, Y + 1, "labels must be from 0 to 9, one for each of `classes`"),
+        (X, Y - 1, "labels must be from 0 to 9, one for each of `classes`"),
+        (X, Y.float(), "labels must be int64"),
+        (X, F.one_hot(Y), "labels must be int64"),
+    ],
+)
+@pytest.mark.parametrize("use", ["fit", "test"])
+@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
+def test_a_loader_that_does_not_fit_is_named(
+    trainer: MakeTrainer, images: Tensor, labels: Tensor, says: str, use: str
+) -> None:
+    loader = DataLoader([(images, labels)], batch_size=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=says):
+        getattr(trainer(max_epochs=1), use)(Classifier([16]), loader)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"image_shape": 28},
+        {"image_shape": (0, 28, 28)},
+        {"classes": 10},
+        {"classes": []},
+        {"optimizer": "SGD"},
+        {"scheduler": "StepLR"},
+        {"scheduler": {"name": "StepLR", "step_size": 1, "interval": "batch"}},
+        {"averaging": "ema"},
+        {"monitor": "val_loss"},
+        {"gradient_clip_algorithm": "typo"},
+    ],
+)
+def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
+        Classifier(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_it_is_exported_after_a_fit(
+    datamodule: ImageDataModule, trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = _trained(trainer, datamodule, dropout=0.5, averaging={"name": "ema"}).eval()
+    images = torch.randn(3, 1, 28, 28)
+    for given in ({}, {"example_inputs": images}):
+        traced: Any = classifier.to_torchscript(method="trace", **given)
+        assert torch.equal(traced(images), classifier(images))
+    exported = []
+    monkeypatch.setattr("lightning.pytorch.core.module._ONNX_AVAILABLE", True)
+    monkeypatch.setattr(torch.onnx, "export", lambda network, sample, file: exported.append(sample))
+    classifier.to_onnx("network.onnx", images)
+    classifier.to_onnx("network.onnx")
+    assert torch.equal(exported[0], images)
+    assert classifier(exported[1]).shape == (1, 10)
+
+
+def test_it_is_loaded_without_a_trainer(datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier, make = Classifier([16]), trainer(max_epochs=2)
+    make.fit(classifier, datamodule)
+    make.save_checkpoint(tmp_path / "own.ckpt")
+    loaded = Classifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True)
+    assert _same(classifier, loaded)
+    assert loaded.history == classifier.history
+
+
+def test_the_logged_rate_is_that_of_the_epoch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    halved = {"name": "StepLR", "interval": "epoch", "step_size": 1, "gamma": 0.5}
+    classifier = Classifier([4], optimizer={"name": "SGD", "lr": 0.1}, scheduler=halved)
+    trainer(max_epochs=3).fit(classifier, datamodule=datamodule)
+    assert [metrics["lr"] for metrics in classifier.history] == pytest.approx([0.1, 0.05, 0.025])
+
+
+@pytest.mark.parametrize("name", ["Adam", "LBFGS"])  # the other goes over a batch several times in a step
+def test_images_and_steps_are_counted_once(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
+    classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01, **SHORT.get(name, {})})
+    assert (classifier.images_seen, classifier.steps) == (2 * 150, 2 * 5)
+    assert [row["step"] for row in classifier.history] == [5, 10]
+
+
+def test_points_of_a_curve_within_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """Sums over an epoch until a step, and the rate of that step; of blocks and of single batches."""
+
+    class Points(Callback):
+        def __init__(self) -> None:
+            self.found: dict[int, Any] = {}
+
+        def on_train_batch_end(self, _: object, __: object, outputs: Any, *___: object) -> None:
+            self.found |= outputs["points"]
+
+    halved = {"name": "StepLR", "interval": "epoch", "step_size": 1, "gamma": 0.5}
+    found = []
+    for flags in ({}, {"limit_train_batches": 5}):
+        torch.manual_seed(0)
+        classifier, points = Classifier([16], optimizer=SGD, scheduler=halved), Points()
+        trainer(max_epochs=2, log_every_n_steps=2, callbacks=[points], **flags).fit(classifier, datamodule=datamodule)
+        found.append(points.found)
+        assert [rate for _, rate in points.found.values()] == pytest.approx([0.1] * 5 + [0.05] * 5)
+        for epoch, row in enumerate(classifier.history):
+            (loss, correct, images), _ = points.found[5 * (epoch + 1)]
+            assert (loss / images, correct / images, images) == pytest.approx(
+                (row["train/loss"], row["train/acc"], 150)
+            )
+    assert found[0] == found[1]
+    assert [images for (_, _, images), _ in found[0].values()] == [32, 64, 96, 128, 150] * 2
+
+
+def test_another_loader_trains_batch_by_batch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """To the same weights as the same batches of an `ImageDataModule`."""
+    loader = DataLoader(list(datamodule.batches("train")), batch_size=None)  # type: ignore[arg-type]
+    runs = []
+    sources: list[dict[str, Any]] = [
+        {"train_dataloaders": loader, "val_dataloaders": loader},
+        {"datamodule": datamodule},
+    ]
+    for source in sources:
+        torch.manual_seed(0)
+        classifier = Classifier([16], optimizer=SGD)
+        trainer(max_epochs=1).fit(classifier, **source)
+        runs.append(classifier)
+    assert _same(*runs)
+    assert runs[0].steps == 5
+
+
+def test_gradients_outlive_a_validation(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    """Lightning would set them to None, and an optimizer of torch would leave such weights as they are."""
+    classifier = _trained(trainer, datamodule, optimizer={"name": "Adagrad", "lr": 0.01})
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in classifier.mlp.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "penalty"),
+    [({"input_noise": 0.5}, 0.25), ({"input_dropout": 0.2}, None)],
+    ids=["input_noise", "input_dropout"],
+)
+def test_noise_on_pixels_is_a_penalty_on_the_loss(
+    datamodule: ImageDataModule,
+    trainer: MakeTrainer,
+    arguments: dict[str, float],
+    penalty: float | None,
+) -> None:
+    """The mean loss of softmax regression, whose weights stay, by a quadratic approximation around the clean pixels.
+
+    Noise of variance v adds v/2 tr(H) to it, H the Hessian by the pixels: sum of p_k |w_k - mean of w|^2 over k
+    (Bishop 1995). A dropped pixel has variance x^2 r / (1 - r).
+    """
+    torch.manual_seed(0)
+    classifier = Classifier([], optimizer={"name": "SGD", "lr": 1e-30}, **arguments)
+    weight = classifier.mlp.logits.weight.detach().double()  # (K, pixels)
+    trainer(max_epochs=30, limit_val_batches=0).fit(classifier, datamodule=datamodule)
+    x = _images(datamodule, "train").flatten(1).double()
+    labels = torch.cat([labels for _, labels in datamodule.batches("train")])
+    logits = x @ weight.T + classifier.mlp.logits.bias.detach().double()
+    probabilities = logits.softmax(dim=1)  # (B, K)
+    variance = torch.full_like(x, penalty) if penalty else x.square() * 0.2 / 0.8  # (B, pixels)
+    hessian = probabilities @ weight.square() - (probabilities @ weight).square()  # (B, pixels), its diagonal
+    added = 0.5 * (variance * hessian).sum(dim=1).mean().item()
+    clean = F.cross_entropy(logits, labels).item()
+    noisy = sum(epoch["train/loss"] for epoch in classifier.history) / 30
+    assert added > 0.01 * clean
+    assert noisy - clean == pytest.approx(added, rel=0.25)
+
+
+def test_label_smoothing_is_in_the_loss_of_training_alone(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e-30}, label_smoothing=0.2)
+    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
+    (figures,) = classifier.history
+    for split, smoothing in (("train", 0.2), ("val", 0.0)):
+        labels = torch.cat([labels for _, labels in datamodule.batches(split)])
+        logits = classifier(_images(datamodule, split))
+        by_torch = F.cross_entropy(logits, labels, label_smoothing=smoothing).item()
+        assert figures[f"{split}/loss"] == pytest.approx(by_torch, rel=1e-5)
+
+
+def _images(datamodule: ImageDataModule, split: str) -> Tensor:
+    return torch.cat([images for images, _ in datamodule.batches(split)])

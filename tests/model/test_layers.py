@@ -1,0 +1,184 @@
+"""Each layer's output and gradients, against autograd's in float64."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mlplab.config.torch_signatures import activations
+from mlplab.model.layers import Layer, layer_of
+from mlplab.model.mlp import Affine, GaussianNoise
+
+SIZE, WIDTH = 6, 5
+KINKS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)  # where a piecewise activation changes its formula
+
+
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """A module as `Steps` leaves it: with a gradient, of anything, for each weight that is trained."""
+    module = module.to(dtype)
+    for weight in module.parameters():
+        weight.grad = torch.full_like(weight, 7) if weight.requires_grad else None
+    return module
+
+
+def _by_layer(
+    module: nn.Module, features: Tensor, gradient: Tensor, drawn: Tensor | None = None
+) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+    """Output, gradient of the input, and those of the weights."""
+    layer: Any = layer_of(module, given := features.clone())
+    if drawn is not None:
+        layer.drawn.copy_(drawn)
+    found = _run(layer, gradient.clone())
+    assert torch.equal(given, features)  # the layer before may need it
+    return layer.output, found, [weight.grad for weight in module.parameters()]
+
+
+def _run(layer: Layer, gradient: Tensor) -> Tensor:
+    """The gradient of the input; both ways through it."""
+    with torch.no_grad():
+        found = layer.connect(gradient, is_first=False)
+        for call in [*layer.forward, *layer.backward]:
+            call()
+    return found
+
+
+def _by_autograd(module: nn.Module, features: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+    features = features.clone().requires_grad_()
+    output = module(features)
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    found, *own = torch.autograd.grad(output, [features, *weights], gradient)
+    by_weight = dict(zip(weights, own, strict=True))
+    return output.detach(), found, [by_weight.get(weight) for weight in module.parameters()]
+
+
+def _assert_right(module: nn.Module, features: Tensor, seed: int = 1) -> None:
+    reference = copy.deepcopy(module)
+    module = _prepared(module, features.dtype)
+    reference = reference.to(features.dtype)
+    gradient = _random(*reference(features).shape, seed=seed)
+    reference.load_state_dict(module.state_dict())  # of what `reference(features)` has moved
+    found, expected = _by_layer(module, features, gradient), _by_autograd(reference, features, gradient)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(module.state_dict(), reference.state_dict(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(activations() - {"RReLU"}))
+def test_activations(name: str) -> None:
+    values = torch.cat([torch.tensor(KINKS, dtype=torch.float64), _random(13), torch.tensor([-40.0, 40.0]).double()])
+    _assert_right(getattr(nn, name)(), values.view(4, 6))
+
+
+@pytest.mark.parametrize(
+    "module", [nn.GELU("tanh"), nn.LeakyReLU(0.3), nn.ELU(2.0), nn.Hardtanh(-2, 0.5), nn.Softplus(3.0), nn.PReLU(WIDTH)]
+)
+def test_activations_with_arguments_of_their_own(module: nn.Module) -> None:
+    _assert_right(module, _random(SIZE, WIDTH))
+
+
+def test_a_random_slope_is_the_same_forward_and_backward() -> None:
+    features, gradient = -_random(SIZE, WIDTH).abs(), _random(SIZE, WIDTH, seed=1)
+    output, found, _ = _by_layer(nn.RReLU(), features, gradient)
+    slopes = output / features
+    assert slopes.min() > 1 / 8
+    assert slopes.max() < 1 / 3
+    assert slopes.unique().numel() == slopes.numel()
+    torch.testing.assert_close(found, gradient * slopes)
+
+
+class Doubled(nn.ReLU):
+    """Of a class that is known, but another."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return 2 * super().forward(features)
+
+
+@pytest.mark.parametrize(
+    "module", [Doubled(), Affine(WIDTH), nn.LayerNorm(WIDTH), nn.Sequential(nn.Linear(WIDTH, 3), nn.Tanh())]
+)
+def test_any_other_module(module: nn.Module) -> None:
+    _assert_right(module, _random(SIZE, WIDTH))
+
+
+@pytest.mark.parametrize("size", [1, SIZE])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_linear(size: int, bias: bool, by_columns: bool) -> None:
+    module = nn.Linear(WIDTH, 3, bias)
+    if by_columns:
+        module.weight.data = module.weight.data.t().contiguous().t()
+    _assert_right(module, _random(size, WIDTH))
+
+
+@pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
+def test_frozen_weights_have_no_gradient_and_pass_one_on(frozen: tuple[str, ...]) -> None:
+    for module in (nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), Affine(WIDTH)):
+        for name in frozen:
+            getattr(module, name).requires_grad_(False)
+        _assert_right(module, _random(SIZE, WIDTH))
+
+
+@pytest.mark.parametrize("frozen", [(), ("weight",), ("bias",), ("weight", "bias")])
+def test_linear_in_bfloat16_follows_weights_of_32_bits(frozen: tuple[str, ...]) -> None:
+    module = nn.Linear(WIDTH, 3)
+    for name in frozen:
+        getattr(module, name).requires_grad_(False)
+    _prepared(module, torch.float32)
+    layer = layer_of(module, torch.empty(SIZE, WIDTH, dtype=torch.bfloat16))
+    for step in range(2):
+        features, gradient = _random(SIZE, WIDTH, seed=step), _random(SIZE, 3, seed=step + 9)
+        with torch.no_grad():
+            module.weight.add_(0.5 * step)
+            layer.features.copy_(features)
+        layer.backward.clear()
+        output, found = layer.output, _run(layer, gradient.bfloat16())
+        assert output.dtype == found.dtype == torch.bfloat16
+        reference = copy.deepcopy(module).double()
+        expected = _by_autograd(reference, features, gradient)
+        weights = [weight.grad for weight in module.parameters()]
+        for ours, theirs in zip([output, found, *weights], [*expected[:2], *expected[2]], strict=True):
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                assert (ours.double() - theirs).norm() < 0.01 * theirs.norm()
+                assert not torch.equal(ours.double(), theirs)
+
+
+def test_a_sum_over_many_images_is_taken_in_32_bits() -> None:
+    """bfloat16 counts to 256."""
+    module = _prepared(nn.Linear(1, 1), torch.float32)
+    ones = torch.ones(1000, 1, dtype=torch.bfloat16)
+    _run(layer_of(module, ones), ones.clone())
+    assert module.bias.grad.item() == 1000
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("size", [2, SIZE])
+def test_batch_norm(affine: bool, size: int) -> None:
+    _assert_right(nn.BatchNorm1d(WIDTH, affine=affine), 3 * _random(size, WIDTH) + 1)
+
+
+def test_a_batch_of_one_image_has_no_variance() -> None:
+    with pytest.raises(ValueError, match="a batch of one image"):
+        layer_of(nn.BatchNorm1d(WIDTH), _random(1, WIDTH))
+
+
+def test_noise_is_added_and_has_no_gradient_of_its_own() -> None:
+    features, numbers, gradient = (_random(SIZE, WIDTH, seed=seed) for seed in range(3))
+    output, found, _ = _by_layer(GaussianNoise(0.3), features, gradient, numbers)
+    torch.testing.assert_close(output, features + 0.3 * numbers)
+    assert torch.equal(found, gradient)
+
+
+@pytest.mark.parametrize(("rate", "dropped"), [(0.01, 655 / 2**16), (0.2, 51 / 2**8), (0.5, 0.5), (0.9, 230 / 2**8)])
+def test_dropout_scales_what_it_keeps_by_the_rate_that_its_bits_can_tell(rate: float, dropped: float) -> None:
+    features, gradient = _random(SIZE, WIDTH), _random(SIZE, WIDTH, seed=1)
+    is_kept = _random(SIZE, WIDTH, seed=2) > 0
+    output, found, _ = _by_layer(nn.Dropout(rate), features, gradient, is_kept.byte())
+    assert 0 < is_kept.sum() < is_kept.numel()
+    torch.testing.assert_close(output, torch.where(is_kept, features / (1 - dropped), 0))
+    torch.testing.assert_close(found, torch.where(is_kept, gradient / (1 - dropped), 0))

@@ -1,0 +1,470 @@
+"""The step that is written out, against plain torch: autograd, torch.optim and formulas."""
+
+import copy
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+
+from mlplab.config.torch_signatures import activations
+from mlplab.model import fused_optimizers
+from mlplab.model.mlp import MLP, GaussianNoise
+from mlplab.model.regularization import mixup
+from mlplab.model.regularization.weight_averaging import Ema, make_average
+from mlplab.model.training_step import Method, Steps, draw
+from mlplab.randomness import Purpose, derive_many
+
+SIDE = 5  # of an image
+EPOCH = 3
+COUNT = 4  # batches in a row, then one that may be shorter
+OPTIMIZERS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("Adam", {"lr": 0.01, "eps": 1e-4}),
+    ("AdamW", {"lr": 0.01, "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True}),
+    ("RMSprop", {"lr": 0.01, "eps": 1e-4}),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, batches to train it on, and how."""
+
+    hidden: Sequence[int] = (6, 5)
+    network: dict[str, Any] = field(default_factory=dict)
+    num_classes: int = 4
+    method: Method = Method(dtype=torch.float64)  # noqa: RUF009
+    sizes: Sequence[int] = (7, 7, 7, 7, 3)
+    optimizer: tuple[str, dict[str, Any]] = OPTIMIZERS[0]
+    ema: float | None = None
+    labels: int | None = None  # that all images have
+    scale: float = 1.0  # of the logits
+    seed: int = 0
+
+    def made(self) -> MLP:
+        torch.manual_seed(self.seed)
+        network = MLP(self.hidden, image_shape=(1, SIDE, SIDE), num_classes=self.num_classes, **self.network)
+        with torch.no_grad():
+            for weight in network[-1].parameters():
+                weight.mul_(self.scale)
+        return network.to(torch.float64 if self.method.dtype == torch.float64 else torch.float32)
+
+    def batches(self) -> list[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        batches = []
+        for size in self.sizes:
+            images = torch.randn(size, 1, SIDE, SIDE, generator=generator, dtype=torch.float64)
+            labels = torch.randint(0, self.num_classes, (size,), generator=generator)
+            batches.append((images, labels if self.labels is None else torch.full_like(labels, self.labels)))
+        return batches
+
+
+@dataclass
+class Trained:
+    network: nn.Module
+    gradients: list[list[Tensor]]  # by step, as the optimizer gets them
+    losses: list[float]
+    correct: list[int]
+    average: list[Tensor]
+
+
+def _by_steps(case: Case) -> tuple[Trained, Steps]:
+    """All batches but the last in one call."""
+    network, batches, gradients = case.made(), case.batches(), []
+    dtype = next(network.parameters()).dtype
+    name, arguments = case.optimizer
+    average = None if case.ema is None else make_average(network, {"name": "ema", "decay": case.ema, "start": 0.5})
+    emas = [] if average is None else [Ema(average, network, case.ema or 0)]
+    steps = Steps(network, case.num_classes, case.method, SIDE * SIDE, case.sizes[0], emas)
+    optimizer = getattr(fused_optimizers, name)(network.parameters(), **arguments)
+
+    def update() -> None:
+        gradients.append([weight.grad.clone() for weight in network.parameters()])
+        optimizer.step()
+
+    outcomes = []
+    for first, last in ((0, len(batches) - 1), (len(batches) - 1, len(batches))):
+        images, labels = zip(*batches[first:last], strict=True)
+        given = (batch.to(dtype) for batch in images)
+        outcomes.append(steps(given, torch.stack(labels), EPOCH, first, update))
+    losses, correct = (torch.cat(parts).tolist() for parts in zip(*outcomes, strict=True))
+    averages = [] if average is None else [*average.module.parameters(), *average.module.buffers()]
+    return Trained(network, gradients, losses, correct, averages), steps
+
+
+class Given(nn.Module):
+    """Dropout or noise with numbers that were drawn before."""
+
+    numbers: Tensor
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, features: Tensor) -> Tensor:
+        if isinstance(self.module, GaussianNoise):
+            return features + self.module.std * self.numbers.to(features.dtype)
+        assert isinstance(self.module, nn.Dropout)
+        values = 2**8 if self.module.p >= 1 / 16 else 2**16
+        rate = round(values * self.module.p) / values
+        return features * self.numbers.to(features.dtype) / (1 - rate)
+
+
+def _by_torch(case: Case, steps: Steps) -> Trained:
+    """A plain loop; what is drawn are the same numbers, asked for batch by batch."""
+    drawn = case.made().train()
+    network = nn.Sequential(*(Given(part) if isinstance(part, nn.Dropout | GaussianNoise) else part for part in drawn))
+    weights, (name, arguments), method = list(network.parameters()), case.optimizer, case.method
+    optimizer = getattr(optim, name)(weights, **arguments, foreach=False)
+    kept = [*weights, *network.buffers()]
+    trained = Trained(network, [], [], [], [value.detach().clone() for value in kept])
+    for number, (images, labels) in enumerate(case.batches()):
+        images = images.to(weights[0].dtype)
+        layers: list[Any] = steps.gradients(len(labels)).layers
+        next(draw(layers, steps.batch_size, method.seed, EPOCH, number, 1))
+        for part, layer in zip(list(network)[1:], layers, strict=True):  # all but the one that flattens
+            if isinstance(part, Given):
+                part.numbers = layer.drawn
+        torch.manual_seed(derive_many(number + 1, method.seed, Purpose.DROPOUT, EPOCH)[number])
+        optimizer.zero_grad(set_to_none=False)
+        share, others = 1.0, labels
+        if method.mixup is not None:
+            seed = derive_many(number + 1, method.seed, Purpose.MIXUP, EPOCH)[number]
+            share, partners = mixup.draw(len(labels), method.mixup, seed)
+            share = torch.tensor(share).item()  # in 32 bits
+            images, others = share * images + (1 - share) * images[partners], labels[partners]
+        logits = network(images)
+        smoothing = method.label_smoothing
+        loss = share * F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = loss + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
+        loss.backward()
+        if method.clip_norm is not None:
+            nn.utils.clip_grad_norm_(weights, method.clip_norm)
+        if method.clip_value is not None:
+            nn.utils.clip_grad_value_(weights, method.clip_value)
+        trained.gradients.append([weight.grad.clone() for weight in weights])  # type: ignore[union-attr]
+        optimizer.step()
+        trained.losses.append(loss.item())
+        trained.correct.append(int((logits.argmax(1) == (labels if share >= 0.5 else others)).sum()))
+        with torch.no_grad():
+            for layer in [part for part in network if isinstance(part, nn.Linear)][:-1]:
+                norms = layer.weight.norm(dim=1, keepdim=True)
+                if method.max_norm is not None:  # torch.renorm divides by a norm that is larger by 1e-7
+                    layer.weight.mul_(torch.where(norms > method.max_norm, method.max_norm / (norms + 1e-7), 1))
+            share = max(1 / (number + 1), 1 - (case.ema or 0))
+            for average, value in zip(trained.average, kept, strict=True):
+                average.copy_(average + share * (value - average) if value.is_floating_point() else value)
+    return trained
+
+
+def _assert_same(case: Case, rtol: float = 1e-8, atol: float = 1e-11) -> None:
+    found, steps = _by_steps(case)
+    expected = _by_torch(case, steps)
+    for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+    assert found.losses == pytest.approx(expected.losses, rel=rtol, abs=atol)
+    assert found.correct == expected.correct
+    for of in (nn.Module.parameters, nn.Module.buffers):
+        torch.testing.assert_close(list(of(found.network)), list(of(expected.network)), rtol=rtol, atol=atol)
+    if case.ema is not None:
+        torch.testing.assert_close(found.average, expected.average, rtol=rtol, atol=atol, check_dtype=False)
+
+
+def _random_case(seed: int) -> Case:
+    choice = random.Random(seed)
+
+    def maybe(value: Any, otherwise: Any = 0.0) -> Any:
+        return value if choice.random() < 0.3 else otherwise
+
+    batch_norm = choice.random() < 0.3
+    size = choice.randint(2 if batch_norm else 1, 9)
+    last = choice.randint(2 if batch_norm else 1, size)
+    classes = choice.randint(2, 6)
+    hidden = [choice.randint(1, 8) for _ in range(choice.randint(0, 3))]
+    rates = [maybe(choice.choice([0.03, 0.2, 0.5])) for _ in hidden] or 0.0
+    network = {
+        "activation": choice.choice(["ReLU", *sorted(activations())]),
+        "dropout": rates,
+        "batch_norm": batch_norm,
+        "input_dropout": maybe(0.2),
+        "input_noise": maybe(0.3),
+        "hidden_noise": maybe(0.3),
+    }
+    method = Method(
+        seed=seed,
+        label_smoothing=maybe(0.1),
+        mixup=maybe(choice.choice([0.2, 1.0]), None),
+        max_norm=maybe(0.5, None),
+        clip_norm=maybe(0.3, None),
+        clip_value=maybe(0.01, None),
+        dtype=torch.float64,
+    )
+    return Case(
+        hidden,
+        network,
+        classes,
+        method,
+        (*[size] * COUNT, last),
+        choice.choice(OPTIMIZERS),
+        ema=maybe(0.6, None),
+        labels=maybe(choice.randrange(classes), None),
+        scale=maybe(100.0, 1.0),
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize("start", range(0, 160, 20))
+def test_random_networks_are_trained_as_by_autograd(start: int) -> None:
+    for seed in range(start, start + 20):
+        case = _random_case(seed)
+        try:
+            _assert_same(case)
+        except AssertionError as error:
+            raise AssertionError(f"{case}: {error}") from error
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", sorted(activations()))
+def test_every_activation(activation: str, batch_norm: bool) -> None:
+    _assert_same(Case(network={"activation": activation, "batch_norm": batch_norm}))
+
+
+EACH: dict[str, dict[str, Any]] = {
+    "no hidden layer": {"hidden": []},
+    "deep": {"hidden": [6] * 8},
+    "input_dropout": {"network": {"input_dropout": 0.2}},
+    "dropout": {"network": {"dropout": 0.5}},
+    "little dropout": {"network": {"dropout": 0.03}},
+    "noise": {"network": {"input_noise": 0.3, "hidden_noise": 0.2}},
+    "noise after batch norm": {"network": {"hidden_noise": 0.2, "batch_norm": True}},
+    "label smoothing": {"method": {"label_smoothing": 0.1}},
+    "mixup": {"method": {"mixup": 0.5}},
+    "mixup, label smoothing": {"method": {"mixup": 1.0, "label_smoothing": 0.2}},
+    "max-norm": {"method": {"max_norm": 0.3}},
+    "norm": {"method": {"clip_norm": 0.1}},
+    "value": {"method": {"clip_value": 0.005}},
+    "ema": {"ema": 0.5},
+    "ema, batch norm": {"ema": 0.5, "network": {"batch_norm": True}},
+    "one image": {"sizes": (1,) * 5},
+    "one class": {"labels": 2},
+    "saturated": {"scale": 1000.0},
+}
+
+
+@pytest.mark.parametrize("optimizer", [OPTIMIZERS[1], OPTIMIZERS[3]], ids=["SGD", "AdamW"])
+@pytest.mark.parametrize("arguments", EACH.values(), ids=EACH)
+def test_each_part(arguments: dict[str, Any], optimizer: tuple[str, dict[str, Any]]) -> None:
+    method = Method(dtype=torch.float64, **arguments.get("method", {}))
+    _assert_same(Case(**{**arguments, "method": method, "optimizer": optimizer}))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"dropout": 0.5}, {"input_dropout": 0.2}, {"hidden_noise": 0.3}, {"batch_norm": True}]
+)
+def test_a_part_makes_a_difference(arguments: dict[str, Any]) -> None:
+    """Or the comparisons above would show nothing."""
+    (one, _), (other, _) = _by_steps(Case(network=arguments)), _by_steps(Case())
+    assert (one.gradients[0][-1] - other.gradients[0][-1]).norm() > 1e-3 * other.gradients[0][-1].norm()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"label_smoothing": 0.1}, {"mixup": 0.5}, {"clip_norm": 0.1}, {"clip_value": 0.005}, {"max_norm": 0.3}],
+)
+def test_a_method_makes_a_difference(arguments: dict[str, Any]) -> None:
+    (one, _), (other, _) = _by_steps(Case(method=Method(dtype=torch.float64, **arguments))), _by_steps(Case())
+    assert (one.gradients[1][-1] - other.gradients[1][-1]).norm() > 1e-3 * other.gradients[1][-1].norm()
+
+
+LONG: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "Tanh": {"network": {"activation": "Tanh"}},
+    "batch norm": {"network": {"batch_norm": True}},
+    "dropout, noise": {"network": {"dropout": 0.3, "input_dropout": 0.1, "hidden_noise": 0.1}},
+    "all": {"network": {"dropout": 0.3}, "method": {"mixup": 0.5, "label_smoothing": 0.1, "max_norm": 1.0}, "ema": 0.9},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "optimizer"),
+    [(LONG["plain"], optimizer) for optimizer in OPTIMIZERS]
+    + [(arguments, OPTIMIZERS[2]) for arguments in LONG.values()],
+    ids=str,
+)
+def test_after_200_steps_in_32_bits_the_weights_are_those_of_a_plain_loop(
+    arguments: dict[str, Any], optimizer: tuple[str, dict[str, Any]]
+) -> None:
+    name, chosen = optimizer
+    slow = (name, {**chosen, "lr": chosen["lr"] / 10})
+    method = Method(**arguments.get("method", {}))
+    case = Case(**{"hidden": (16, 12), **arguments, "method": method, "sizes": (8,) * 199 + (5,), "optimizer": slow})
+    found, steps = _by_steps(case)
+    expected = _by_torch(case, steps)
+    for ours, theirs, before in zip(
+        found.network.parameters(), expected.network.parameters(), case.made().parameters(), strict=True
+    ):
+        assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+        assert (theirs - before).norm() > 1e-3 * theirs.norm()
+
+
+@pytest.mark.parametrize(
+    "network", [{}, {"activation": "Tanh"}, {"activation": "ELU"}, {"batch_norm": True}, {"dropout": 0.2}], ids=str
+)
+def test_bfloat16_is_near(network: dict[str, Any]) -> None:
+    """It has 8 bits; what a step changes are weights of 32."""
+    exact = Case((32, 32), network, sizes=(64,) * 5)
+    coarse = replace(exact, method=Method(dtype=torch.bfloat16))
+    found, _ = _by_steps(coarse)
+    expected, _ = _by_steps(exact)
+    assert all(weight.dtype == torch.float32 for weight in found.network.parameters())
+    for ours, theirs in zip(found.gradients[0], expected.gradients[0], strict=True):
+        assert 1e-4 * theirs.norm() < (ours - theirs).norm() < 0.15 * theirs.norm()
+    assert found.losses == pytest.approx(expected.losses, rel=0.02)
+
+
+def test_saturated_logits_of_32_bits_stay_finite() -> None:
+    found, _ = _by_steps(Case(method=Method(), scale=1e6, optimizer=("SGD", {"lr": 0.0})))
+    expected, _ = _by_steps(Case(scale=1e6, optimizer=("SGD", {"lr": 0.0})))
+    assert min(expected.losses) > 1e4
+    assert found.losses == pytest.approx(expected.losses, rel=1e-4)
+    for ours, theirs in zip(found.gradients[0], expected.gradients[0], strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("frozen", ["linear1", "linear2", "logits"])
+def test_frozen_weights_stay_and_the_others_are_trained(frozen: str, dtype: torch.dtype) -> None:
+    case = Case(method=Method(dtype=dtype))
+    network, reference = case.made(), case.made()
+    for part in (network, reference):
+        part.get_submodule(frozen).requires_grad_(False)
+    steps = Steps(network, case.num_classes, case.method, SIDE * SIDE, 7)
+    ours, theirs = fused_optimizers.Adam(network.parameters(), eps=1e-3), optim.Adam(reference.parameters(), eps=1e-3)
+    weight_type = next(network.parameters()).dtype
+    for number, (images, labels) in enumerate(case.batches()):
+        steps([images.to(weight_type)], labels[None], EPOCH, number, ours.step)
+        theirs.zero_grad()
+        F.cross_entropy(reference(images.to(weight_type)), labels).backward()
+        theirs.step()
+    for (name, found), expected in zip(network.named_parameters(), reference.parameters(), strict=True):
+        if dtype == torch.float64:
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+        if name.startswith(frozen):
+            assert torch.equal(found, expected)
+        else:
+            assert not torch.equal(found, case.made().get_parameter(name))
+
+
+def test_weights_that_were_frozen_after_training_stay() -> None:
+    """Their last gradient is not taken for a new one."""
+    case = Case()
+    network = case.made()
+    images, labels = case.batches()[0]
+    F.cross_entropy(network(images), labels).backward()
+    network.linear1.requires_grad_(False)
+    optimizer = optim.Adagrad(network.parameters(), lr=0.1)
+    Steps(network, 4, case.method, SIDE * SIDE, 7)([images], labels[None], 0, 0, optimizer.step)
+    assert torch.equal(network.linear1.weight, case.made().linear1.weight)
+    assert not torch.equal(network.linear2.weight, case.made().linear2.weight)
+
+
+def test_groups_of_weights_have_rates_of_their_own() -> None:
+    case = Case()
+    network, reference = case.made(), case.made()
+
+    def groups(network: MLP) -> list[dict[str, Any]]:
+        first, *rest = network.parameters()
+        return [{"params": [first], "lr": 0.1}, {"params": rest, "lr": 0.01, "weight_decay": 0.1}]
+
+    ours, theirs = fused_optimizers.SGD(groups(network), momentum=0.9), optim.SGD(groups(reference), momentum=0.9)
+    steps = Steps(network, case.num_classes, case.method, SIDE * SIDE, 7)
+    for number, (images, labels) in enumerate(case.batches()):
+        steps([images], labels[None], EPOCH, number, ours.step)
+        theirs.zero_grad()
+        F.cross_entropy(reference(images), labels).backward()
+        theirs.step()
+    torch.testing.assert_close(list(network.parameters()), list(reference.parameters()), rtol=1e-9, atol=1e-12)
+
+
+class Skipping(nn.Module):
+    """Any network that is no sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(SIDE * SIDE, SIDE * SIDE), nn.Linear(SIDE * SIDE, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.last(images.flatten(1) + self.first(images.flatten(1)).relu())
+        return features
+
+
+def test_a_network_that_is_no_sequence() -> None:
+    torch.manual_seed(0)
+    network = Skipping().double()
+    reference = copy.deepcopy(network)
+    ours, theirs = fused_optimizers.SGD(network.parameters(), lr=0.1), optim.SGD(reference.parameters(), lr=0.1)
+    steps = Steps(network, 4, Method(dtype=torch.float64), SIDE * SIDE, 7)
+    for number, (images, labels) in enumerate(Case().batches()):
+        steps([images], labels[None], EPOCH, number, ours.step)
+        theirs.zero_grad()
+        F.cross_entropy(reference(images), labels).backward()
+        theirs.step()
+    torch.testing.assert_close(list(network.parameters()), list(reference.parameters()), rtol=1e-9, atol=1e-12)
+
+
+def _drawn(first: int, count: int, epoch: int = 0, seed: int = 0, rate: float = 0.5) -> list[tuple[Tensor, ...]]:
+    """What is kept of the pixels, noise, and what is kept of the hidden units, by batch of 40 images."""
+    network = MLP([30], rate, image_shape=(1, SIDE, SIDE), num_classes=4, input_dropout=0.5, hidden_noise=0.1)
+    layers: list[Any] = Steps(network, 4, Method(), SIDE * SIDE, 40).gradients(40).layers
+    drawing = draw(layers, 40, seed, epoch, first, count)
+    return [tuple(layer.drawn.clone() for layer in layers if hasattr(layer, "drawn")) for _ in drawing]
+
+
+def test_random_numbers_are_those_of_their_step_however_many_are_drawn_at_once() -> None:
+    together = _drawn(0, 6)
+    for first, count in ((0, 1), (1, 3), (4, 2), (5, 1)):
+        torch.testing.assert_close(_drawn(first, count), together[first : first + count], rtol=0, atol=0)
+
+
+def _assert_independent(one: Tensor, other: Tensor) -> None:
+    """Two independent halves agree in one half of the units; no two normal numbers are the same."""
+    is_kept = bool(((one == 0) | (one == 1)).all())
+    expected, most = (0.5, 5 * 0.5 / one.numel() ** 0.5) if is_kept else (0, 0.001)
+    assert (one == other).double().mean().item() == pytest.approx(expected, abs=most)
+
+
+def test_random_numbers_of_another_seed_epoch_step_or_layer_are_others() -> None:
+    pixels, noise, units = _drawn(2, 1)[0]
+    assert (pixels.shape, noise.shape, units.shape) == ((40, SIDE * SIDE), (40, 30), (40, 30))
+    for other in (_drawn(2, 1, seed=1)[0], _drawn(2, 1, epoch=1)[0], _drawn(3, 1)[0], _drawn(1, 1)[0]):
+        for found, expected in zip(other, (pixels, noise, units), strict=True):
+            _assert_independent(found, expected)
+    _assert_independent(pixels.flatten(), units.flatten()[: pixels.numel()])
+    for numbers in (pixels, noise, units):
+        _assert_independent(numbers, numbers.roll(1, 0))
+        _assert_independent(numbers, numbers.roll(1, 1))
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_in_every_image_and_unit(rate: float) -> None:
+    is_kept = torch.cat([batch[2] for batch in _drawn(0, 100, rate=rate)]).double()  # (4000, 30)
+    assert is_kept.unique().tolist() == [0, 1]
+    spread = (rate * (1 - rate)) ** 0.5
+    assert is_kept.mean().item() == pytest.approx(1 - rate, abs=5 * spread / is_kept.numel() ** 0.5 + 1 / 512)
+    for direction in (0, 1):  # no image, and no unit, is dropped more than chance allows
+        shares = is_kept.mean(direction)
+        deviation = spread / is_kept.shape[direction] ** 0.5
+        assert shares.std().item() == pytest.approx(deviation, rel=0.6)
+
+
+def test_noise_is_normal() -> None:
+    noise = torch.stack([batch[1] for batch in _drawn(0, 50)]).flatten().double()
+    assert float(noise.mean()) == pytest.approx(0, abs=5 / noise.numel() ** 0.5)
+    assert float(noise.std()) == pytest.approx(1, abs=0.02)
+    for sigmas, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+        assert float((noise.abs() < sigmas).double().mean()) == pytest.approx(share, abs=0.01)

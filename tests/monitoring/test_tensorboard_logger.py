@@ -1,0 +1,73 @@
+"""What TensorBoard's own plugin reads out of the runs of a folder."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Compose
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_groups
+from tensorboard.plugins.hparams.backend_context import Context
+
+from mlplab.training.run import train
+
+Row = tuple[dict[str, str | float], dict[str, float]]
+
+
+def rows(folder: Path) -> dict[str, Row]:
+    """Of the HParams tab: hyperparameters and figures of each run."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    data = MultiplexerDataProvider(multiplexer, str(folder))
+    context, nobody = (
+        Context(TBContext(logdir=str(folder), multiplexer=multiplexer, data_provider=data)),
+        RequestContext(),
+    )
+    experiment = get_experiment.Handler(nobody, context, "", api_pb2.GetExperimentRequest()).run()
+    request = api_pb2.ListSessionGroupsRequest(allowed_statuses=[api_pb2.STATUS_SUCCESS], slice_size=100)
+    for info in experiment.metric_infos:
+        request.col_params.add(metric=info.name)
+    return {
+        group.name: (
+            {key: value.string_value or value.number_value for key, value in group.hparams.items()},
+            {figure.name.tag: figure.value for figure in group.metric_values},
+        )
+        for group in list_session_groups.Handler(nobody, context, "", request).run().session_groups
+    }
+
+
+def test_each_run_is_a_row_of_the_hparams_tab(tiny: Compose, tmp_path: Path) -> None:
+    first = train(tiny("seed=1"), tmp_path / "first")
+    second = train(tiny("model.hidden=[8,4]", "optimizer=sgd", "optimizer.lr=0.5"), tmp_path / "second")
+    found = rows(tmp_path)
+    assert set(found) == {"first", "second"}
+    chosen = {
+        "data": "mnist",
+        "hidden": "8x4",
+        "optimizer": "SGD",
+        "lr": 0.5,
+        "batch_size": 20,
+        "max_epochs": 2,
+        "seed": 0,
+    }
+    assert chosen.items() <= found["second"][0].items()
+    assert (found["first"][0]["hidden"], found["first"][0]["seed"]) == ("16", 1)
+    for name, result in (("first", first), ("second", second)):
+        figures = {"val/acc_best": result.metrics["val/acc"], "test/acc": result.metrics["test/acc"]}
+        assert found[name][1] == pytest.approx(figures)
+
+
+def test_a_run_that_is_made_longer_is_one_row(tiny: Compose, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    longer = train(tiny("trainer.max_epochs=4"), tmp_path / "run", resume=True)
+    ((hyperparameters, figures),) = rows(tmp_path).values()
+    assert hyperparameters["max_epochs"] == 4
+    assert figures["test/acc"] == pytest.approx(longer.metrics["test/acc"])
+
+
+def test_without_validation_there_is_no_figure_of_it(tiny: Compose, tmp_path: Path) -> None:
+    result = train(tiny("data.val_size=0"), tmp_path / "run")
+    ((_, figures),) = rows(tmp_path).values()
+    assert figures == pytest.approx({"test/acc": result.metrics["test/acc"]})

@@ -1,0 +1,176 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mlplab.errors import CheckpointError, ConfigError
+from mlplab.runs import folder as run_folder
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Go on with resume=.*run, or choose"):
+        run_folder.claim(tmp_path / "run")
+    run_folder.claim(tmp_path / "run", again=True)
+
+
+def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
+    run_folder.refuse_used(tmp_path)
+    run_folder.write_result(tmp_path, {})
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run_folder.refuse_used(tmp_path)
+
+
+def _lock_in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
+    """Returns when the other has the lock."""
+    code = (
+        f"from mlplab.runs import folder as run_folder; from pathlib import Path; folder = Path({str(folder)!r});"
+        f" run_folder.lock(folder); run_folder.write_status(folder, 'running'); print('locked', flush=True); {then}"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
+    with _lock_in_another_process(tmp_path, "input()") as process:
+        with pytest.raises(ConfigError, match=rf"another process \(process {process.pid} on .*\) is at work in it"):
+            run_folder.lock(tmp_path)
+        process.kill()
+
+
+def test_the_lock_of_a_dead_process_is_not_in_the_way(tmp_path: Path) -> None:
+    with _lock_in_another_process(tmp_path, "input()") as process:
+        process.kill()
+    with run_folder.locked(tmp_path):
+        pass
+
+
+def test_a_lock_for_a_while(tmp_path: Path) -> None:
+    with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
+        pass
+    with _lock_in_another_process(tmp_path, "pass") as process:
+        process.wait()
+
+
+def test_of_many_at_once_one_claims(tmp_path: Path) -> None:
+    barrier = threading.Barrier(8)
+    outcomes: list[str] = []
+
+    def claim() -> None:
+        barrier.wait()
+        try:
+            run_folder.claim(tmp_path)
+            outcomes.append("claimed")
+        except ConfigError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["claimed"] + ["refused"] * 7
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"file/run: cannot be made or written to: .* hydra\.run\.dir"):
+        run_folder.lock(tmp_path / "file" / "run")
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(CheckpointError, match=r"checkpoints: is a file"):
+        run_folder.claim(tmp_path, again=True)
+
+
+def test_a_disk_without_room_is_found_before_training(tmp_path: Path) -> None:
+    run_folder.make_sure_of_room(tmp_path, 1000)
+    with pytest.raises(CheckpointError, match=r"checkpoints need 1,000,000,000,000.0 MB, and the disk has"):
+        run_folder.make_sure_of_room(tmp_path, 10**18)
+
+
+def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path)
+    left, own = (tmp_path / "checkpoints" / f".last.ckpt.123.{end}" for end in ("mlplab.tmp", "tmp"))
+    left.write_bytes(b"half a checkpoint")
+    own.write_bytes(b"a person's")
+    run_folder.claim(tmp_path, again=True)
+    assert list((tmp_path / "checkpoints").iterdir()) == [own]
+
+
+def test_the_status_has_a_time(tmp_path: Path) -> None:
+    run_folder.write_status(tmp_path, "diverged", reason="why")
+    status = run_folder.read_status(tmp_path)
+    assert status is not None
+    assert (status["status"], status["reason"], status["pid"]) == ("diverged", "why", os.getpid())
+    age = datetime.now().astimezone() - datetime.fromisoformat(status["time"])
+    assert timedelta(seconds=-1) < age < timedelta(minutes=1)
+    (tmp_path / "status.json").write_text("{damaged")
+    assert run_folder.read_status(tmp_path) is None
+
+
+def test_the_best_weights_without_validation_are_the_last(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path)
+    assert run_folder.best_weights(tmp_path) is None
+    run_folder.checkpoint(tmp_path, "last").write_text("last")
+    run_folder.choose_best(tmp_path)
+    best = run_folder.best_weights(tmp_path)
+    assert best == tmp_path / "checkpoints" / "best.ckpt"
+    assert best.read_text() == "last"
+
+
+def test_the_best_weights_are_not_replaced(tmp_path: Path) -> None:
+    run_folder.claim(tmp_path)
+    run_folder.checkpoint(tmp_path, "last").write_text("last")
+    run_folder.checkpoint(tmp_path, "best").write_text("best")
+    run_folder.choose_best(tmp_path)
+    best = run_folder.best_weights(tmp_path)
+    assert best is not None
+    assert best.read_text() == "best"
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError):
+        run_folder.write_result(tmp_path, {"score": object()})
+    assert not (tmp_path / "result.json").exists()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "replace", fail)
+        with pytest.raises(CheckpointError, match=r"result\.json: cannot be written: disk full"):
+            run_folder.write_result(tmp_path, {"score": 1})
+    assert not (tmp_path / "result.json").exists()
+    run_folder.write_result(tmp_path, {"score": 1})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"score": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_folder_is_shown_as_a_person_would_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_folder.short(tmp_path / "outputs" / "run") == str(Path("outputs", "run"))
+    assert run_folder.short(Path("/elsewhere/run")) == "/elsewhere/run"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (
+            "interrupted",
+            "Interrupted in epoch 4 of 150, which is lost.",
+            "interrupted in epoch 4 of 150, which is lost",
+        ),
+        ("interrupted", "Terminated.", "interrupted"),
+        ("interrupted", "a second Ctrl-C", "interrupted: a second Ctrl-C"),
+        ("failed", "ZeroDivisionError: by zero", "failed: ZeroDivisionError: by zero"),
+    ],
+)
+def test_how_a_run_ended_in_words(status: str, reason: str, words: str) -> None:
+    assert run_folder.outcome(status, reason) == words

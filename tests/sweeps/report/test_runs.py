@@ -1,0 +1,243 @@
+"""What is read from run folders, and what becomes of damaged ones."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from made_up import Sweep, config, result
+from rich.console import Console
+
+from mlplab.errors import CheckpointError
+from mlplab.runs import folder as run_folder
+from mlplab.runs import result as result_file
+from mlplab.sweeps.report import Report
+from mlplab.sweeps.report.runs import read_runs
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in result(config()).items() if name != key}
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+def shown(report: Report) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    report.show(console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+DAMAGED = {
+    "empty": "",
+    "truncated": json.dumps(result(config()))[:500],
+    "list": "[1, 2]",
+    "null": "null",
+    "no unicode": b"\xff\xfe\x00\x80",
+    "zeros": bytes(4096),
+    "nested": nested(100_000),
+    "empty mapping": {},
+    "no history": without("history"),
+    "no metrics": without("metrics"),
+    "no seed": without("seed"),
+    "no versions": without("versions"),
+    "no config": without("config"),
+    "history of a string": result(config(), history="none"),
+    "history of strings": result(config(), history=["epoch 1"]),
+    "history with null": result(config(), history=[{"epoch": 1, "val/loss": None}]),
+    "history with 1e300": result(config(), history=[{"epoch": 1, "val/loss": 1e300}]),
+    "config of a list": result(config()) | {"config": []},
+    "config too deep": result(config()) | {"config": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}},
+    "setting too deep": result(config(model__hidden=json.loads(nested(20)))),
+    "val acc is text": result(config(), metrics={"val/acc": "0.97", "test/acc": 0.96}),
+    "val acc is null": result(config(), metrics={"val/acc": None, "test/acc": 0.96}),
+    "val acc is NaN": result(config(), val_acc=float("nan")),
+    "val acc is in percent": result(config(), metrics={"val/acc": 97, "test/acc": 96}),
+    "test acc is missing": result(config(), metrics={"val/acc": 0.97}),
+    "test acc is true": result(config(), metrics={"test/acc": True}),
+    "seed is infinite": json.dumps(result(config())).replace('"seed": 0', '"seed": 1e999', 1),
+    "seed is half": result(config(), seed=0.5),
+    "fit_s is huge": result(config(), fit_s=10**400),
+    "fit_s is 1e308": result(config(), fit_s=1e308),
+    "fit_s is negative": result(config(), fit_s=-1),
+    "rate has too many digits": json.dumps(result(config())).replace("27500.0", "1" * 5000),
+    "best epoch is a list": result(config(), best_epoch=[1]),
+    "versions of a list": result(config(), versions=["torch"]),
+    "earlier versions of text": result(config(), earlier_versions="2.10"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_result_is_one_for_whoever_reads_it(damage: str, tmp_path: Path) -> None:
+    """A sweep asks run_folder, and trains again what it does not take for complete."""
+    folder = Sweep(tmp_path).add(DAMAGED[damage])
+    assert run_folder.read_result(folder) is None
+    assert result_file.damage(folder)
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_result_is_listed_and_the_others_count(damage: str, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for seed in range(2):
+        sweep.add(result(config(seed=seed)))
+    sweep.add(DAMAGED[damage], name="damaged")
+    report = Report.of(tmp_path)
+    assert [(run.name, run.status) for run in report.unfinished] == [("damaged", "damaged")]
+    assert report.unfinished[0].reason
+    assert [len(configuration.runs) for configuration in report.table.configurations] == [2]
+    report.write(pictures=False)
+    assert "damaged: damaged: " in shown(report)
+
+
+def test_reasons_say_what_is_wrong(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for name in ("no history", "val acc is text", "fit_s is negative", "val acc is NaN", "no config"):
+        sweep.add(DAMAGED[name], name=name)
+    assert {run.name: run.reason for run in Report.of(tmp_path).unfinished} == {
+        "no history": "result.json: history is missing or not a list",
+        "val acc is text": "result.json: val/acc is missing or not a sensible number",
+        "fit_s is negative": "result.json: fit_s is negative",
+        "val acc is NaN": "result.json: NaN is not a figure",
+        "no config": "result.json: config.yaml is missing, no file that can be read, or larger than 65,536 bytes",
+    }
+
+
+def test_numbers_at_the_ends_of_their_ranges_are_shown_and_drawn(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for acc, number in ((0.0, 0.0), (1.0, 3.4e38)):
+        history = [{"epoch": epoch, "val/loss": number, "train/acc": acc} for epoch in (1, 2)]
+        one = config(model__hidden=[int(number)], optimizer__lr=number)
+        sweep.add(result(one, acc, acc, history=history, fit_s=number, images_per_s=number, best_epoch=number))
+    report = Report.of(tmp_path)
+    assert not report.unfinished
+    assert (tmp_path / "curves.png") in report.write()
+    assert f"{3.4e38:,.0f}" in shown(report)
+
+
+def test_a_folder_named_result_json_and_a_broken_link_are_damaged_runs(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    (sweep.add(name="folder") / "result.json").mkdir()
+    (sweep.add(name="link") / "result.json").symlink_to("nowhere")
+    complete, unfinished = read_runs(tmp_path)
+    assert not complete
+    assert [(run.name, run.status, run.reason) for run in unfinished] == [
+        (
+            name,
+            "damaged",
+            "result.json: result.json is missing, no file that can be read, or larger than 67,108,864 bytes",
+        )
+        for name in ("folder", "link")
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", b"\xff", nested(100_000), {"status": 7}, {"status": ["failed"]}])
+def test_a_status_that_cannot_be_read_is_damaged(content: Any, tmp_path: Path) -> None:
+    Sweep(tmp_path).add(status=content)
+    (run,) = read_runs(tmp_path)[1]
+    assert (run.status, run.reason) == ("damaged", "status.json cannot be read")
+
+
+def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = socket.gethostname()
+    sweep = Sweep(tmp_path)
+    for name, status in {
+        "a": {"status": "failed", "reason": "ValueError: first\nsecond"},
+        "b": {"status": "diverged", "reason": "the loss is not finite", "epoch": 3},
+        "c": {"status": "interrupted", "epoch": 3},
+        "d": {"status": "running", "epoch": 3, "pid": os.getpid(), "host": here},
+        "e": {"status": "running", "pid": gone.pid, "host": here},
+        "f": {"status": "running", "pid": gone.pid, "host": f"not-{here}"},
+        "g": {"status": "running", "pid": 10**30, "host": here, "epoch": "[red]"},
+        "h": {"status": "completed"},
+        "i": {"status": "failed", "reason": 7},
+    }.items():
+        sweep.add(status=status, name=name)
+    (sweep.add(name="j") / ".hydra").mkdir()
+    report = Report.of(tmp_path)
+    assert [(run.name, run.status, run.reason) for run in report.unfinished] == [
+        ("a", "failed", "ValueError: first"),
+        ("b", "diverged", "the loss is not finite"),
+        ("c", "interrupted", "in epoch 3"),
+        ("d", "running", "in epoch 3"),
+        ("e", "killed", "its process is gone"),
+        ("f", "running", "it goes on"),
+        ("g", "damaged", "status.json cannot be read"),
+        ("h", "damaged", "it has no result.json"),
+        ("i", "damaged", "status.json cannot be read"),
+        ("j", "not started", "it has no status.json"),
+    ]
+    text = shown(report)
+    assert "No run is complete." in text
+    assert f"a: failed: ValueError: first ({tmp_path / 'a' / 'train.log'})" in text
+    assert "j: not started: it has no status.json (no log)" in text
+
+
+def test_a_result_without_its_configuration_takes_what_hydra_composed(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for width in (64, 128):
+        hydra = sweep.add(without("config")) / ".hydra"
+        hydra.mkdir()
+        (hydra / "config.yaml").write_text(yaml.safe_dump(config(model__hidden=width)))
+    (column,) = Report.of(tmp_path).table.columns
+    assert (column.key, column.name) == ("model.hidden", "hidden")
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: !!python/name:os.system", "\x00", "7", "? [1]\n: 2", "a: 2026-01-01"])
+def test_a_composed_configuration_that_cannot_be_read_is_damage(text: str, tmp_path: Path) -> None:
+    hydra = Sweep(tmp_path).add(without("config")) / ".hydra"
+    hydra.mkdir()
+    (hydra / "config.yaml").write_text(text)
+    (run,) = read_runs(tmp_path)[1]
+    assert run.status == "damaged"
+
+
+def test_folders_are_found_at_any_depth_and_named_as_they_can_be_shown(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    names = ["lr=0.1,hidden=[5,12]", "[red]", "a/b/c d", "e\nf", ".hidden/run"]
+    for name in names:
+        sweep.add(result(config()), name=name)
+    sweep.add(status={"status": "failed", "reason": "[bold]x[/bold] \x1b[31m\ud800"}, name="[/red]\x1b[2J")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "circle").symlink_to(tmp_path)
+    report = Report.of(tmp_path)
+    assert [run.name for run in report.complete] == ["[red]", "a/b/c d", "e f", "lr=0.1,hidden=[5,12]"]
+    assert "[/red]?[2J: failed: [bold]x[/bold] ?[31m? (" in shown(report)
+
+
+def test_a_run_folder_can_be_given_itself(tmp_path: Path) -> None:
+    Sweep(tmp_path).add(result(config()), name="run")
+    (run,) = Report.of(tmp_path / "run").complete
+    assert run.name == "."
+
+
+def test_where_there_are_no_runs_the_error_says_where_they_are(tmp_path: Path) -> None:
+    where = r"Runs are in outputs/, sweeps in outputs/sweeps/\."
+    with pytest.raises(CheckpointError, match=rf"none: there is no such folder\. {where}"):
+        Report.of(tmp_path / "none")
+    with pytest.raises(CheckpointError, match=rf"holds no runs\. {where}"):
+        Report.of(tmp_path)
+
+
+def test_pipes_and_what_is_too_large_are_not_read(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for number, name in enumerate(("result.json", "status.json", ".hydra/config.yaml") * 2):
+        path = sweep.add(name=str(number)) / name
+        path.parent.mkdir(exist_ok=True)
+        if number < 3:
+            os.mkfifo(path)
+        else:
+            path.write_text("a: [" + "1, " * 10**6 + "1]")  # the parser of a configuration takes a minute for it
+    started = time.monotonic()
+    assert [run.status for run in read_runs(tmp_path)[1]] == ["damaged", "damaged", "not started"] * 2
+    assert time.monotonic() - started < 5

@@ -1,0 +1,89 @@
+"""The named sweep of training aids: what it is made of, and what a run of it in little comes to."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, Compose, Program
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from mlplab.config.schema import Config
+from mlplab.errors import ConfigError
+from mlplab.sweeps import grid
+
+TRICKS = sorted(path.stem for path in (PROJECT / "conf" / "trick").glob("*.yaml"))
+OWN = {"flip": {"fashion"}, "affine": {"mnist"}, "elastic": {"mnist"}}
+
+
+def jobs_of(*overrides: str) -> list[grid.Job]:
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        loader: ConfigLoader = GlobalHydra.instance().config_loader()
+        name = "hydra.job.config_name=config"  # which Hydra notes where a program is started
+        composed = loader.load_configuration("config", ["sweep=tricks", name, *overrides], RunMode.MULTIRUN)
+        arguments = [f"{key}={values}" for key, values in composed.hydra.sweeper.params.items()]
+        return grid.jobs(composed, loader, [*arguments, "sweep=tricks"])
+
+
+def test_the_sweep_has_each_trick_where_it_makes_sense() -> None:
+    jobs = jobs_of("hydra.sweeper.params.seed='0,7'")
+    assert {(job.config.data.name, job.config.trick) for job in jobs} == {
+        (data, trick) for trick in TRICKS for data in OWN.get(trick, {"mnist", "fashion"})
+    }
+    assert Counter(job.config.seed for job in jobs) == {0: len(jobs) / 2, 7: len(jobs) / 2}
+    assert {job.config.model.hidden for job in jobs} == {(512, 512)}
+
+
+CHANGES: dict[str, dict[str, object]] = {
+    "plain": {},
+    "dropout": {"model.dropout": (0.2,)},
+    "input_dropout": {"model.input_dropout": 0.2},
+    "batch_norm": {"model.batch_norm": True},
+    "input_noise": {"model.input_noise": 0.97},
+    "hidden_noise": {"model.hidden_noise": 0.3},
+    "label_smoothing": {"aids.label_smoothing": 0.1},
+    "mixup": {"aids.mixup": 0.2},
+    "max_norm": {"aids.max_norm": 1.5},
+    "ema": {"averaging.name": "ema"},
+    "swa": {"averaging.name": "swa"},
+    "warmup": {"scheduler.interval": "step", "scheduler.warmup": 500},
+    "shift": {"augment.shift": 2},
+    "flip": {"augment.flip": 0.5},
+    "affine": {"augment.rotation": 15.0, "augment.scale": (0.85, 1.15), "augment.shear": 15.0},
+    "elastic": {"augment.elastic_alpha": 34.0},
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
+    def settings(config: Config) -> dict[str, object]:
+        tree = config.model_dump()
+        sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
+        return {f"{key}.{name}": value for key, section in sections.items() for name, value in section.items()}
+
+    plain, one = (settings(composed("sweep=tricks", f"trick={name}")) for name in ("plain", trick))
+    changed = {key: one.get(key) for key in one.keys() | plain.keys() if one.get(key) != plain.get(key)}
+    assert changed == CHANGES[trick] | ({} if trick == "plain" else {"trick.": trick})
+
+
+def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
+    with pytest.raises(ConfigError, match="leaves nothing"):
+        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['data=mnist,fashion']")
+    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist trick=ema,swa'")
+    assert len(left) == 2 * len(TRICKS) - 2
+    with pytest.raises(ConfigError, match="must be of key=value with keys of the grid, got 'trik=ema'"):
+        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['trik=ema']")
+
+
+def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_root: Path) -> None:
+    finished = program.run(
+        "sweep=tricks", "hydra.sweeper.params.trick='plain,ema,flip'", "hydra.sweeper.params.seed='0,1'",
+        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=20", "model.hidden=8", "trainer.max_epochs=1",
+        "show=none", "hydra/launcher=basic", "sweep_name=little",
+    )  # fmt: skip
+    assert finished.code == 0, finished.err
+    report = (program.folder / "outputs" / "sweeps" / "little" / "report.md").read_text()
+    rows = [line.split(" | ")[:2] for line in report.partition("## Against plain")[2].splitlines() if line[:2] == "| "]
+    assert sorted(rows[2:]) == [["| fashion", "ema"], ["| fashion", "flip"], ["| mnist", "ema"]]

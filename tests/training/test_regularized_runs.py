@@ -1,0 +1,102 @@
+"""Runs with aids: over a kill, from their files, and where they diverge."""
+
+from pathlib import Path
+
+import pytest
+import states
+import torch
+from conftest import PROJECT, Compose
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from test_checkpointing import _killed
+
+from mlplab.cli.compose import plain
+from mlplab.cli.resume import earlier
+from mlplab.config.schema import AIDS as AIDS_BY_KEY
+from mlplab.errors import ConfigError, DivergedError
+from mlplab.model import evaluation
+from mlplab.runs import checkpoint_file
+from mlplab.runs import folder as run_folder
+from mlplab.training import restore
+from mlplab.training.run import train
+
+AIDS = {
+    "all that draw": (
+        *("model.batch_norm=true", "model.input_dropout=0.1", "model.input_noise=0.1", "model.hidden_noise=0.1"),
+        *("model.dropout=0.2", "aids.mixup=0.4", "aids.max_norm=2", "aids.label_smoothing=0.1"),
+    ),
+    "ema, warmup": ("averaging=ema", "averaging.decay=0.8", "model.batch_norm=true", "scheduler.warmup=11"),
+    "swa": ("averaging=swa", "averaging.start=0.25", "aids.mixup=1.0"),
+    "swa, batch_norm": (
+        *("averaging=swa", "averaging.start=0.25", "model.batch_norm=true", "model.dropout=0.3"),
+        *("scheduler=cosine", "scheduler.warmup=9"),
+    ),
+    "swa, no validation": ("averaging=swa", "averaging.start=0.5", "data.val_size=0"),
+}
+
+
+@pytest.mark.parametrize("kind", AIDS)
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tiny: Compose, tmp_path: Path, kind: str) -> None:
+    config = tiny("trainer.max_epochs=4", "trainer.limit_train_batches=8", *AIDS[kind])  # eight batches, not a block
+    whole = train(config, tmp_path / "whole")
+    for hook, calls in [("on_train_batch_end", 13), ("on_train_epoch_end", 2), ("on_train_batch_start", 17)]:
+        folder = tmp_path / f"{hook} {calls}"
+        assert _killed(config, folder, hook, calls)
+        resumed = train(config, folder, resume=True)
+        assert states.differences(states.of(folder), states.of(whole.folder)) == [], hook
+        assert resumed.metrics == whole.metrics
+    for name in ("best", "last"):
+        content = torch.load(run_folder.checkpoint(whole.folder, name), weights_only=True)
+        assert content["hyper_parameters"]["batch_norm"] == config.model.batch_norm
+
+
+@pytest.mark.parametrize("kind", AIDS)
+def test_what_is_rebuilt_scores_what_the_run_scored(tiny: Compose, tmp_path: Path, kind: str) -> None:
+    result = train(tiny(*AIDS[kind]), tmp_path)
+    classifier, datamodule = restore.load(tmp_path)
+    datamodule.setup()
+    score = evaluation.score(classifier, datamodule.batches("test"))
+    assert score.acc == result.metrics["test/acc"]
+    assert score.loss == pytest.approx(result.metrics["test/loss"], rel=1e-6)
+
+
+def test_a_checkpoint_of_a_run_that_diverged_has_finite_weights(tiny: Compose, tmp_path: Path) -> None:
+    """That of the first epoch, after which the rate is too high."""
+    rate = ("scheduler.name=StepLR", "scheduler.step_size=1", "scheduler.gamma=1e20")
+    with pytest.raises(DivergedError):
+        train(tiny("optimizer=sgd", *rate, "model.batch_norm=true", "averaging=ema"), tmp_path)
+    content = checkpoint_file.read(run_folder.checkpoint(tmp_path, "last"))
+    assert len(content["history"]) == 1
+    assert all(weight.isfinite().all() for weight in content["state_dict"].values())
+
+
+def test_a_checkpoint_that_knows_no_aids_is_loaded_and_goes_on(tiny: Compose, tmp_path: Path) -> None:
+    """As one of a version before them."""
+    new = ("batch_norm", "input_dropout", "input_noise", "hidden_noise", "max_norm", "label_smoothing", "mixup")
+    whole = train(tiny(), tmp_path / "whole")
+    assert _killed(tiny(), tmp_path / "killed", "on_train_epoch_start", 2)
+    for path in (tmp_path / "killed" / "checkpoints").iterdir():
+        content = checkpoint_file.read(path)
+        for name in (*new, "averaging"):
+            del content["hyper_parameters"][name]
+        torch.save(content, path)
+        restore.load(path)
+    assert train(tiny(), tmp_path / "killed", resume=True).metrics == whole.metrics
+
+
+def test_a_run_folder_that_knows_no_aids_is_gone_on_with(tmp_path: Path) -> None:
+    """By the command that began it."""
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        composed = compose("config", ["hydra.run.dir=here"])
+        mixed = compose("config", ["aids.mixup=0.2"])
+    stored = plain(composed)
+    for section in ("aids", "averaging"):
+        del stored[section]
+    for key in AIDS_BY_KEY:
+        section, name = key.split(".")
+        stored.get(section, {}).pop(name, None)
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text(OmegaConf.to_yaml(stored))
+    assert earlier(tmp_path, composed).changes == {}
+    with pytest.raises(ConfigError, match=r"aids\.mixup: the run has None, the command 0\.2"):
+        earlier(tmp_path, mixed)
