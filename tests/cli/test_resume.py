@@ -22,6 +22,11 @@ from mlplab.runs import folder as run_folder
 DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
 
 
+@pytest.fixture(autouse=True)
+def _data_as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLPLAB_DATA")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nobody stops."""
