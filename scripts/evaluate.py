@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplab import startup
+from mlplab.data import download
 from mlplab.errors import reported
 from mlplab.runs import folder as run_folder
 
@@ -37,7 +38,10 @@ def main() -> None:
 
 
 def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_pictures: bool) -> None:
-    startup.import_lightning()  # takes seconds, and --help does not need it
+    run_folder.find(run)
+    if known := run_folder.data_of(run):
+        download.require(known[0], data_root or known[1])
+    startup.import_lightning()  # takes seconds, and what is missing is said before
     from mlplab.model import evaluation
     from mlplab.training import restore
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlplab import startup
+from mlplab.data import download
 from mlplab.errors import ConfigError, DataError, reported
+from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from mlplab.data.datamodule import ImageDataModule
     from mlplab.data.datasets import DatasetInfo
     from mlplab.model.classifier import Classifier
-
-WRITER = "mlplab predict.py"  # in pictures of inputs, which are replaced; no other file is
 
 
 class Input(NamedTuple):
@@ -84,7 +84,10 @@ def predict(arguments: argparse.Namespace) -> None:
     Raises:
         DataError: after that, with a line for each file that could not be read.
     """
-    startup.import_lightning()  # takes seconds, and --help does not need it
+    run_folder.find(arguments.run)
+    if arguments.test and (known := run_folder.data_of(arguments.run)):
+        download.require(known[0], arguments.data_root or known[1])
+    startup.import_lightning()  # takes seconds, and what is missing is said before
     import torch
 
     from mlplab.training import restore
@@ -163,22 +166,18 @@ def write_input(images: "Tensor", path: Path) -> None:
     """Draw images (N, C, H, W) beside each other, pixel for pixel.
 
     Raises:
-        DataError: if the file cannot be written, or is there and was not written here.
+        DataError: if the file cannot be written, or is there and was not written by this project.
     """
     from PIL import Image, PngImagePlugin
 
-    from mlplab.runs import atomic_write
-
     about = PngImagePlugin.PngInfo()
-    about.add_text("Software", WRITER)
+    about.add_text("Software", "mlplab predict.py")  # without which no file is replaced
     file = io.BytesIO()
     Image.fromarray(images.movedim(0, 2).flatten(2).squeeze(0).numpy()).save(file, "png", pnginfo=about)
     try:
-        if path.exists():
-            with path.open("rb") as before:
-                if WRITER.encode() not in before.read(200):
-                    raise DataError(f"{path}: is there, and was not written by --show-input. Move it away.")
-        atomic_write.write(path, file.getvalue(), sync=False)
+        atomic_write.write_own({path: file.getvalue()})
+    except ConfigError as error:
+        raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 

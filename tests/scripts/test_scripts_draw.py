@@ -239,7 +239,7 @@ def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, 
     shutil.copy(seven, written)
     code, out, err = call("predict.py", folder, "seven.png", "--show-input")
     assert (code, out) == (3, "")
-    assert err == "seven.png.input.png: is there, and was not written by --show-input. Move it away.\n"
+    assert err == ".: holds seven.png.input.png, which mlplab did not write and does not replace. Move it.\n"
     assert written.read_bytes() == seven.read_bytes()
 
 
@@ -291,7 +291,8 @@ def test_evaluate_draws_what_it_scores(
     datamodule.setup()
     scores = evaluation.score(classifier, datamodule.batches(split))
     assert drawn["confusion"][0].tolist() == scores.confusion.tolist()
-    images, labels, predicted, probabilities, _, _ = drawn["mistakes"]
+    images, labels, predicted, probabilities, _, _, places = drawn["mistakes"]
+    assert np.array_equal(images.reshape(-1, 28, 28), datamodule.originals(split)[places, 0].numpy())
     with torch.no_grad():
         again = classifier.predict_step(datamodule.normalized(torch.from_numpy(images).unsqueeze(1)))
     assert np.allclose(again.max(dim=1).values.numpy(), probabilities, atol=1e-6)

