@@ -189,8 +189,8 @@ def test_a_result_without_its_configuration_takes_what_hydra_composed(tmp_path: 
         hydra = sweep.add(without("config")) / ".hydra"
         hydra.mkdir()
         (hydra / "config.yaml").write_text(yaml.safe_dump(config(model__hidden=width)))
-    (column,) = Report.of(tmp_path).table.columns
-    assert (column.key, column.name) == ("model.hidden", "hidden")
+    (factor,) = Report.of(tmp_path).table.factors
+    assert (factor.key, factor.name) == ("model.hidden", "hidden")
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: !!python/name:os.system", "\x00", "7", "? [1]\n: 2", "a: 2026-01-01"])
