@@ -1,17 +1,16 @@
 """show.py, and what predict.py and evaluate.py draw."""
 
 import json
-import runpy
 import shutil
-import sys
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT
+from conftest import Script
 from PIL import Image, ImageDraw
 
 from mlplab.data import datasets, image_files
@@ -25,21 +24,8 @@ Drawn = dict[str, tuple[Any, ...]]  # what each figure was drawn from
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Run a script in this process, which has imported torch, in an empty folder."""
-
-    def run_script(name: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_script
+def call(script: Script) -> Call:
+    return lambda *arguments: astuple(script(*arguments))
 
 
 @pytest.fixture
@@ -53,13 +39,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
         return note
 
-    for room, names in (
+    for module, names in (
         (dataset, ("examples", "pixels", "counts", "means", "histogram")),
         (run, ("confusion", "mistakes")),
         (predictions, ("predictions",)),
     ):
         for name in names:
-            monkeypatch.setattr(room, name, noting(name, getattr(room, name)))
+            monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
     return arguments
 
 
@@ -100,9 +86,9 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
-        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: of no matter to these pictures. Give data=..., "),
-        (["augment=shift"], 2, "augment=shift: of no matter to these pictures. "),
-        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: of no matter to these pictures. "),
+        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: does not change these pictures. Give data=..., "),
+        (["augment=shift"], 2, "augment=shift: does not change these pictures. "),
+        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: does not change these pictures. "),
         (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
@@ -167,8 +153,8 @@ def test_predict_draws_image_files_and_says_so_beside_json(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "give image files, or --test and places of test images"),
-        (("a.png", "--test", "1"), "give image files, or --test and places of test images"),
+        ((), "give image files, or --test with indices, for example --test 0 8"),
+        (("a.png", "--test", "1"), "give image files, or --test with indices, for example --test 0 8"),
         (("--test", "0", "50"), "--test: must be from 0 to 49, got 50"),
         (("--test", "-1"), "--test: must be from 0 to 49, got -1"),
     ],
@@ -216,9 +202,9 @@ def test_a_bad_file_does_not_silence_the_others(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("seven.png", "--json", "--top", "2"), "--top: of no matter with --json, which has the probabilities of all"),
-        (("--test", "1", "--background", "light"), "--background: of no matter with --test"),
-        (("--test", "1", "--several", "--show-input"), "--several, --show-input: of no matter with --test"),
+        (("seven.png", "--json", "--top", "2"), "--top: has no effect with --json, which has the probabilities of all"),
+        (("--test", "1", "--background", "light"), "--background: no effect with --test"),
+        (("--test", "1", "--several", "--show-input"), "--several, --show-input: no effect with --test"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(
@@ -239,7 +225,7 @@ def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, 
     shutil.copy(seven, written)
     code, out, err = call("predict.py", folder, "seven.png", "--show-input")
     assert (code, out) == (3, "")
-    assert err == "seven.png.input.png: is there, and was not written by --show-input. Move it away.\n"
+    assert err == ".: holds seven.png.input.png, which mlplab did not write and does not replace. Move it.\n"
     assert written.read_bytes() == seven.read_bytes()
 
 

@@ -25,13 +25,8 @@ BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 def draw(table: Table) -> dict[str, "Figure"]:
     """Draw what the table has enough for, by file name."""
-    figures = {
-        "factors.png": factors(table),
-        "heatmap.png": heatmap(table),
-        "time.png": accuracy_by_time(table),
-        "curves.png": curves(table),
-    }
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves}
+    return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
 
 
 def factors(table: Table) -> "Figure | None":
@@ -46,7 +41,7 @@ def factors(table: Table) -> "Figure | None":
     for axes, factor in zip(panels.flat, shown, strict=False):
         levels = _levels(table, factor)
         for position, accs in enumerate(levels.values()):
-            spread = [position + 0.3 * (GOLDEN * k % 1 - 0.5) for k in range(len(accs))]
+            spread = [position + 0.3 * ((0.5 + GOLDEN * k) % 1 - 0.5) for k in range(len(accs))]
             axes.plot(spread, sorted(accs), "o", color=BLUE, markersize=4, alpha=0.5, markeredgewidth=0)
         means = [statistics.fmean(accs) for accs in levels.values()]
         style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names have no order
