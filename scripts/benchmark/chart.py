@@ -23,13 +23,19 @@ def draw(report: dict[str, Any], path: Path) -> None:
         medians = [results[contestant]["medians"] for contestant in DRAWN]
         _bars(left, [found["epoch_s"] for found in medians], 0.0, 0.7)
         limit = results[LIMIT]["medians"]["epoch_s"]
-        left.axvline(limit, color=VERMILION, linestyle="--", zorder=1.5, label=f"arithmetic limit, {limit:.2f}")
-        left.legend(loc="upper right")
+        left.axvline(limit, color=VERMILION, linestyle="--", zorder=1.5)
         _bars(right, [found["later_s"] for found in medians], 0.2, 0.36)
         _bars(right, [found["first_s"] for found in medians], -0.2, 0.36, hatch="////", fill=False)
         first = Patch(edgecolor=GREY, hatch="////", fill=False, label="first, with every cache empty")
-        right.legend(handles=[first, Patch(color=GREY, label="later")], loc="lower right", ncols=2, frameon=False)
-        for axes, unit in ((left, "seconds per epoch"), (right, "seconds from start to test accuracy")):
+        right.legend(
+            handles=[first, Patch(color=GREY, label="later")],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=2,
+            frameon=False,
+        )
+        per_epoch = f"seconds per epoch; dashed: arithmetic limit, {limit:.2f}"
+        for axes, unit in ((left, per_epoch), (right, "seconds from start to test accuracy")):
             axes.set_yticks(range(len(DRAWN)), DRAWN)
             axes.invert_yaxis()
             axes.set_xlabel(unit)

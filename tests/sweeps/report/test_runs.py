@@ -15,7 +15,6 @@ import yaml
 from made_up import Sweep, config, result
 from rich.console import Console
 
-from mlplab.errors import CheckpointError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 from mlplab.sweeps.report import Report
@@ -219,14 +218,6 @@ def test_a_run_folder_can_be_given_itself(tmp_path: Path) -> None:
     Sweep(tmp_path).add(result(config()), name="run")
     (run,) = Report.of(tmp_path / "run").complete
     assert run.name == "."
-
-
-def test_where_there_are_no_runs_the_error_says_where_they_are(tmp_path: Path) -> None:
-    where = r"Runs are in outputs/, sweeps in outputs/sweeps/\."
-    with pytest.raises(CheckpointError, match=rf"none: there is no such folder\. {where}"):
-        Report.of(tmp_path / "none")
-    with pytest.raises(CheckpointError, match=rf"holds no runs\. {where}"):
-        Report.of(tmp_path)
 
 
 def test_pipes_and_what_is_too_large_are_not_read(tmp_path: Path) -> None:

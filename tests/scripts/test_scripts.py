@@ -93,7 +93,7 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
 )
-def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+def test_show_refuses_what_it_does_not_use(call: Call, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     ended, out, err = call("show.py", *arguments)
     assert (ended, out) == (code, "")
     assert err.startswith(says)
@@ -101,13 +101,13 @@ def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str
     assert not (tmp_path / "outputs").exists()
 
 
-def test_options_may_stand_between_overrides(call: Call, drawn: Drawn) -> None:
+def test_options_of_show_may_stand_anywhere(call: Call, drawn: Drawn) -> None:
     code, _, err = call("show.py", "data=digits", "--image", 3, "data.normalize=unit")
     assert (code, err) == (0, "")
     assert drawn["pixels"][1].startswith("training image 3: ")
 
 
-def test_what_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
+def test_show_names_what_cannot_be_written(call: Call, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
     code, _, err = call("show.py", "data=digits")
     assert code == 4
@@ -136,7 +136,7 @@ def test_predict_draws_images_of_the_test_set(
     assert second.endswith(f"   (it is {truths[1]})")
 
 
-def test_predict_draws_image_files_and_says_so_beside_json(
+def test_predict_draws_image_files_with_json(
     call: Call, drawn: Drawn, folder: Path, tiny_root: Path, tmp_path: Path
 ) -> None:
     Image.fromarray(datasets.load("mnist", tiny_root).test_images[0, 0].numpy()).save(tmp_path / "digit.png")
@@ -159,7 +159,7 @@ def test_predict_draws_image_files_and_says_so_beside_json(
         (("--test", "-1"), "--test: must be from 0 to 49, got -1"),
     ],
 )
-def test_predict_wants_images(call: Call, folder: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_predict_needs_images(call: Call, folder: Path, arguments: tuple[str, ...], says: str) -> None:
     code, out, err = call("predict.py", folder, *arguments)
     assert (code, out) == (2, "")
     assert says in err
@@ -215,7 +215,7 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert says in err
 
 
-def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, folder: Path, seven: Path) -> None:
+def test_predict_writes_what_the_network_sees_and_replaces_only_that(call: Call, folder: Path, seven: Path) -> None:
     written = seven.with_name("seven.png.input.png")
     for _ in range(2):
         assert call("predict.py", folder, "seven.png", "--show-input")[0] == 0
@@ -229,7 +229,7 @@ def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, 
     assert written.read_bytes() == seven.read_bytes()
 
 
-def test_separate_things_are_said_and_read(call: Call, folder: Path, seven: Path) -> None:
+def test_separate_things_are_counted_and_read(call: Call, folder: Path, seven: Path) -> None:
     one = np.asarray(Image.open(seven))
     Image.fromarray(np.concatenate([one, one], axis=1)).save(seven.with_name("two.png"))
     code, out, _ = call("predict.py", folder, "two.png", "--top", 1)
@@ -242,7 +242,7 @@ def test_separate_things_are_said_and_read(call: Call, folder: Path, seven: Path
     assert [answer["class"] for answer in answers] == [alone["class"]] * 2
 
 
-def test_what_is_unlike_the_training_images_is_said(
+def test_images_unlike_the_training_images_are_doubted(
     call: Call, folder: Path, seven: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outliers.Outliers, "__call__", lambda _, images: images.flatten(1).any(dim=1))
@@ -285,7 +285,7 @@ def test_evaluate_draws_what_it_scores(
     assert all(true != said for true, said in zip(labels, predicted, strict=True))
 
 
-def test_pictures_of_other_weights_do_not_replace_those_of_the_best(
+def test_pictures_of_other_weights_have_other_names(
     call: Call, drawn: Drawn, folder: Path, tiny_root: Path
 ) -> None:
     code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
