@@ -93,7 +93,9 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
 )
-def test_show_refuses_what_it_does_not_use(call: Call, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+def test_show_refuses_what_it_does_not_use(
+    call: Call, tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
     ended, out, err = call("show.py", *arguments)
     assert (ended, out) == (code, "")
     assert err.startswith(says)
@@ -285,9 +287,7 @@ def test_evaluate_draws_what_it_scores(
     assert all(true != said for true, said in zip(labels, predicted, strict=True))
 
 
-def test_pictures_of_other_weights_have_other_names(
-    call: Call, drawn: Drawn, folder: Path, tiny_root: Path
-) -> None:
+def test_pictures_of_other_weights_have_other_names(call: Call, drawn: Drawn, folder: Path, tiny_root: Path) -> None:
     code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
     assert code == 0
     assert err.splitlines() == ["run/last_confusion.png", "run/last_mistakes.png"]
