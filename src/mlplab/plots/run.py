@@ -17,11 +17,13 @@ MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
 DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 
-def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> "Figure":
+def curves(
+    history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
+) -> "Figure":
     """Loss and accuracy by epoch; metrics that an epoch lacks are left out."""
     top = canvas.TITLE_HEIGHT
     figure = canvas.figure(top + 2.9)
-    canvas.title(figure, "loss and accuracy by epoch")
+    canvas.title(figure, title)
     shown = {}
     panels = {"loss": ("loss (nats)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
