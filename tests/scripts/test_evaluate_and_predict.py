@@ -1,45 +1,22 @@
 """evaluate.py and predict.py, in the process of the tests."""
 
 import json
-import runpy
-import sys
-from collections.abc import Callable
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import PROJECT, Finished, Run
+from conftest import Program, Run, Script
 from PIL import Image
 
 from mlplab.data import datasets
 from mlplab.training import restore
-
-Script = Callable[..., Finished]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
-    """Run a script in this process, which has imported torch."""
-
-    def run(name: str, *arguments: str | Path) -> Finished:
-        code: Any = 0
-        with monkeypatch.context() as patched:
-            patched.setattr(sys, "argv", [name, *map(str, arguments)])
-            try:
-                runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
-            except SystemExit as exit_:
-                code = exit_.code
-        return Finished(code, *capsys.readouterr())
-
-    return run
+from mlplab.training.run import Result
 
 
 @pytest.mark.parametrize("word", ["its folder", "last"])
-def test_evaluate_repeats_the_metrics_of_the_run(
-    digits_run: Run, script: Script, monkeypatch: pytest.MonkeyPatch, word: str
-) -> None:
-    monkeypatch.chdir(digits_run.folder.parents[2])
+def test_evaluate_repeats_the_metrics_of_the_run(digits_run: Run, script: Script, tmp_path: Path, word: str) -> None:
+    (tmp_path / "outputs").symlink_to(digits_run.folder.parents[1])
     finished = script("evaluate.py", "last" if word == "last" else digits_run.folder, "--json")
     assert finished.code == 0, finished.err
     found, metrics = json.loads(finished.out), digits_run.result["metrics"]
@@ -108,3 +85,29 @@ def test_predict_prints_the_classes_with_their_probabilities(digits_run: Run, tm
     shown, name, probability, _, other = finished.out.split()
     assert (shown, name) == (str(path), "0")
     assert 100 >= float(probability.rstrip("%")) >= float(other.rstrip("%")) >= 0
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "code", "says"),
+    [
+        ("evaluate", ["run", "--data-root=nothing"], 3, "nothing/MNIST/raw: train-images-idx3-ubyte, "),
+        ("evaluate", ["run/checkpoints/last.ckpt", "--data-root=nothing"], 3, "nothing/MNIST/raw: "),
+        ("predict", ["run", "--test", "0", "--data-root=nothing"], 3, "nothing/MNIST/raw: "),
+        ("evaluate", ["nowhere"], 4, "nowhere: does not exist."),
+        ("predict", ["nowhere", "a.png"], 4, "nowhere: does not exist."),
+        ("show", ["data.root=nothing"], 3, "nothing/MNIST/raw: "),
+    ],
+)
+def test_scripts_say_at_once_what_is_missing(
+    program: Program, tiny_run: Result, tmp_path: Path, script: str, arguments: list[str], code: int, says: str
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run(*arguments, script=f"scripts/{script}.py")
+    said = [line for line in finished.err.splitlines() if not line.startswith("import time:")]
+    assert (finished.code, finished.out) == (code, "")
+    assert said[0].startswith(says)
+    assert len(said) <= 5
+    imported = {line.rpartition("|")[2].strip() for line in finished.err.splitlines() if "|" in line}
+    assert not imported & {"torch", "lightning", "numpy"}
+    assert not (tmp_path / "nothing").exists()

@@ -3,11 +3,14 @@
 import shlex
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser  # of 1.3: what `hydra.main` parses the command line with
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlplab import system
@@ -16,11 +19,6 @@ from mlplab.cli.compose import composing
 from mlplab.config.validation import nearest
 from mlplab.errors import ConfigError, reported, say
 from mlplab.runs import folder as run_folder
-
-HELP, MULTIRUN, CFG, INFO = {"-h", "--help"}, {"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}
-TAKE_A_VALUE = CFG | INFO | {"-p", "--package"}
-WITHOUT_CONFIGURATION = {"--hydra-help", "--version", "-sc", "--shell-completion"}
-OPTIONS = HELP | MULTIRUN | TAKE_A_VALUE | {"--resolve"} | WITHOUT_CONFIGURATION  # of Hydra
 
 
 def launch(conf: Path) -> None:
@@ -34,40 +32,70 @@ def launch(conf: Path) -> None:
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
         return
     with reported(), _noted():
-        overrides, options = _split(words)
-        names = {option.partition("=")[0] for option in options}
-        _refuse_what_leads_nowhere(words, names)
-        if names & HELP:
-            print(usage.text(overrides, conf))
-        elif options:
-            _check(overrides, names, conf)
-            sys.argv[1:] = [*overrides, *options]  # Hydra takes no option between overrides
+        given = _parsed(words)
+        if given.help:
+            print(usage.text(given.overrides, conf))
+        elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
+            _check(given, conf)
+            options = [word for word in words if word not in given.overrides]
+            sys.argv[1:] = [*given.overrides, *options]  # Hydra takes no option between overrides
             hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job.job_of_sweep)()
         else:
-            job.run(overrides, conf)
+            job.run(given.overrides, conf)
         for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
             signal.signal(heard, signal.SIG_IGN)
 
 
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Separate overrides from options with their values, which may stand between them."""
-    options = {
-        place
-        for place, word in enumerate(words)
-        if word.startswith("-") or ("=" not in word and place and words[place - 1] in TAKE_A_VALUE)
-    }
-    overrides = [word for place, word in enumerate(words) if place not in options]
-    return overrides, [words[place] for place in sorted(options)]
+def _parsed(words: list[str]) -> Namespace:
+    """Overrides and options of a command line.
+
+    Raises:
+        ConfigError: for an option that there is not, or a combination that leads nowhere.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse_option  # type: ignore[method-assign]
+    given, unknown = parser.parse_known_intermixed_args(words)
+    for word in unknown:
+        key = word.lstrip("-").partition("=")[0].replace("-", "_")
+        raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
+    resumes = any(word.startswith("resume=") for word in given.overrides)
+    grids = [word for word in given.overrides if word.startswith("sweep=")]  # Hydra would take the last one
+    files = given.config_dir or given.config_name or given.config_path
+    for holds, reason in (
+        (sum(map(bool, (given.multirun, given.cfg, given.info))) > 1, "--cfg and --info: print one run. Leave -m out."),
+        (given.resolve and not given.cfg, "--resolve: needs --cfg."),
+        (given.package and not given.cfg, "--package: needs --cfg, of which it prints a part."),
+        (given.experimental_rerun, "--experimental-rerun: not supported. A run is resumed with resume=FOLDER."),
+        (files, "--config-dir, --config-name, --config-path: not supported. Add files with hydra.searchpath=[FOLDER]."),
+        (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
+        (resumes and given.multirun, "resume: takes one run, without -m."),
+        (len(grids) > 1, f"{' '.join(grids)}: one at a time: give a command for each"),
+        (not _has_folder(), "The current folder has been deleted: change to another one."),
+    ):
+        if holds:
+            raise ConfigError(reason)
+    return given
 
 
-def _check(overrides: list[str], options: set[str], conf: Path) -> None:
+def _refuse_option(message: str) -> NoReturn:
+    raise ConfigError(f"{message}. All options: python train.py --hydra-help")
+
+
+def _has_folder() -> bool:
+    try:
+        return Path.cwd().exists()
+    except FileNotFoundError:
+        return False
+
+
+def _check(given: Namespace, conf: Path) -> None:
     """Raise ConfigError for what Hydra would refuse in its own words; the values of a sweep are checked by it."""
-    if options & WITHOUT_CONFIGURATION:
+    if given.hydra_help or given.shell_completion:
         return
-    fixed = overrides
-    if options & MULTIRUN:
-        with composing(overrides, conf):
-            parsed = OverridesParser.create().parse_overrides(overrides)
+    fixed = given.overrides
+    if given.multirun:
+        with composing(fixed, conf):
+            parsed = OverridesParser.create().parse_overrides(fixed)
         fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
     with composing(fixed, conf):
         hydra.compose("config", fixed)
@@ -86,24 +114,3 @@ def _noted() -> Iterator[None]:
 def _terminated(number: int, frame: object) -> None:
     say("Terminated." if number == signal.SIGTERM else "The terminal was closed.")
     sys.exit(128 + number)
-
-
-def _refuse_what_leads_nowhere(words: list[str], options: set[str]) -> None:
-    for word in words:
-        key = word.partition("=")[0]
-        if word.startswith("-") and not any(option.startswith(key) for option in OPTIONS):
-            close = nearest(key.lstrip("-").replace("-", "_"))
-            raise ConfigError(f"{word}: a key is given without dashes, as key=value{close}")
-    if sum(bool(options & names) for names in (MULTIRUN, CFG, INFO)) > 1:
-        raise ConfigError("--cfg and --info are of one run, and print it: leave -m, or the other, out.")
-    if "--resolve" in options and not options & CFG:
-        raise ConfigError("--resolve: needs --cfg.")
-    resumes = any(word.startswith("resume=") for word in words)
-    if resumes and options & CFG:
-        raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
-    if resumes and options & MULTIRUN:
-        raise ConfigError("resume: takes one run, without -m.")
-    try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise ConfigError("The current folder has been deleted: change to another one.") from error

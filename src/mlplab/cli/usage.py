@@ -27,7 +27,7 @@ Set any key with key=value. With each key: its default, the values it takes, and
 {keys}
 
 Every other argument of the optimizer and the scheduler, and every other flag of lightning.Trainer, is a key, too:
-optimizer.amsgrad=true. Of an optimizer or a schedule, null stands for an argument that it does not have.
+optimizer.amsgrad=true.
 
   resume=FOLDER        resume a run: its folder, one of its checkpoints, or last
   resume_anyway=true   even if its weights will differ, on another processor or with another version of torch
