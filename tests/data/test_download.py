@@ -218,4 +218,4 @@ def test_without_files_a_mirror_is_asked_before_torch_is_there(
 @pytest.mark.parametrize("dataset", [torchvision_datasets.MNIST, torchvision_datasets.FashionMNIST])
 def test_mirrors_are_those_of_torchvision(dataset: type) -> None:
     assert list(torch_signatures.mirrors(dataset.__name__)) == dataset.mirrors  # type: ignore[attr-defined]
-    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == list(download.FILES)  # type: ignore[attr-defined]
+    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == list(datasets.OFFICIAL_SIZE)  # type: ignore[attr-defined]

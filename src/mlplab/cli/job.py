@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from mlplab import startup
 from mlplab.cli.compose import config_of
 from mlplab.cli.resume import Earlier
-from mlplab.config.schema import PIXELS, Config
+from mlplab.config.datasets import DATASETS
+from mlplab.config.schema import Config
 from mlplab.errors import JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.log_file import LogFile
@@ -30,7 +31,6 @@ from mlplab.sweeps.stop import patience
 
 log = logging.getLogger(__name__)
 
-CLASSES = 10  # of each data set
 
 # In the environment of the processes that run the jobs of a sweep:
 FOLDER = "MLPLAB_JOB"  # of the job, in that of the sweep
@@ -93,8 +93,8 @@ def run(composed: DictConfig) -> float:
 
 def introduction(config: Config, folder: Path) -> str:
     """Say in one line what is to be trained, and where to: mnist, 784-128-10, Adam, batch 32, 5 epochs; ..."""
-    data, epochs = config.data, config.trainer.max_epochs
-    widths = "-".join(map(str, (PIXELS[data.name], *config.model.hidden, CLASSES)))
+    data, epochs, facts = config.data, config.trainer.max_epochs, DATASETS[config.data.name]
+    widths = "-".join(map(str, (facts.pixels, *config.model.hidden, len(facts.classes))))
     return (
         f"{data.name}, {widths}, {config.optimizer.name}, batch {data.batch_size}, {epochs} epoch{'s' * (epochs > 1)};"
         f" run folder {run_folder.short(folder)}"

@@ -11,11 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlplab.config import torch_signatures
+from mlplab.config import datasets, torch_signatures
 from mlplab.config.spelling import did_you_mean
-
-TRAINING_IMAGES = {"mnist": 60_000, "fashion": 60_000, "digits": 1_437}
-PIXELS = {"mnist": 28 * 28, "fashion": 28 * 28, "digits": 8 * 8}
 
 # Arguments of a schedule that need not be given: the classifier fills them in from the run.
 FROM_THE_RUN = {"CosineAnnealingLR": {"T_max"}, "OneCycleLR": {"total_steps", "max_lr"}}
@@ -65,7 +62,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    name: Literal["mnist", "fashion", "digits"] = Field(description="the data set")
+    name: datasets.Name = Field(description="the data set")
     root: str = Field(min_length=1, description="folder that holds, or will hold, the data sets")
     val_size: int = Field(ge=0, description="training images set aside for validation, or a share of them below 1")
     split_seed: int = Field(ge=0, lt=2**32, description="chooses the validation images, whatever the seed")
@@ -85,17 +82,17 @@ class Data(Section):
     @classmethod
     def _is_a_number(cls, val_size: object, info: ValidationInfo) -> object:
         """A share, 0.2, as the number of images that it is."""
-        images = TRAINING_IMAGES.get(info.data.get("name", ""))
-        if images is None or not isinstance(val_size, float) or not 0 <= val_size < 1:
+        facts = datasets.DATASETS.get(info.data.get("name", ""))
+        if facts is None or not isinstance(val_size, float) or not 0 <= val_size < 1:
             return val_size
-        return max(1, round(val_size * images)) if val_size else 0
+        return max(1, round(val_size * facts.train_images)) if val_size else 0
 
     @field_validator("val_size")
     @classmethod
     def _leaves_training_images(cls, val_size: int, info: ValidationInfo) -> int:
-        available = TRAINING_IMAGES.get(info.data.get("name", ""), val_size + 1)
-        if val_size >= available:
-            most = {"most": available - 1, "available": available}
+        facts = datasets.DATASETS.get(info.data.get("name", ""))
+        if facts is not None and val_size >= facts.train_images:
+            most = {"most": facts.train_images - 1, "available": facts.train_images}
             raise PydanticCustomError("size", "must be at most {most}, {available} training images less one", most)
         return val_size
 
@@ -439,7 +436,11 @@ class Config(Section):
                 raise PydanticCustomError(
                     "other", "averaging.{key}: needs averaging={name}", {"key": key, "name": name}
                 )
-        images, size, limit = TRAINING_IMAGES[self.data.name], self.data.batch_size, self.trainer.limit_train_batches
+        images, size, limit = (
+            datasets.DATASETS[self.data.name].train_images,
+            self.data.batch_size,
+            self.trainer.limit_train_batches,
+        )
         left = (images - self.data.val_size) % size  # images of the last batch of an epoch, if it is smaller
         if self.model.batch_norm and (size == 1 or (left == 1 and isinstance(limit, float))):
             raise PydanticCustomError(

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
@@ -15,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlplab.config.datasets import DATASETS, IDX_DATASETS, OFFICIAL_SIZE, Facts
 from mlplab.data import download
 from mlplab.errors import DataError
-
-DIGIT_NAMES = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -44,68 +42,6 @@ class ImageDataset:
     info: DatasetInfo
 
 
-@dataclass(frozen=True)
-class IdxSource:
-    """A data set in the files and folders of torchvision's MNIST."""
-
-    dataset: str  # class of torchvision.datasets, which is asked for files that are missing
-    classes: tuple[str, ...]
-    object_size: int
-    centred_by_mass: bool
-    sha256: Mapping[str, str]  # of the official files, extracted
-
-
-IDX_SOURCES = {
-    "mnist": IdxSource(
-        dataset="MNIST",
-        classes=DIGIT_NAMES,
-        object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
-        centred_by_mass=True,
-        sha256={
-            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
-    ),
-    "fashion": IdxSource(
-        dataset="FashionMNIST",
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
-        centred_by_mass=False,
-        sha256={
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-    ),
-}
-
-# Extracted sizes in bytes of the official files, the same for both sets: a file of such a size must have its checksum.
-OFFICIAL_SIZE = {
-    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
-    "train-labels-idx1-ubyte": 8 + 60_000,
-    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
-    "t10k-labels-idx1-ubyte": 8 + 10_000,
-}
-
-
-NAMES = (*IDX_SOURCES, "digits")
-VAL_SIZE = {"mnist": 5000, "fashion": 5000, "digits": 200}  # images that validate, unless told otherwise
-
-
 _kept: dict[tuple[str, Path], ImageDataset] = {}
 
 
@@ -126,12 +62,12 @@ def load(name: str, root: Path) -> ImageDataset:
     """
     if (name, root.absolute()) in _kept:
         return _kept[name, root.absolute()]
-    return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
+    return _digits() if name == "digits" else _idx(IDX_DATASETS[name], root)
 
 
 def is_there(name: str, root: Path) -> bool:
     """Whether `load` would download nothing."""
-    source = IDX_SOURCES.get(name)
+    source = IDX_DATASETS.get(name)
     try:
         return source is None or all((root / source.dataset / "raw" / file).exists() for file in source.sha256)
     except OSError:
@@ -139,14 +75,11 @@ def is_there(name: str, root: Path) -> bool:
 
 
 def _digits() -> ImageDataset:
-    """1,797 digits of 8 x 8 pixels: E. Alpaydin, C. Kaynak, UCI machine learning repository, 1998.
-
-    They have no official test set here: every fifth image is the test.
-    """
+    """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here."""
     images, labels = _pixels_and_labels(_file_of_digits())
     images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
     test = torch.arange(len(images)) % 5 == 0
-    info = _info(images[~test], DIGIT_NAMES, object_size=8, centred_by_mass=False)
+    info = _info(images[~test], DATASETS["digits"])
     return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
 
 
@@ -179,7 +112,7 @@ def _pixels_and_labels(path: Path) -> tuple[Tensor, Tensor]:
 _INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
 
 
-def _idx(source: IdxSource, root: Path) -> ImageDataset:
+def _idx(source: Facts, root: Path) -> ImageDataset:
     folder = root / source.dataset / "raw"
     refused: list[str] = []
     try:
@@ -211,7 +144,7 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
     if train_images.values.min() == train_images.values.max():
         raise DataError(f"{train_images.path}: all pixels have one value, there is nothing to learn.{_WAY_OUT}")
     pixels, test_pixels = (images.values.unsqueeze(1) for images in (train_images, test_images))  # (N, 1, H, W)
-    info = _info(pixels, source.classes, source.object_size, source.centred_by_mass)
+    info = _info(pixels, source)
     return ImageDataset(pixels, train_labels.values.long(), test_pixels, test_labels.values.long(), info)
 
 
@@ -220,14 +153,14 @@ class _Content(NamedTuple):
     values: Tensor  # uint8: images (N, H, W), or labels (N,)
 
 
-def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Content | None:
+def _found(source: Facts, root: Path, file: str, refused: list[str]) -> _Content | None:
     """Read the first good copy of a file; why others were `refused` is added there.
 
     Raises:
         DataError: if what has its very name, in its very place, is not good.
     """
     folder = root / source.dataset / "raw"
-    at_home = [root / other.dataset / "raw" for other in IDX_SOURCES.values() if other != source]
+    at_home = [root / other.dataset / "raw" for other in IDX_DATASETS.values() if other != source]
     for path, is_own in download.copies(root, source.dataset, file):
         try:
             return _content(path, source, file, only_official=not is_own)
@@ -239,7 +172,7 @@ def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Con
     return None
 
 
-def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> None:
+def _refuse_misfits(source: Facts, images: _Content, labels: _Content) -> None:
     counts = len(images.values), len(labels.values)
     if counts[0] != counts[1]:
         raise DataError(f"{labels.path}: {counts[1]:,} labels for {counts[0]:,} images of {images.path}.{_WAY_OUT}")
@@ -251,7 +184,7 @@ def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> No
 _WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
 
 
-def _content(path: Path, source: IdxSource, file: str, only_official: bool = False) -> _Content:
+def _content(path: Path, source: Facts, file: str, only_official: bool = False) -> _Content:
     """Read a file, or its archive, compared with its header and, where its size is official, with its checksum.
 
     Raises:
@@ -290,10 +223,10 @@ def _content(path: Path, source: IdxSource, file: str, only_official: bool = Fal
     return _Content(path, torch.from_numpy(values.reshape(shape)))
 
 
-def _verify(path: Path, digest: str, source: IdxSource, file: str) -> None:
+def _verify(path: Path, digest: str, source: Facts, file: str) -> None:
     if digest == source.sha256[file]:
         return
-    for name, other in IDX_SOURCES.items():
+    for name, other in IDX_DATASETS.items():
         for known, sha256 in other.sha256.items():
             if digest == sha256:
                 raise DataError(
@@ -312,7 +245,7 @@ def _size_in_archive(path: Path) -> int:
         return int.from_bytes(file.read(), "little")
 
 
-def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
+def _info(train_images: Tensor, facts: Facts) -> DatasetInfo:
     total = squares = 0.0
     for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
         values = pixels.double()
@@ -321,7 +254,8 @@ def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, cent
     mean = total / train_images.numel()
     std = (squares / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
-    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size, centred_by_mass)
+    shape, of_objects = (channels, height, width), (facts.object_size, facts.centred_by_mass)
+    return DatasetInfo(shape, facts.classes, mean / 255, std / 255, *of_objects)
 
 
 def _size(images: Tensor) -> str:

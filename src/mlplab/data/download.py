@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from mlplab.config import torch_signatures
+from mlplab.config.datasets import IDX_DATASETS
 from mlplab.errors import DataError
 from mlplab.runs import atomic_write
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:  # takes a second, and few starts have anything to download
 # A mirror that is silent for so long is given up; MNIST has two of them.
 TIMEOUT_S = 7.0
 
-CLASSES = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # of torchvision, by the data set
-FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-
 
 def require(name: str, root: Path) -> None:
     """Look, without torch, for a copy of each file of a data set, or for a mirror that has it.
@@ -32,11 +30,11 @@ def require(name: str, root: Path) -> None:
     Raises:
         DataError: if there is neither.
     """
-    if name not in CLASSES:
+    if name not in IDX_DATASETS:
         return
-    dataset, root = CLASSES[name], root.expanduser()
+    dataset, root = IDX_DATASETS[name].dataset, root.expanduser()
     try:
-        missing = [file for file in FILES if next(copies(root, dataset, file), None) is None]
+        missing = [file for file in IDX_DATASETS[name].sha256 if next(copies(root, dataset, file), None) is None]
     except OSError:  # `datasets.load` says what it is
         return
     if missing and (reason := _unreachable(torch_signatures.mirrors(dataset), missing[0])):
