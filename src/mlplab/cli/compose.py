@@ -13,7 +13,7 @@ from mlplab.errors import ConfigError
 
 # Hydra would want a + before every key that a config file does not list, such as an argument of an optimizer, and
 # would stop at the first that is unknown. Open groups take them all, and the schema lists what is wrong.
-_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
+_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
 NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without")

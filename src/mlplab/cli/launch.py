@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from mlplab import system
 from mlplab.cli import hydra_errors
 from mlplab.cli.compose import config_of
+from mlplab.config.former_keys import renamed_override
 from mlplab.config.schema import Config
 from mlplab.config.validation import nearest
 from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported, say
@@ -36,7 +37,7 @@ def launch(main: Callable[[], object], conf: Path) -> None:
         completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
         return
-    sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [_quoted(argument) for argument in _renamed(sys.argv[1:])]
     with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
         _refuse_what_leads_nowhere()
         main()
@@ -50,6 +51,7 @@ def compose(overrides: list[str], conf: Path) -> Config:
     Raises:
         ConfigError: with a line for everything that is wrong.
     """
+    overrides = _renamed(overrides)
     with _in_own_words(overrides, conf), hydra.initialize_config_dir(str(conf), version_base="1.3"):
         return config_of(hydra.compose("config", overrides))
 
@@ -98,6 +100,14 @@ def _refuse_what_leads_nowhere() -> None:
         Path.cwd()
     except FileNotFoundError as error:
         raise ConfigError("The current folder has been deleted: change to another one.") from error
+
+
+def _renamed(overrides: list[str]) -> list[str]:
+    """Replace former keys, and say so."""
+    words = [renamed_override(override) for override in overrides]
+    if renamed := [f"{former} is now {word}" for former, word in zip(overrides, words, strict=True) if former != word]:
+        say(f"Renamed: {', '.join(renamed)}.")
+    return words
 
 
 def _quoted(argument: str) -> str:

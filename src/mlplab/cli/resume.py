@@ -11,14 +11,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlplab.cli.compose import plain
-from mlplab.config.schema import FROM_THE_RUN, Augment, Config, changes_nothing, flatten, nested
+from mlplab.config import run_hash
+from mlplab.config.class_defaults import FROM_THE_RUN
+from mlplab.config.fields import flatten, nested
+from mlplab.config.former_keys import renamed
+from mlplab.config.schema import Config, keys_that_affect
 from mlplab.config.validation import parse
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 
-# What a run may be given anew when it goes on, beside what changes nothing: more epochs, another device's rounding.
-SAFE = ("trainer.max_epochs", "trainer.accelerator")
+# What may be changed on resume: more epochs, another device's rounding, and what affects nothing.
+SAFE = keys_that_affect("length", "rounding", "nothing")
 
 MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
 
@@ -89,16 +93,15 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
         CheckpointError: if the configuration that is kept there is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    before, stored = recorded(folder), flatten({"augment": Augment().model_dump(mode="json")})  # new keys
-    stored |= flatten(plain(_load(_config_file(folder))))
+    before, stored = recorded(folder), flatten(renamed(plain(_load(_config_file(folder)))))
     own = flatten(plain(composed))
     named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
     changed = {key: own[key] for key in own if key in named}
     config = parse(nested({key: value for key, value in stored.items() if key not in named} | changed))
-    was, now = before.decisive, config.decisive
+    was, now = run_hash.decisive(before), run_hash.decisive(config)
     refused = [
-        f"{key}: the run has {stored.get(key, before.defaults.get(key))},"
-        f" the command {own.get(key, config.defaults.get(key))}{reason}"
+        f"{key}: the run has {stored.get(key, run_hash.defaults(before).get(key))},"
+        f" the command {own.get(key, run_hash.defaults(config).get(key))}{reason}"
         for key in {**now, **was}
         if was.get(key) != now.get(key) and (reason := _obstacle(key, stored, now.get(key))) is not None
     ]
@@ -106,7 +109,7 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
         way_out = [] if composed.resume is not None else ["Choose another hydra.run.dir, or leave it out."]
         what = f"{run_folder.short(folder)}: holds another run, which cannot go on so:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
-    kept = {key: value for key, value in changed.items() if key in SAFE or changes_nothing(key)}
+    kept = {key: value for key, value in changed.items() if key in SAFE}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
     return Earlier(folder, config, changes, run_folder.read_result(folder))
 
@@ -145,8 +148,10 @@ def _obstacle(key: str, stored: Flat, value: object) -> str | None:
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
     if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer one has other rates
         return " (its schedule spans the run)"
-    is_share = stored.get("averaging.name") == "swa" and stored.get("averaging.start") != 0  # of the epochs
-    return " (averaging.start is a share of the run)" if is_share else None
+    is_share = (
+        stored.get("regularization.averaging") == "swa" and stored.get("regularization.swa_start") != 0
+    )  # of the epochs
+    return " (regularization.swa_start is a share of the run)" if is_share else None
 
 
 def _run_of(path: Path, given: str) -> Path:

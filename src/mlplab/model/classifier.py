@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
+from mlplab.config.class_defaults import schedule_interval
 from mlplab.config.datasets import DIGITS
-from mlplab.config.schema import schedule_interval
 from mlplab.data.datamodule import Batch, Block, ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.model.fused_optimizers import Fused

@@ -1,4 +1,4 @@
-"""One run has one hash, however its configuration is written, and two runs that differ have two."""
+"""Equal runs have one hash, however they are spelled, and different runs have two."""
 
 import inspect
 import json
@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from torch import optim
 
 from mlplab.config import torch_signatures
-from mlplab.config.schema import Config, nested
+from mlplab.config.fields import nested
+from mlplab.config.schema import Config
 from mlplab.config.validation import parse
 
 Tree = dict[str, Any]
@@ -19,7 +20,7 @@ UNLIKE = {"max_epochs", "devices", "enable_checkpointing"}  # the project has ot
 
 @pytest.fixture
 def base(composed: Compose) -> Tree:
-    """Of the default run, by section."""
+    """The default run, by section."""
     return composed().model_dump(mode="json", exclude_unset=True)
 
 
@@ -32,7 +33,7 @@ def _with(base: Tree, values: Tree) -> Config:
 
 
 def _defaults(kind: type) -> Tree:
-    """Of the arguments of a constructor, as a configuration file would have them."""
+    """Read the defaults of a constructor's arguments, as a configuration file would have them."""
     found = {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}
     return {
         name: list(default) if isinstance(default, tuple) else default
@@ -84,9 +85,10 @@ def test_a_default_of_the_trainer_changes_nothing(base: Tree) -> None:
         ("trainer.gradient_clip_val=1", "trainer.gradient_clip_val=1.0 trainer.gradient_clip_algorithm=norm"),
         ("", "trainer.gradient_clip_algorithm=value trainer.gradient_clip_val=0"),
         ("", "trainer.devices=[0] trainer.num_sanity_val_steps=2 trainer.logger=false trainer.fast_dev_run=0"),
+        ("", "ablation=plain trainer.max_time=00:01:00:00"),
         ("", "trainer.enable_model_summary=false trainer.enable_progress_bar=true show=none data.root=elsewhere"),
-        ("", "early_stopping.min_delta=0.1 scheduler.interval=epoch averaging=none augment.elastic_sigma=2.0"),
-        ("augment=shift", "augment=shift augment.elastic_sigma=2.0"),
+        ("", "early_stopping.min_delta=0.1 scheduler.interval=epoch regularization.elastic_sigma=2.0"),
+        ("regularization=shift", "regularization=shift regularization.elastic_sigma=2.0"),
         ("scheduler=onecycle", "scheduler=onecycle scheduler.interval=null scheduler.div_factor=25"),
         ("scheduler.name=CyclicLR scheduler.base_lr=1 scheduler.max_lr=2", "scheduler.name=CyclicLR"
          " scheduler.base_lr=1.0 scheduler.max_lr=2.0 scheduler.interval=step"),
@@ -111,6 +113,12 @@ def test_one_run_in_two_spellings(composed: Compose, one: str, other: str) -> No
         ("model.hidden=[8,8] model.dropout=[0.2,0]", "model.hidden=[8,8] model.dropout=[0,0.2]"),
         ("", "trainer.precision=bf16-if-fast"),
         ("", "data.val_size=5001"),
+        ("", "regularization.max_norm=3"),
+        ("", "regularization.averaging=ema"),
+        ("regularization.averaging=ema", "regularization.averaging=swa"),
+        ("", "regularization.shift=1"),
+        ("regularization.shift=1", "regularization.shift=2"),
+        ("", "seed=1"),
     ],
 )
 def test_two_runs(composed: Compose, one: str, other: str) -> None:
@@ -118,7 +126,7 @@ def test_two_runs(composed: Compose, one: str, other: str) -> None:
 
 
 def test_hashes_that_were_published_are_still_those(composed: Compose) -> None:
-    """Of the recipes that have not changed since they were measured."""
+    """Compare the recipes that have not changed since they were measured."""
     measured = json.loads((PROJECT / "scripts" / "results" / "measured.json").read_text())
     current = {name: entry["config_hash"] for name, entry in measured.items() if not entry["is_earlier"]}
     assert current
@@ -127,7 +135,8 @@ def test_hashes_that_were_published_are_still_those(composed: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "optimizer.name=AdamW", "scheduler=onecycle", "data=digits data.val_size=0.2", "augment=affine"]
+    "words",
+    ["", "optimizer.name=AdamW", "scheduler=onecycle", "data=digits data.val_size=0.2", "regularization=affine"],
 )
 def test_what_is_recorded_has_the_same_hash(composed: Compose, words: str) -> None:
     config = composed(*words.split())
