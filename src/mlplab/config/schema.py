@@ -88,7 +88,7 @@ class Model(Section):
         description="share of hidden units dropped: one rate, or one per hidden layer"
     )
     activation: str = Field(description="elementwise activation of torch.nn")
-    batch_norm: bool = Field(default=False, description="batch normalization before each hidden activation")
+    batch_norm: bool = Field(default=False, description="batch normalisation before each hidden activation")
 
     @field_validator("dropout")
     @classmethod
@@ -132,13 +132,13 @@ class Distortions(Section):
 
 
 class Regularization(Distortions):
-    """All that regularizes, but for what belongs to layers, weights and the rate.
+    """All that regularises, but for what belongs to layers, weights and the rate.
 
     Those are model.dropout, model.batch_norm, optimizer.weight_decay and scheduler.warmup.
     """
 
     input_dropout: Rate = Field(default=0.0, description="share of pixels dropped")
-    input_noise: NotNegative = Field(default=0.0, description="standard deviation of noise on normalized pixels")
+    input_noise: NotNegative = Field(default=0.0, description="standard deviation of noise on normalised pixels")
     hidden_noise: NotNegative = Field(
         default=0.0, description="standard deviation of noise before each hidden activation, after batch norm"
     )
@@ -281,7 +281,7 @@ class EarlyStopping(Section):
 class Show(Section):
     """What to look at beside the metrics of each epoch."""
 
-    scalars: bool = Field(description="curves by step and epoch, generalization gap, speed, and a layout of charts")
+    scalars: bool = Field(description="curves by step and epoch, generalisation gap, speed, and a layout of charts")
     images: bool = Field(description="training images, before and after distortion")
     confusion: bool = Field(description="confusion matrices of the validation by epoch, and of the test")
     mistakes: bool = Field(description="the most confident mistakes in the test")
