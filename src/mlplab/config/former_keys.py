@@ -14,7 +14,7 @@ KEYS = {
     "averaging.start": "regularization.swa_start",
     **{f"augment.{name}": f"regularization.{name}" for name in DISTORTIONS},
 }
-_GROUPS = {"augment": "regularization", "averaging": "regularization.averaging", "trick": "ablation"}
+GROUPS = {"augment": "regularization", "averaging": "regularization.averaging", "trick": "ablation"}
 _SECTIONS = {"aids", "averaging", "augment"}  # gone altogether
 _OVERRIDE = re.compile(r"([+~]*(?:hydra\.sweeper\.params\.)?)([\w.]+)(=.*)?", re.DOTALL)
 
@@ -39,4 +39,4 @@ def renamed_override(override: str) -> str:
     prefix, key, value = match[1], match[2], match[3] or ""
     if key == "averaging":
         value = re.sub(r"\bnone\b", "null", value)
-    return f"{prefix}{_GROUPS.get(key) or KEYS.get(key, key)}{value}"
+    return f"{prefix}{GROUPS.get(key) or KEYS.get(key, key)}{value}"

@@ -310,6 +310,9 @@ class Config(Section):
     seed: int = Field(ge=0, lt=2**32, description="seeds the weights, the order of the images, distortions and dropout")
     monitor: Literal["val/loss", "val/acc"] = Field(description="metric that selects best.ckpt")
     evaluate_untrained: Annotated[bool, Affects("untrained")] = Field(description="validate once before training")
+    trick: Annotated[str | None, Affects("report")] = Field(
+        default=None, description="name of the change under test, a column of the report; set by ablation=..."
+    )
     early_stopping: EarlyStopping
     data: Data
     model: Model
@@ -319,9 +322,6 @@ class Config(Section):
     trainer: Trainer
     show: Annotated[Show, NOTHING]
     published: Annotated[Published, NOTHING] = Published()
-    trick: Annotated[str | None, Affects("report")] = Field(
-        default=None, description="name of the change under test, a column of the report; set by ablation=..."
-    )
 
     @property
     def mode(self) -> Literal["min", "max"]:
