@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import runpy
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_up
 import matplotlib.figure
 import pytest
 from conftest import PROJECT
@@ -52,19 +54,22 @@ def project(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`python scripts/results/main.py` with these arguments."""
+    """`python scripts/results/main.py` with these arguments, or another script of its folder."""
 
-    def results(*arguments: str) -> int:
+    def results(*arguments: str, script: str = "main.py") -> int:
         folder = project / "scripts" / "results"
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["main.py", *arguments])
+            patch.setattr(sys, "argv", [script, *arguments])
             patch.syspath_prepend(folder)
-            with pytest.raises(SystemExit) as ended:
-                runpy.run_path(str(folder / "main.py"), run_name="__main__")
+            code: object = 0
+            try:
+                runpy.run_path(str(folder / script), run_name="__main__")
+            except SystemExit as ended:
+                code = ended.code
             for path in folder.glob("*.py"):
                 sys.modules.pop(path.stem, None)
-        assert isinstance(ended.value.code, int)
-        return ended.value.code
+        assert isinstance(code, int)
+        return code
 
     return results
 
@@ -188,6 +193,24 @@ def test_what_goes_wrong_is_said(project: Path, run: Run, capsys: pytest.Capture
     (project / "outputs" / "results" / "measured.json").write_text("{")
     assert run("mnist_800", "--only-read") == 4
     assert "it is damaged" in capsys.readouterr().err
+
+
+def test_differences_to_a_baseline_go_into_the_page(
+    project: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "README.md").write_text("before\n<!-- tricks -->\nold\n<!-- /tricks -->\nafter\n")
+    made_up.Sweep(tmp_path / "alone").add(made_up.result(made_up.config(trick="ema")))
+    assert run(str(tmp_path / "alone"), script="tricks.py") == 4
+    assert "no runs that could be compared with a baseline" in capsys.readouterr().err
+    sweep = made_up.Sweep(tmp_path / "three")
+    for trick, gain in (("plain", 0.0), ("ema", 0.01), ("swa", 0.02)):
+        for seed in range(3):
+            sweep.add(made_up.result(made_up.config(seed=seed, trick=trick), 0.9 + gain, 0.9))
+    assert run(str(tmp_path / "three"), script="tricks.py") == 0
+    before, table, after = re.split(r"<!-- /?tricks -->\n", (project / "README.md").read_text())
+    assert (before, after) == ("before\n", "after\n")
+    assert [line.split(" | ")[1] for line in table.splitlines()[2:4]] == ["+2.00", "+1.00"]
+    assert table.endswith("\n\n6 pairs of runs of 5 epochs, precision 32-true.\n")
 
 
 def test_headers_and_pages_have_what_is_kept_as_measured(

@@ -27,7 +27,7 @@ def with_class_defaults(tree: Mapping[Any, Any]) -> dict[Any, Any]:
         if isinstance(given, dict):
             defaults = class_defaults(classes, given.get("name"))
             plain = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
-            filled[section] = plain | given
+            filled[section] = given | {key: value for key, value in plain.items() if key not in given}
     return filled
 
 

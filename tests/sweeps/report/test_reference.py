@@ -1,17 +1,13 @@
 import io
 import random
-import re
 import statistics
 from pathlib import Path
 
 import pytest
-import sweeps
-import tricks
 from made_up import Sweep, config, result
 from rich.console import Console
 from scipy.stats import ttest_rel
 
-from mlplab.errors import CheckpointError
 from mlplab.sweeps.report import Report
 
 TRICKS = {
@@ -86,26 +82,6 @@ def test_the_report_has_a_row_for_each(accs: object, tmp_path: Path) -> None:
     shown = out.getvalue()
     assert "Against plain" in shown
     assert "chooses nothing" in " ".join(shown.split())
-
-
-def test_the_table_goes_into_the_readme(accs: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- tricks -->\nold\n<!-- /tricks -->\nafter\n")
-    monkeypatch.setattr(sweeps, "PROJECT", tmp_path)
-    tricks.publish(tmp_path)
-    before, table, after = re.split(r"<!-- /?tricks -->\n", readme.read_text())
-    assert (before, after) == ("before\n", "after\n")
-    report = Report.of(tmp_path)
-    report.write(pictures=False)
-    _, _, rest = (tmp_path / "report.md").read_text().partition("## Against plain\n\n")
-    assert table.splitlines()[:6] == rest.splitlines()[:6]
-    assert table.endswith("\n\n20 pairs of runs of 5 epochs, precision 32-true.\n")
-
-
-def test_a_sweep_without_a_reference_is_not_for_the_readme(tmp_path: Path) -> None:
-    Sweep(tmp_path).add(result(config(trick="ema")))
-    with pytest.raises(CheckpointError, match="no runs that could be compared with a reference"):
-        tricks.publish(tmp_path)
 
 
 def test_a_seed_that_one_of_them_lacks_is_left_out(tmp_path: Path) -> None:
