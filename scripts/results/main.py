@@ -121,8 +121,7 @@ def _write(entries: "Entries", out: Path) -> None:
         "results.png": png(picture.draw(entries)),
     }
     try:
-        for name, content in contents.items():
-            atomic_write.write(out / name, content, sync=False)
+        atomic_write.write_own({out / name: content for name, content in contents.items()})
     except OSError as error:
         raise CheckpointError(f"{out}: the page cannot be written there: {error.strerror}.") from error
     print(f"\n{page.table(entries, with_commands=False)}\n\n{page.conditions(entries)}")

@@ -24,13 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def publish(folder: Path) -> None:
     """Raises CheckpointError if the folder compares nothing with a baseline, or no page can be written."""
-    from mlplab.sweeps.report import Report, files
+    from mlplab.sweeps.report import Report, markdown
 
     report = Report.of(folder)
-    if not report.gains:
+    if not report.differences:
         raise CheckpointError(f"{folder}: no runs that could be compared with a baseline, such as ablation=plain.")
-    pairs = sum(gain.val.seeds for gain in report.gains)
-    block = f"{files.gains_markdown(report.table, report.gains)}\n\n{conditions(pairs, report.complete)}"
+    pairs = sum(one.val.seeds for one in report.differences)
+    block = "\n\n".join([*markdown.content(report.against_baseline), conditions(pairs, report.complete)])
     for path in write(with_block("tricks", block)):
         print(f"Published: {path.relative_to(PROJECT)}")
 

@@ -235,7 +235,10 @@ def test_a_schedule_that_spans_the_run_cannot_be_longer(program: Program, tmp_pa
 
 
 def test_an_average_over_a_share_of_the_run_cannot_be_longer(program: Program, tmp_path: Path) -> None:
-    assert program.run("data=digits", "trainer.max_epochs=1", "regularization.averaging=swa", "hydra.run.dir=run").code == 0
+    assert (
+        program.run("data=digits", "trainer.max_epochs=1", "regularization.averaging=swa", "hydra.run.dir=run").code
+        == 0
+    )
     finished = program.run("resume=run", "trainer.max_epochs=2")
     assert finished.code == 2
     assert "trainer.max_epochs: the run has 1, the command 2 (regularization.swa_start is a share of" in finished.err

@@ -65,15 +65,6 @@ def load(name: str, root: Path) -> ImageDataset:
     return _digits() if name == "digits" else _idx(IDX_DATASETS[name], root)
 
 
-def is_there(name: str, root: Path) -> bool:
-    """Whether `load` would download nothing."""
-    source = IDX_DATASETS.get(name)
-    try:
-        return source is None or all((root / source.dataset / "raw" / file).exists() for file in source.sha256)
-    except OSError:
-        return False
-
-
 def _digits() -> ImageDataset:
     """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here."""
     images, labels = _pixels_and_labels(_file_of_digits())

@@ -1,8 +1,14 @@
-"""torchvision's download, made safe: one process at a time, with a time-out, whole files or none."""
+"""Which files a data set has, whether they are there, and torchvision's download, made safe.
 
+One process downloads at a time, with a time-out, whole files or none.
+"""
+
+import gzip
+import hashlib
 import os
 import shutil
 import socket
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -30,15 +36,36 @@ def require(name: str, root: Path) -> None:
     Raises:
         DataError: if there is neither.
     """
+    if files := missing(name, root):
+        dataset = IDX_DATASETS[name].dataset
+        if reason := _unreachable(torch_signatures.mirrors(dataset), files[0]):
+            raise _not_there(root.expanduser() / dataset / "raw", files, reason, torch_signatures.mirrors(dataset))
+
+
+def missing(name: str, root: Path) -> list[str]:
+    """Files of a data set of which there is no copy, so that `datasets.load` would download them."""
     if name not in IDX_DATASETS:
-        return
-    dataset, root = IDX_DATASETS[name].dataset, root.expanduser()
+        return []
+    source, root = IDX_DATASETS[name], root.expanduser()
     try:
-        missing = [file for file in IDX_DATASETS[name].sha256 if next(copies(root, dataset, file), None) is None]
-    except OSError:  # `datasets.load` says what it is
-        return
-    if missing and (reason := _unreachable(torch_signatures.mirrors(dataset), missing[0])):
-        raise _not_there(root / dataset / "raw", missing, reason, torch_signatures.mirrors(dataset))
+        return [
+            file
+            for file, sha256 in source.sha256.items()
+            if not any(is_own or _has(path, sha256) for path, is_own in copies(root, source.dataset, file))
+        ]
+    except OSError:  # a folder that may not be searched: `datasets.load` says so
+        return []
+
+
+def _has(path: Path, sha256: str) -> bool:
+    """Is this the checksum of a file, or of what is packed in it?"""
+    try:
+        if not path.is_file():  # to open a pipe would wait for who writes to it
+            return False
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
