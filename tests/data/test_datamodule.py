@@ -242,7 +242,7 @@ def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
     assert datamodule.info == trained_on
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", datasets.DATASETS)
 @pytest.mark.parametrize("variable", ["MLPLAB_DATA=/some/where", "MLPLAB_DATA="])
 def test_defaults_are_those_of_the_command_line(
     composed: Compose, name: str, variable: str, monkeypatch: pytest.MonkeyPatch

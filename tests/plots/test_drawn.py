@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from mlplab.data.datasets import IDX_SOURCES
+from mlplab.config.datasets import IDX_DATASETS
 from mlplab.plots import canvas, dataset, predictions, run
 from mlplab.plots.image_grid import Mosaic
 
-DIGITS, FASHION = (IDX_SOURCES[name].classes for name in ("mnist", "fashion"))
+DIGITS, FASHION = (IDX_DATASETS[name].classes for name in ("mnist", "fashion"))
 THREE = ("a", "a rather long name of a class", "c")
 random = np.random.default_rng(0)
 

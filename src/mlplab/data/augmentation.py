@@ -61,7 +61,7 @@ class Distortion:
         }
         for name, (rule, holds) in rules.items():
             if not holds:
-                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r} (augment.{name})")
+                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r} (regularization.{name})")
 
     @property
     def is_identity(self) -> bool:

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mlplab.config.datasets import DATASETS
 from mlplab.data import datasets
 from mlplab.data.augmentation import Distortion
 from mlplab.data.datasets import DatasetInfo, ImageDataset
@@ -61,15 +62,15 @@ class ImageDataModule(LightningDataModule):
         augment: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if name not in datasets.NAMES:
-            raise ValueError(f"`name` must be one of {', '.join(datasets.NAMES)}, got {name!r}")
+        if name not in DATASETS:
+            raise ValueError(f"`name` must be one of {', '.join(DATASETS)}, got {name!r}")
         if normalize not in ("standard", "unit", "symmetric"):
             raise ValueError(f"`normalize` must be standard, unit or symmetric, got {normalize!r}")
         root = root or os.environ.get("MLPLAB_DATA") or "~/.cache/mlplab"
         if not isinstance(root, str | Path) or "://" in str(root):
             raise ValueError(f"`root` must be a folder, got {root!r}")
         root = str(root)
-        val_size = datasets.VAL_SIZE[name] if val_size is None else val_size
+        val_size = DATASETS[name].val_size if val_size is None else val_size
         least = {"val_size": 0, "split_seed": 0, "batch_size": 1, "seed": 0}
         for argument, value in zip(least, (val_size, split_seed, batch_size, seed), strict=True):
             if not isinstance(value, int) or value < least[argument]:

@@ -14,9 +14,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-from mlplab.config.schema import schedule_interval
+from mlplab.config.class_defaults import schedule_interval
+from mlplab.config.datasets import DIGITS
 from mlplab.data.datamodule import Batch, Block, ImageDataModule
-from mlplab.data.download import DIGIT_NAMES
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.model.fused_optimizers import Fused
 from mlplab.model.metrics import Totals
@@ -96,7 +96,7 @@ class Classifier(LightningModule):
         shaped = {"image_shape": image_shape, "classes": classes}
         self._from_data = {name for name, value in shaped.items() if value is None}
         image_shape = (1, 28, 28) if image_shape is None else image_shape
-        classes = DIGIT_NAMES if classes is None else classes
+        classes = DIGITS if classes is None else classes
         self.save_hyperparameters(logger=False)
         for name, plain in (("optimizer", optimizer), ("scheduler", scheduler), ("averaging", averaging)):
             if not isinstance(plain, Mapping | None):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn, optim
 
 from mlplab.config import torch_signatures
-from mlplab.config.schema import FROM_THE_RUN, schedule_interval
+from mlplab.config.class_defaults import FROM_THE_RUN
 from mlplab.errors import ConfigError
 from mlplab.model.fused_optimizers import optimizer_class
 
@@ -28,11 +28,9 @@ def make_optimizer(
     one of the `length` - W after them.
 
     Raises:
-        ConfigError: if torch refuses an argument, or the warm-up is as long as the run or not in steps.
+        ConfigError: if torch refuses an argument, or the warm-up is as long as the run.
     """
     warmup = scheduler.get("warmup", 0)
-    if warmup and schedule_interval(scheduler) != "step":
-        raise ConfigError("scheduler.warmup: counts steps: needs scheduler.interval=step")
     if warmup and warmup >= length:
         raise ConfigError(f"scheduler.warmup: must be below {length:,}, the steps of the run, got {warmup:,}")
     chosen = {key: value for key, value in optimizer.items() if key != "name"}

@@ -90,17 +90,16 @@ def rehearse(config: Config) -> None:
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     """The data, read and verified, and an untrained classifier that fits them."""
-    augment = config.augment.model_dump() if config.augment.distorts else None
+    augment = config.regularization.distortions
     datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
     torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
     classifier = Classifier(
         **config.model.model_dump(),
-        **config.aids.model_dump(),
+        **config.regularization.arguments,
         gradient_clip_val=config.trainer.gradient_clip_val,
         gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
         max_steps=config.trainer.max_steps,
-        averaging=config.averaging.model_dump(exclude_unset=True) if config.averaging.name else None,
         image_shape=datamodule.info.image_shape,
         classes=datamodule.info.classes,
         optimizer=config.optimizer.model_dump(exclude_unset=True),
