@@ -25,7 +25,7 @@ class Rates(Callback):
         self.used: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: object) -> None:
-        self.used.append(pl_module.rate)
+        self.used.append(pl_module.lr)
 
 
 def _rates(make: MakeTrainer, datamodule: ImageDataModule, scheduler: dict[str, Any] | None) -> list[float]:

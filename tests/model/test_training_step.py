@@ -15,7 +15,7 @@ from mlplab.config.torch_signatures import activations
 from mlplab.model import fused_optimizers
 from mlplab.model.mlp import MLP, GaussianNoise
 from mlplab.model.regularization import mixup
-from mlplab.model.regularization.weight_averaging import Ema, make_average
+from mlplab.model.regularization.weight_averaging import make_average
 from mlplab.model.training_step import Method, Steps, draw
 from mlplab.randomness import Purpose, derive_many
 
@@ -29,6 +29,8 @@ OPTIMIZERS: Sequence[tuple[str, dict[str, Any]]] = (
     ("AdamW", {"lr": 0.01, "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True}),
     ("RMSprop", {"lr": 0.01, "eps": 1e-4}),
 )
+CLIP_NORM: dict[str, Any] = {"gradient_clip_val": 0.1}
+CLIP_VALUE: dict[str, Any] = {"gradient_clip_val": 0.005, "gradient_clip_algorithm": "value"}
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def _by_steps(case: Case) -> tuple[Trained, Steps]:
     dtype = next(network.parameters()).dtype
     name, arguments = case.optimizer
     average = None if case.ema is None else make_average(network, {"name": "ema", "decay": case.ema, "start": 0.5})
-    emas = [] if average is None else [Ema(average, network, case.ema or 0)]
-    steps = Steps(network, case.num_classes, case.method, SIDE * SIDE, case.sizes[0], emas)
+    after_step = [] if average is None else [average.follow(network)]
+    steps = Steps(network, case.num_classes, case.method, SIDE * SIDE, case.sizes[0], after_step)
     optimizer = getattr(fused_optimizers, name)(network.parameters(), **arguments)
 
     def update() -> None:
@@ -143,10 +145,10 @@ def _by_torch(case: Case, steps: Steps) -> Trained:
         loss = share * F.cross_entropy(logits, labels, label_smoothing=smoothing)
         loss = loss + (1 - share) * F.cross_entropy(logits, others, label_smoothing=smoothing)
         loss.backward()
-        if method.clip_norm is not None:
-            nn.utils.clip_grad_norm_(weights, method.clip_norm)
-        if method.clip_value is not None:
-            nn.utils.clip_grad_value_(weights, method.clip_value)
+        if method.gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(weights, method.gradient_clip_val or torch.inf)
+        elif method.gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(weights, method.gradient_clip_val)
         trained.gradients.append([weight.grad.clone() for weight in weights])  # type: ignore[union-attr]
         optimizer.step()
         trained.losses.append(loss.item())
@@ -200,8 +202,7 @@ def _random_case(seed: int) -> Case:
         label_smoothing=maybe(0.1),
         mixup=maybe(choice.choice([0.2, 1.0]), None),
         max_norm=maybe(0.5, None),
-        clip_norm=maybe(0.3, None),
-        clip_value=maybe(0.01, None),
+        **maybe(choice.choice([CLIP_NORM, CLIP_VALUE]), {}),
         dtype=torch.float64,
     )
     return Case(
@@ -246,8 +247,8 @@ EACH: dict[str, dict[str, Any]] = {
     "mixup": {"method": {"mixup": 0.5}},
     "mixup, label smoothing": {"method": {"mixup": 1.0, "label_smoothing": 0.2}},
     "max-norm": {"method": {"max_norm": 0.3}},
-    "norm": {"method": {"clip_norm": 0.1}},
-    "value": {"method": {"clip_value": 0.005}},
+    "norm": {"method": CLIP_NORM},
+    "value": {"method": CLIP_VALUE},
     "ema": {"ema": 0.5},
     "ema, batch norm": {"ema": 0.5, "network": {"batch_norm": True}},
     "one image": {"sizes": (1,) * 5},
@@ -274,7 +275,7 @@ def test_a_part_makes_a_difference(arguments: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"label_smoothing": 0.1}, {"mixup": 0.5}, {"clip_norm": 0.1}, {"clip_value": 0.005}, {"max_norm": 0.3}],
+    [{"label_smoothing": 0.1}, {"mixup": 0.5}, CLIP_NORM, CLIP_VALUE, {"max_norm": 0.3}],
 )
 def test_a_method_makes_a_difference(arguments: dict[str, Any]) -> None:
     (one, _), (other, _) = _by_steps(Case(method=Method(dtype=torch.float64, **arguments))), _by_steps(Case())

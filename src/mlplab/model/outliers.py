@@ -42,7 +42,7 @@ class Outliers:
     @torch.inference_mode()
     def _directions(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 -> (N, width of the last hidden layer), of length 1."""
-        *hidden, _ = self._classifier.evaluated
+        *hidden, _ = self._classifier.eval_network
         values = self._datamodule.normalized(images).to(self._classifier.dtype)
         for layer in hidden:
             values = layer(values)

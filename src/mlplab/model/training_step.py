@@ -4,6 +4,7 @@ A step is a list of some 15 calls into torch for one hidden layer, on buffers th
 several batches at once is: random numbers, targets, losses.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +19,54 @@ from mlplab.model.layers import Autograd, Call, Dropout, Layer, Linear, Noise, l
 from mlplab.model.regularization import max_norm, mixup
 from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, seed_generator
 
+Chunk = tuple[int, Iterable[Tensor], Tensor]  # number of the first batch in its epoch, k images, labels (k, B)
+
+# In floating-point operations, or the time that they take. A block takes 0.1 to 0.3 s: what Lightning does for each is
+# little, and a signal is acted on soon. A step has a cost of its own, and so has an image that is distorted.
+BLOCK, STEP, DISTORTION = 2e10, 1e7, 5e6
+
+
+def block_length(network: nn.Module, batch_size: int, distorts: bool) -> int:
+    """Choose how many batches are trained on between two calls of Lightning's hooks."""
+    weights = sum(weight.numel() for weight in network.parameters())
+    return max(1, int(BLOCK / ((6 * weights + DISTORTION * distorts) * batch_size + STEP)))
+
 
 @dataclass(frozen=True)
 class Method:
-    """How a network is trained, apart from its optimizer."""
+    """How a network is trained, apart from its optimizer.
+
+    Args:
+        seed: of dropout, noise and mixup.
+        label_smoothing: share of the target, from 0 to below 1, that is spread over all classes (Szegedy et al. 2016).
+            It is in `train/loss` alone: `val/loss` and `test/loss` are plain cross-entropy.
+        mixup: alpha of the Beta distribution, above 0, see `regularization.mixup`; None for no mixing. `train/loss` is
+            that of mixed images, and `train/acc` counts answers with the label of the larger share.
+        max_norm: largest norm of the weights into a hidden unit, see `regularization.max_norm`; None for no bound.
+        gradient_clip_val, gradient_clip_algorithm: largest norm ("norm") of the gradient, or largest value in it
+            ("value"); None or 0 for no bound.
+        dtype: of forward and backward; None for that of the weights.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
 
     seed: int = 0
     label_smoothing: float = 0.0
-    mixup: float | None = None  # alpha
+    mixup: float | None = None
     max_norm: float | None = None
-    clip_norm: float | None = None  # largest norm of the gradient
-    clip_value: float | None = None  # largest value in it
-    dtype: torch.dtype = torch.float32  # of forward and backward
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be from 0 to below 1, got {self.label_smoothing}")
+        for name, value in (("max_norm", self.max_norm), ("mixup", self.mixup)):
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be above 0, or None, got {value}")
+        if self.gradient_clip_algorithm not in (None, "norm", "value"):
+            raise ValueError(f"`gradient_clip_algorithm` must be norm or value, got {self.gradient_clip_algorithm!r}")
 
 
 class Gradients:
@@ -110,10 +147,10 @@ class Steps:
         for weight in network.parameters():
             weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
         self.before_update, self.after_update = list[Call](), list(after_update)
-        if method.clip_norm is not None:
-            self.before_update.append(partial(nn.utils.clip_grad_norm_, self.weights, method.clip_norm))
-        if method.clip_value is not None:
-            self.before_update.append(partial(nn.utils.clip_grad_value_, self.weights, method.clip_value))
+        if method.gradient_clip_val:
+            by_value = method.gradient_clip_algorithm == "value"
+            clip = nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_
+            self.before_update.append(partial(clip, self.weights, method.gradient_clip_val))
         if method.max_norm is not None:
             self.after_update.insert(0, partial(max_norm.limit, max_norm.limited_weights(network), method.max_norm))
         self.by_size: dict[int, Gradients] = {}
@@ -122,8 +159,25 @@ class Steps:
     def gradients(self, size: int) -> Gradients:
         """Those of batches of `size` images."""
         if size not in self.by_size:
-            self.by_size[size] = Gradients(self.network, size, self.features, self.method.dtype)
+            dtype = self.method.dtype or next(self.network.parameters()).dtype
+            self.by_size[size] = Gradients(self.network, size, self.features, dtype)
         return self.by_size[size]
+
+    def images(self, size: int) -> Tensor:
+        """Where the images of a batch are read, (B, C*H*W)."""
+        return self.gradients(size).images
+
+    def train(self, chunks: Iterable[Chunk], epoch: int, update: Call) -> tuple[list[float], list[int], list[int]]:
+        """Train on chunks of batches of one size; loss, correct answers and images of each batch."""
+        outcomes, sizes = [], list[int]()
+        with torch.autocast(self.weights[0].device.type, enabled=False), warnings.catch_warnings():
+            # It looks for a call of `step`, which `Fused.update` is not.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for first, images, labels in chunks:
+                outcomes.append(self(images, labels, epoch, first, update))
+                sizes += [labels.shape[1]] * len(labels)
+        losses, correct = (torch.cat(parts).tolist() for parts in zip(*outcomes, strict=True))
+        return losses, correct, sizes
 
     @torch.no_grad()
     def __call__(

@@ -141,7 +141,7 @@ class Board(Callback):
         )
         if show.weights:
             self._show_picture(
-                lambda: from_tensors.first_layer(classifier.evaluated, info.image_shape, info.classes, weights),
+                lambda: from_tensors.first_layer(classifier.eval_network, info.image_shape, info.classes, weights),
                 "weights/first_layer",
                 step=step,
             )
@@ -159,7 +159,7 @@ class Board(Callback):
             seen = _datamodule(trainer).normalized(some)
             _guarded(
                 "show.projector",
-                lambda: tensorboard_tabs.projector(writer, classifier.evaluated, seen, some, names, step),
+                lambda: tensorboard_tabs.projector(writer, classifier.eval_network, seen, some, names, step),
             )
 
     def _show_epoch(self, trainer: Trainer, module: LightningModule, is_last: bool = False) -> None:
