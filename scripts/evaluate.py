@@ -73,13 +73,14 @@ def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) 
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
     """Of the test, named as a run names its own; of others, their split stands in front."""
     from mlplab.plots import canvas, from_tensors
+    from mlplab.plots import run as run_plots
     from mlplab.training import restore
 
     classes = datamodule.info.classes
     prefix = "" if split == "test" else f"{split}_"
     about = f"{split} images, {restore.weights(run)}"
     figures = {
-        "confusion.png": from_tensors.confusion(scores.confusion, classes, about),
+        "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, about),
         "mistakes.png": from_tensors.mistakes(scores, datamodule.originals(split), classes, about),
     }
     paths = {restore.picture(run, prefix + name): figure for name, figure in figures.items()}

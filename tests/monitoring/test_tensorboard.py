@@ -28,8 +28,9 @@ from mlplab.data import datasets
 from mlplab.data.datamodule import Block, ImageDataModule
 from mlplab.model import evaluation
 from mlplab.model.classifier import Classifier
-from mlplab.monitoring import tensorboard
-from mlplab.monitoring.tensorboard import Board, next_milestone
+from mlplab.monitoring import pictures
+from mlplab.monitoring.pictures import next_milestone
+from mlplab.monitoring.tensorboard import Board
 from mlplab.monitoring.tensorboard_logger import WRITTEN_ONCE
 from mlplab.plots import run
 from mlplab.runs import atomic_write
@@ -67,7 +68,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
             patch.setattr(run, name, noting(name, getattr(run, name)))
-        patch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
+        patch.setattr(pictures, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -534,7 +535,7 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     expected: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", math.inf)
     found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
     assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
 
@@ -542,7 +543,7 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
 def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", -1)
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", -1)
     config = tiny("show.confusion=true", "trainer.max_epochs=3")
     assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
 
@@ -550,7 +551,7 @@ def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
 def test_what_is_shown_by_default_of_twenty_epochs_is_small(
     composed: Compose, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", math.inf)
     config = composed(  # with as many points in an epoch as 1,500 steps have
         f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=5", "model.hidden=[512,512]",
         "trainer.max_epochs=20", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu",
@@ -582,7 +583,7 @@ def test_drawing_confusion_matrices_takes_its_share_of_the_time_and_no_other_dra
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(tensorboard, "time", clock)
+    monkeypatch.setattr(pictures, "time", clock)
     monkeypatch.setattr(run, "training_images", clock.before(1000, run.training_images))
     monkeypatch.setattr(run, "confusion", clock.before(1, run.confusion))
     monkeypatch.setattr(Board, "on_train_epoch_end", clock.before(40, Board.on_train_epoch_end))

@@ -1,7 +1,6 @@
 """What TensorBoard can show of a run beside curves: one function for each, given a SummaryWriter."""
 
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> No
             node.input.append(nodes[-1].name)
         nodes.append(node)
     nodes.append(NodeDef(name="output", op="Identity", input=[nodes[-1].name]))
-    writer.add_event(Event(graph_def=GraphDef(node=nodes).SerializeToString(), wall_time=time.time()))
+    writer.file_writer.add_event(Event(graph_def=GraphDef(node=nodes).SerializeToString()))
 
 
 def pr_curves(writer: Any, probabilities: Tensor, labels: Tensor, classes: Sequence[str], step: int) -> None:
