@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
 from mlplab.data import datasets
-from mlplab.data.datamodule import Block, ImageDataModule
+from mlplab.data.blocks import Block
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
 from mlplab.errors import ConfigError, DataError
 from mlplab.model.classifier import Classifier

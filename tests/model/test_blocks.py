@@ -16,8 +16,9 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlplab.data import datamodule as datamodule_file
-from mlplab.data.datamodule import Batch, Block, ImageDataModule
+from mlplab.data import blocks
+from mlplab.data.blocks import Batch, Block
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import DivergedError
 from mlplab.model import fused_optimizers
 from mlplab.model.classifier import Classifier
@@ -152,7 +153,7 @@ def test_a_block_may_end_anywhere(
     tiny_root: Path, trainer: MakeTrainer, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(length: int, seed: int = 0, at_once: int = 1024) -> Blocks:
-        monkeypatch.setattr(datamodule_file, "IMAGES_AT_ONCE", at_once)
+        monkeypatch.setattr(blocks, "IMAGES_AT_ONCE", at_once)
         chosen = {key: value for key, value in arguments.items() if key != "augment"}
         datamodule = _datamodule(tiny_root, augment=arguments.get("augment"), seed=seed)
         classifier, noted = _fitted(trainer, datamodule, length, seed=seed, **chosen)
@@ -429,7 +430,7 @@ def test_limit_train_batches(datamodule: ImageDataModule, trainer: MakeTrainer, 
 def test_overfitting_sees_the_same_batches_in_each_epoch(
     datamodule: ImageDataModule, trainer: MakeTrainer, share: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datamodule_file, "EVAL_BATCH_SIZE", 10)  # Lightning takes that share of validation, too
+    monkeypatch.setattr(blocks, "EVAL_BATCH_SIZE", 10)  # Lightning takes that share of validation, too
     classifier, _ = _fitted(trainer, datamodule, flags={"overfit_batches": share})
     first = list(itertools.islice(_batches(datamodule, 1), steps))
     network, _ = _plain_loop(iter(first * 3), ADAM)

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from mlplab.config.schema import Config, Show
 from mlplab.data import datasets
-from mlplab.data.datamodule import Block, ImageDataModule
+from mlplab.data.blocks import Block
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.model import evaluation
 from mlplab.model.classifier import Classifier
 from mlplab.monitoring import pictures

@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from mlplab.data.datamodule import Batch, Block
+from mlplab.data.blocks import Batch, Block, Chunk
 from mlplab.data.datasets import DIGIT_NAMES
 from mlplab.model import optimizers, shapes
 from mlplab.model.metrics import MeasuredModule
 from mlplab.model.mlp import MLP
 from mlplab.model.regularization.batch_norm import draws, renew
 from mlplab.model.regularization.weight_averaging import make_average
-from mlplab.model.training_step import Chunk, Method, Steps, block_length
+from mlplab.model.training_step import Method, Steps, block_length
 
 
 class Classifier(MeasuredModule):

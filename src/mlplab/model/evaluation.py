@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data.datamodule import Batch
+from mlplab.data.blocks import Batch
 from mlplab.model.classifier import Classifier
 
 

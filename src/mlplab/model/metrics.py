@@ -9,7 +9,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data.datamodule import Batch, ImageDataModule
+from mlplab.data.blocks import Batch
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.model.shapes import require_labels
 

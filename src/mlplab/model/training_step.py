@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlplab.data.blocks import Chunk
 from mlplab.model.cuda_graph import Captured
 from mlplab.model.layers import Autograd, Call, Dropout, Layer, Linear, Noise, layer_of
 from mlplab.model.regularization import max_norm, mixup
 from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, seed_generator
-
-Chunk = tuple[int, Iterable[Tensor], Tensor]  # number of the first batch in its epoch, k images, labels (k, B)
 
 # In floating-point operations, or the time that they take. A block takes 0.1 to 0.3 s: what Lightning does for each is
 # little, and a signal is acted on soon. A step has a cost of its own, and so has an image that is distorted.
