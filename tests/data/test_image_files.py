@@ -218,14 +218,6 @@ def test_a_line_stays_a_line(path: Path, size: tuple[int, int]) -> None:
     assert 2 <= thickness <= 4  # as a pen's
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_a_file_that_is_no_image_is_named(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"picture\.png: not an image that can be read: ") as caught:
-        image_files.read(path, INFO)
-    assert len(str(caught.value).splitlines()) <= 5
-
-
 def test_a_truncated_image_is_named(path: Path) -> None:
     _seven().save(path)
     path.write_bytes(path.read_bytes()[:-400])

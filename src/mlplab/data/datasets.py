@@ -23,7 +23,7 @@ DIGIT_NAMES = tuple("0123456789")
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a trained network needs to know of its data set; plain values, kept in every checkpoint."""
+    """Facts of a data set that a trained network needs; plain values, kept in every checkpoint."""
 
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: tuple[str, ...]  # K names
@@ -110,7 +110,7 @@ _kept: dict[tuple[str, Path], ImageDataset] = {}
 
 
 def keep(name: str, root: Path) -> None:
-    """`load` it once for this process and all that are forked from it, which share its memory.
+    """Load a data set once for this process and all that are forked from it, which share its memory.
 
     Raises:
         DataError: as `load` does.
@@ -127,15 +127,6 @@ def load(name: str, root: Path) -> ImageDataset:
     if (name, root.absolute()) in _kept:
         return _kept[name, root.absolute()]
     return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
-
-
-def is_there(name: str, root: Path) -> bool:
-    """Whether `load` would download nothing."""
-    source = IDX_SOURCES.get(name)
-    try:
-        return source is None or all((root / source.dataset / "raw" / file).exists() for file in source.sha256)
-    except OSError:
-        return False
 
 
 def _digits() -> ImageDataset:

@@ -32,15 +32,22 @@ def require(name: str, root: Path) -> None:
     Raises:
         DataError: if there is neither.
     """
+    absent = missing(name, root)
+    if absent:
+        dataset = CLASSES[name]
+        mirrors = torch_signatures.mirrors(dataset)
+        if reason := _unreachable(mirrors, absent[0]):
+            raise _not_there(root.expanduser() / dataset / "raw", absent, reason, mirrors)
+
+
+def missing(name: str, root: Path) -> list[str]:
+    """Name the files of a data set of which there is no copy; none of a folder that may not be searched."""
     if name not in CLASSES:
-        return
-    dataset, root = CLASSES[name], root.expanduser()
+        return []
     try:
-        missing = [file for file in FILES if next(copies(root, dataset, file), None) is None]
+        return [file for file in FILES if next(copies(root.expanduser(), CLASSES[name], file), None) is None]
     except OSError:  # `datasets.load` says what it is
-        return
-    if missing and (reason := _unreachable(torch_signatures.mirrors(dataset), missing[0])):
-        raise _not_there(root / dataset / "raw", missing, reason, torch_signatures.mirrors(dataset))
+        return []
 
 
 def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
@@ -112,20 +119,20 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write.lock(root / f".{name}.lock", timeout=-1):
-            missing = [file for file in files if not (folder / file).exists()]
-            if not missing:
+            absent = [file for file in files if not (folder / file).exists()]
+            if not absent:
                 return  # another process has just done it
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
             (scratch / name / "raw").mkdir(parents=True)
             for archive, md5 in dataset.resources:  # torchvision takes these, and downloads what is not among them
                 if (folder / archive).exists():
                     copied = shutil.copy(folder / archive, scratch / name / "raw")
-                    if not check_integrity(copied, md5) and archive.removesuffix(".gz") in missing:
+                    if not check_integrity(copied, md5) and archive.removesuffix(".gz") in absent:
                         damaged.append(archive)
             try:
                 with _timeout(TIMEOUT_S):
                     dataset(scratch, download=True)
-                for file in missing:
+                for file in absent:
                     (scratch / name / "raw" / file).replace(folder / file)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)

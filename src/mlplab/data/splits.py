@@ -32,7 +32,7 @@ class SplitDataset:
 
     @property
     def info(self) -> DatasetInfo:
-        """From a checkpoint, or of the files."""
+        """Facts of the data set, from a checkpoint or from the files."""
         if self._info is None:
             self.setup()
             assert self._info is not None
@@ -40,13 +40,13 @@ class SplitDataset:
 
     @property
     def train_rows(self) -> Tensor:
-        """Which training images are trained on, (N - val_size,)."""
+        """Rows of the training images that are trained on, (N - val_size,)."""
         self.setup()
         return self._order[self.val_size :]
 
     @property
     def val_rows(self) -> Tensor:
-        """Which of them validate, (val_size,)."""
+        """Rows of those that validate, (val_size,)."""
         self.setup()
         return self._order[: self.val_size]
 

@@ -109,8 +109,8 @@ class Classifier(MeasuredModule):
         self.trainer.fit_loop.setup_data()  # after which it is known how many batches an epoch has
         weights, chosen, epochs = self.mlp.parameters(), self.scheduler, self.trainer.max_epochs or 1
         length = optimizers.schedule_length(chosen, epochs, self.steps_per_epoch, self.max_steps)
-        optimizer, self._schedule = optimizers.make_optimizer(weights, self.optimizer, chosen, length)
-        self.optimizer_settings = optimizers.settings(optimizer, self._schedule)
+        made = optimizers.make_optimizer(weights, self.optimizer, chosen, length)
+        optimizer, self._schedule, self.optimizer_settings = made
         return optimizer if self._schedule is None else ([optimizer], [self._schedule])
 
     def batches_per_block(self, batch_size: int) -> int:

@@ -64,7 +64,7 @@ class MeasuredModule(LightningModule):
 
     @property
     def max_steps(self) -> int:
-        """After which training ends; -1 for no such bound. A Trainer that has one would go on within an epoch."""
+        """Steps after which training ends; -1 for no bound. A Trainer that has one would go on within an epoch."""
         own = int(self.hparams.get("max_steps", -1))
         return own if own >= 0 else self.trainer.max_steps
 

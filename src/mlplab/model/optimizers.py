@@ -53,8 +53,8 @@ def schedule_length(scheduler: Arguments, epochs: int, steps_per_epoch: int, max
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], optimizer: Arguments, scheduler: Arguments, length: int
-) -> tuple[optim.Optimizer, LRScheduler | None]:
-    """Make an optimizer, and its schedule over `length` steps or epochs; None for a constant rate.
+) -> tuple[optim.Optimizer, LRScheduler | None, dict[str, dict[str, Any]]]:
+    """Make an optimizer, its schedule over `length` steps or epochs, None for a constant rate, and their `settings`.
 
     With `warmup` W the rate of the first W steps is 1/W, 2/W, ... of the chosen one, and the schedule, in steps too, is
     one of the `length` - W after them.
@@ -75,22 +75,22 @@ def make_optimizer(
         made = optimizer_class(optimizer["name"], chosen, cycles)(parameters, **chosen)
         rise = LinearLR(made, 1 / warmup, total_iters=max(1, warmup - 1)) if warmup else None
         if not name:
-            return made, rise
+            return made, rise, settings(made, rise)
         length -= warmup
         from_the_run = {"T_max": length, "total_steps": length, "max_lr": made.param_groups[0]["lr"]}
         defaults = {argument: from_the_run[argument] for argument in FROM_THE_RUN.get(name, ())}
         schedule: LRScheduler = getattr(optim.lr_scheduler, name)(made, **{**defaults, **arguments})
-        return made, schedule if rise is None else SequentialLR(made, [rise, schedule], milestones=[warmup])
+        whole = schedule if rise is None else SequentialLR(made, [rise, schedule], milestones=[warmup])
+        return made, whole, settings(made, schedule)
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise ConfigError(f"optimizer, scheduler: torch refuses their arguments: {error}") from error
 
 
 def settings(optimizer: optim.Optimizer, schedule: LRScheduler | None) -> dict[str, dict[str, Any]]:
     """Look up the arguments of `optimizer` and `scheduler`: before the first step a schedule has set some of them."""
-    last = schedule._schedulers[-1] if isinstance(schedule, SequentialLR) else schedule
     parts: dict[str, tuple[object, Arguments, Arguments]] = {
         "optimizer": (optimizer, optimizer.param_groups[0], torch_signatures.optimizers()),
-        "scheduler": (last, vars(last) if last else {}, torch_signatures.schedulers()),
+        "scheduler": (schedule, vars(schedule) if schedule else {}, torch_signatures.schedulers()),
     }
     return {
         part: {"name": name, **{key: values[key] for key in classes[name] if key in values}}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data import datasets
+from mlplab.data import download
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import DataError
 from mlplab.model.classifier import Classifier
@@ -25,7 +25,7 @@ class Outliers:
 
     def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
         self._classifier, self._datamodule = classifier, datamodule
-        if not datasets.is_there(str(datamodule.name), datamodule.root):
+        if download.missing(str(datamodule.name), datamodule.root):
             raise DataError(f"{datamodule.root}: no data set {datamodule.name} here. Give its folder with --data-root.")
         datamodule.setup()
         images, _ = datamodule.training_data(torch.device("cpu"))
@@ -36,12 +36,12 @@ class Outliers:
         self._limit = float(self._nearest(images[others[:OTHERS]]).quantile(1 - SHARE)) if len(others) else -1.0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) uint8 -> (N,), true where one is unlike the training images."""
+        """Tell which of images (N, C, H, W) uint8 are unlike the training images, (N,)."""
         return self._nearest(images) < self._limit
 
     @torch.inference_mode()
     def _directions(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 -> (N, width of the last hidden layer), of length 1."""
+        """Last hidden layer (N, width), each row of length 1, of images (N, C, H, W) uint8."""
         *hidden, _ = self._classifier.eval_network
         values = self._datamodule.normalized(images).to(self._classifier.dtype)
         for layer in hidden:
@@ -49,6 +49,6 @@ class Outliers:
         return F.normalize(values.float())
 
     def _nearest(self, images: Tensor) -> Tensor:
-        """(N,): the cosine of the angle to the nearest training image."""
+        """Cosine of the angle to the nearest training image, (N,)."""
         parts = [(self._directions(some) @ self._references.T).max(dim=1).values for some in images.split(500)]
         return torch.cat(parts)

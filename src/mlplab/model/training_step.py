@@ -33,7 +33,7 @@ def block_length(network: nn.Module, batch_size: int, distorts: bool) -> int:
 
 @dataclass(frozen=True)
 class Method:
-    """How a network is trained, apart from its optimizer.
+    """Method of training, apart from the optimizer.
 
     Args:
         seed: of dropout, noise and mixup.
@@ -156,14 +156,14 @@ class Steps:
 
     @torch.no_grad()
     def gradients(self, size: int) -> Gradients:
-        """Those of batches of `size` images."""
+        """Make or find the gradients for batches of `size` images."""
         if size not in self.by_size:
             dtype = self.method.dtype or next(self.network.parameters()).dtype
             self.by_size[size] = Gradients(self.network, size, self.features, dtype)
         return self.by_size[size]
 
     def images(self, size: int) -> Tensor:
-        """Where the images of a batch are read, (B, C*H*W)."""
+        """Memory from which the images of a batch are read, (B, C*H*W)."""
         return self.gradients(size).images
 
     def train(self, chunks: Iterable[Chunk], epoch: int, update: Call) -> tuple[list[float], list[int], list[int]]:
@@ -263,14 +263,14 @@ def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first:
 
 
 def may_draw_globally(layers: Sequence[Layer]) -> bool:
-    """Whether one of them may draw from torch's global generator."""
+    """Tell whether one of them may draw from torch's global generator."""
     return any(isinstance(layer, Autograd) for layer in layers)
 
 
 def _masks(
     layers: Sequence[Dropout], batch_size: int, seed: int, epoch: int, first: int, count: int
 ) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """For each layer, where its mask goes, and that of each step, True for a unit that is kept."""
+    """Draw masks, for each layer where they go and one for each step; True for a unit that is kept."""
     if not layers:
         return []
     rows = [batch_size * layer.drawn.shape[1] * layer.type.itemsize for layer in layers]

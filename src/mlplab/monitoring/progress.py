@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar with the time left, and a line when an epoch is done."""
+"""Progress of a run on the terminal: a bar with the time left, and a line when an epoch is done."""
 
 import logging
 import math

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str) -> "Figure":
-    """The most confident ones; `images` (N, C, H, W) uint8 as they were scored."""
+    """Draw the most confident mistakes; `images` (N, C, H, W) uint8 as they were scored."""
     found = scores.most_confident_mistakes(run.MOST_MISTAKES)
     surest = scores.probabilities[found].max(dim=1)
     labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
@@ -32,7 +32,7 @@ def first_layer(network: nn.Sequential, info: DatasetInfo, about: str) -> "Figur
 
 
 def training_images(datamodule: ImageDataModule) -> "Figure":
-    """The first ones, distorted as in their batch; before mixup, and before dropout and noise of pixels."""
+    """Draw the first training images, distorted as in their batch; before mixup, dropout and noise of pixels."""
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
     images, labels = (part[rows] for part in datamodule.training_data(rows.device))
     batches = images.split(datamodule.batch_size)  # the last one in part: what becomes of an image does not show that

@@ -1,4 +1,4 @@
-"""Pictures of a run: how it went, what its network confuses, what it has learned, and what it sees."""
+"""Pictures of a run: curves, confusion matrix, mistakes, first layer, training images."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,12 +18,12 @@ DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 
 def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> "Figure":
-    """Loss and accuracy by epoch; metrics that an epoch lacks are left out."""
+    """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out."""
     top = canvas.TITLE_HEIGHT
     figure = canvas.figure(top + 2.9)
     canvas.title(figure, "loss and accuracy by epoch")
     shown = {}
-    panels = {"loss": ("loss (nats)", 1), "acc": ("accuracy (%)", 100)}
+    panels = {"loss": ("loss (cross-entropy)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
         axes = canvas.axes(figure, 0.95 + place * 3.72, top + 0.1, 2.72, 2.05)
         for split, name, colour, style in (("train", "training", BLUE, "--"), ("val", "validation", ORANGE, "-")):
@@ -63,7 +63,7 @@ def _style(axes: "Axes", epochs: Sequence[float]) -> None:
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
-    """`matrix` (K, K): images of class row that were taken for class column.
+    """Draw a confusion matrix (K, K): images of class row that were taken for class column.
 
     Mistakes are coloured by their share of the images of the true class; what is right is not, or nothing else would
     be seen.
@@ -105,7 +105,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
 def mistakes(
     images: Array, labels: Array, predicted: Array, probabilities: Array, classes: Sequence[str], title: str
 ) -> "Figure":
-    """The first 24 of images (N, H, W) or (N, C, H, W) uint8; `probabilities` (N,) are of the predicted classes."""
+    """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8; `probabilities` (N,): of the predicted."""
     shown = grey(images[:MOST_MISTAKES])
     if not len(shown):
         figure = canvas.figure(1.0)
@@ -113,9 +113,7 @@ def mistakes(
         return figure
     mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
     figure = canvas.figure(canvas.NOTE_HEIGHT + mosaic.height + 0.08)
-    canvas.title(
-        figure, title, "black: the true class; red-orange, below it: what the network says, and its probability"
-    )
+    canvas.title(figure, title, "black: true class; orange: the network's answer and its probability")
     image = mosaic.draw(figure, shown, (canvas.WIDTH - _full(mosaic)) / 2, canvas.NOTE_HEIGHT)
     of_shown = zip(labels[: len(shown)], predicted, probabilities, strict=False)
     for position, (true, said, probability) in enumerate(of_shown):
@@ -127,7 +125,7 @@ def mistakes(
 
 
 def _full(mosaic: Mosaic) -> float:
-    """Inches of a whole row, even where there is none."""
+    """Width of a whole row in inches, even where there is none."""
     cells = mosaic.columns * (mosaic.shape[1] + mosaic.gap[1]) - mosaic.gap[1]
     return cells * mosaic.scale / canvas.DPI
 
@@ -135,7 +133,7 @@ def _full(mosaic: Mosaic) -> float:
 def first_layer(
     weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
 ) -> "Figure":
-    """`weights` (units, C*H*W) of up to 64 units, those with the largest norm, each as an image of `image_shape`.
+    """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
     Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
     """
@@ -162,7 +160,7 @@ def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
 
 
 def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "Figure":
-    """The first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
+    """Draw the first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
     stored, given = grey(originals[:MOST_IMAGES]), grey(seen[:MOST_IMAGES])
     mosaic = Mosaic.of(stored, columns=4, width=3.3, below=0.19, between=0.15)
     height = max(mosaic.height, 1.2)
