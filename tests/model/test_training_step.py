@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from mlplab.config.torch_signatures import activations
 from mlplab.model import fused_optimizers
 from mlplab.model.mlp import MLP, GaussianNoise
+from mlplab.model.noise import draw
 from mlplab.model.regularization import mixup
 from mlplab.model.regularization.weight_averaging import make_average
-from mlplab.model.training_step import Method, Steps, draw
+from mlplab.model.training_step import Method, Steps
 from mlplab.randomness import Purpose, derive_many
 
 SIDE = 5  # of an image

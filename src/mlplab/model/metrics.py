@@ -99,13 +99,15 @@ class MeasuredModule(LightningModule):
         points, running = {}, self.running["train"]
         often = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         every = min(often, max(1, self.steps_per_epoch // POINTS_BY_EPOCH))
-        for loss, right, size, self.lr in zip(losses, correct, sizes, lrs, strict=True):
-            self.steps += 1
+        by_step = zip(losses, correct, sizes, lrs, strict=True)
+        for step, (loss, right, size, lr) in enumerate(by_step, self.steps + 1):
             if not math.isfinite(loss):
-                raise self.diverged(f"train/loss of step {self.steps:,}", loss)
+                self.lr = lr
+                raise self.diverged(f"train/loss of step {step:,}", loss)
             running.add(loss * size, right, size)
-            if every and self.steps % every == 0:
-                points[self.steps] = running.sums, self.lr
+            if every and step % every == 0:
+                points[step] = running.sums, lr
+        self.steps, self.lr = self.steps + len(losses), lrs[-1] if lrs else self.lr
         self.images_seen += sum(sizes)
         if 0 <= self.max_steps <= self.steps:
             self.trainer.should_stop = True
