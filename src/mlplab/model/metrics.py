@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -176,17 +177,13 @@ class MeasuredModule(LightningModule):
         checkpoint["global_step"] = self.steps  # Lightning counts blocks
         checkpoint["images_seen"] = self.images_seen
         checkpoint["history"] = self.history
-        if self.metrics:  # of the epoch that is under way
-            checkpoint["figures"] = {"epoch": self.current_epoch + 1, "step": self.steps, **self.metrics}
-        else:
-            checkpoint["figures"] = dict(self.history[-1]) if self.history else {}
+        under_way = {"epoch": self.current_epoch + 1, "step": self.steps, **self.metrics}
+        checkpoint["figures"] = under_way if self.metrics else dict(self.history[-1]) if self.history else {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_metrics = checkpoint["figures"]
-        try:
-            is_scored_only = self.trainer.state.fn != "fit"
-        except RuntimeError:  # there is no Trainer: `load_from_checkpoint`
-            is_scored_only = False
-        if not is_scored_only:
-            self.history = checkpoint["history"]
-            self.steps, self.images_seen = checkpoint["global_step"], checkpoint["images_seen"]
+        with suppress(RuntimeError):  # there is no Trainer: `load_from_checkpoint`
+            if self.trainer.state.fn != "fit":
+                return
+        self.history = checkpoint["history"]
+        self.steps, self.images_seen = checkpoint["global_step"], checkpoint["images_seen"]
