@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from mlplab.data.blocks import Batch, Block, Chunk
-from mlplab.data.datasets import DIGIT_NAMES
+from mlplab.data.download import DIGIT_NAMES
 from mlplab.model import optimizers, shapes
 from mlplab.model.metrics import MeasuredModule
 from mlplab.model.mlp import MLP

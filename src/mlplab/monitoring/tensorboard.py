@@ -129,8 +129,9 @@ class Board(Callback):
         images, info = datamodule.originals("test")[: len(labels)], datamodule.info
         weights = f"weights of epoch {best_epoch}"
         about = f"test images, {weights}"
+        chosen = best_epoch if self._config.validates else None  # else it is simply the last
         if show.files:
-            show_picture(lambda: run.curves(classifier.history, best_epoch), file="curves.png")
+            show_picture(lambda: run.curves(classifier.history, chosen), file="curves.png")
         pictures: dict[str, tuple[bool, Callable[[], Any]]] = {
             "confusion": (show.confusion, lambda: run.confusion(scores.confusion.numpy(), info.classes, about)),
             "mistakes": (show.mistakes, lambda: from_tensors.mistakes(scores, images, info.classes, about)),

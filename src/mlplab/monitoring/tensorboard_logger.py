@@ -16,6 +16,7 @@ from mlplab.runs import atomic_write
 from mlplab.runs.log_file import warn_once
 
 FILES = "events.out.tfevents.*"
+MARK = ".mlplab"  # at the end of the names of event files, which tells them from those of others
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
 TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
 WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
@@ -25,7 +26,7 @@ class RunLogger(TensorBoardLogger):
     """Writes curves, pictures and texts; a disk that takes no more is said once, and training goes on without them."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False)
+        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False, filename_suffix=MARK)
         self._folder = folder
         self._is_broken = False
 
@@ -67,7 +68,8 @@ class RunLogger(TensorBoardLogger):
 
         A new file has all of it, so that a reader of the old one starts anew.
         """
-        old = sorted(path for path in self._folder.glob(FILES) if path.is_file())
+        found = sorted(path for path in self._folder.glob(FILES) if path.is_file())
+        old = [path for path in found if path.suffix == MARK] or found  # of a version that set no mark
         kept: dict[tuple[int, str], Event] = {}  # once each: a process that was killed in here leaves two files
         for event in (event for path in old for event in _read(path) if event.HasField("summary")):
             tag = ",".join(value.tag for value in event.summary.value)
@@ -80,7 +82,7 @@ class RunLogger(TensorBoardLogger):
             for event in (start, *kept.values()):
                 writer.file_writer.add_event(event, event.step, event.wall_time or time.time())
             writer.flush()
-            for path in set(self._folder.glob(FILES)) - set(old):
+            for path in set(self._folder.glob(FILES + MARK)) - set(old):
                 atomic_write.sync(path)
             for path in old:
                 path.unlink()
