@@ -301,22 +301,6 @@ def test_a_loader_of_ones_own_trains_as_a_plain_loop(
     assert classifier.images_seen == 2 * 150
 
 
-@pytest.mark.parametrize("kind", ["dropout", "noise", "RReLU", "mixup"])
-def test_what_draws_draws_for_a_loader_of_ones_own(
-    datamodule: ImageDataModule, trainer: MakeTrainer, kind: str
-) -> None:
-    def run(**arguments: Any) -> Classifier:
-        torch.manual_seed(0)
-        classifier = Classifier([16], **{"optimizer": ADAM, **arguments})
-        trainer(max_epochs=2).fit(classifier, train_dataloaders=_own_loader(datamodule))
-        return classifier
-
-    one = run(**DRAWING[kind])
-    torch.rand(5)  # the state of a generator does not matter
-    _assert_equal(one, run(**DRAWING[kind]))
-    assert not torch.equal(one.mlp[-1].weight, run(**DRAWING[kind], seed=1).mlp[-1].weight)
-
-
 def test_a_loader_whose_batches_grow(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     images, labels = datamodule.training_data(torch.device("cpu"))
     batches = [(datamodule.normalized(images[:size]), labels[:size]) for size in (2, 5, 9)]
