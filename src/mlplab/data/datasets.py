@@ -21,7 +21,7 @@ from mlplab.errors import DataError
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a trained network needs to know of its data set; plain values, kept in every checkpoint."""
+    """Facts of a data set that a trained network needs; plain values, kept in every checkpoint."""
 
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: tuple[str, ...]  # K names
@@ -46,7 +46,7 @@ _kept: dict[tuple[str, Path], ImageDataset] = {}
 
 
 def keep(name: str, root: Path) -> None:
-    """`load` it once for this process and all that are forked from it, which share its memory.
+    """Load a data set once for this process and all that are forked from it, which share its memory.
 
     Raises:
         DataError: as `load` does.
