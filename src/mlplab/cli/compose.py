@@ -16,7 +16,7 @@ from mlplab.errors import ConfigError
 _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
-NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without")
+NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without", "jobs", "launcher")
 
 
 def config_of(composed: DictConfig) -> Config:

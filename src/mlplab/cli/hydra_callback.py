@@ -1,7 +1,6 @@
 """What happens around a job of Hydra: mistakes are refused before anything is written, failures are reported."""
 
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,11 +11,9 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab import system
 from mlplab.cli import resume
 from mlplab.cli.compose import config_of
 from mlplab.cli.hydra_errors import mistakes as said_by_hydra
@@ -73,24 +70,12 @@ class Guard(Callback):
                 config.hydra.run.dir = str(folder)
                 config.hydra.output_subdir = None  # the configuration is there, and stays
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _fatal():
-            if not system.CAN_FORK:
-                raise ConfigError("-m: sweeps do not run on Windows yet. Train one run after the other, or use WSL.")
-            if config.resume is not None:
-                raise ConfigError("resume: goes on with one run, without -m.")
-            name = config.sweep_name
-            if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
-                raise ConfigError(
-                    f"sweep_name: must be of letters, digits and . _ + = , - after a letter or digit, got {name!r}"
-                )
-
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if job_return.status is not JobStatus.FAILED:
             return
         error = job_return._return_value  # the public property prints a line and raises
         expected = isinstance(error, MlplabError)
-        if config.hydra.mode is not RunMode.MULTIRUN and expected:
+        if expected:
             _note(str(error))
             with reported():
                 raise error

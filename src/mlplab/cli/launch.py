@@ -91,6 +91,11 @@ def _refuse_what_leads_nowhere() -> None:
     if run and {"--cfg", "-c"} & set(sys.argv):
         raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
     for word in sys.argv[1:]:
+        if word.startswith(("hydra/launcher", "hydra.launcher")):
+            raise ConfigError(
+                f"{word}: sweeps start their jobs themselves: jobs=N for how many at once, 1 for one after"
+                " the other;\nlauncher=slurm launcher.partition=... for a cluster"
+            )
         key = word.lstrip("-").partition("=")[0]
         if word.startswith("--") and not any(flag.startswith(key) for flag in FLAGS):
             raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key.replace('-', '_'))}")
