@@ -53,8 +53,8 @@ class Sweep:
 def measure(rounds: int, earlier: Path | None) -> dict[str, Any]:
     """All processors may be used. Nothing is run beforehand: what an earlier version compiles counts in round 1."""
     twelve = {
-        "mlplab, in sequence": Sweep(12, (*TWELVE, "hydra/launcher=basic")),
-        "mlplab, all cores": Sweep(12, (*TWELVE, "hydra/launcher=joblib")),
+        "mlplab, in sequence": Sweep(12, (*TWELVE, "jobs=1")),
+        "mlplab, all cores": Sweep(12, tuple(TWELVE)),
         "plain Lightning, in sequence": Sweep(12),
     }
     sixty = {"mlplab": Sweep(60, tuple(SIXTY))}

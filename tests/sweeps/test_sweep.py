@@ -1,4 +1,4 @@
-"""Sweeps over the digits: begun, stopped, killed, given again and extended, under each launcher."""
+"""Sweeps over the digits: begun, joined, stopped, killed, given again and extended."""
 
 import csv
 import json
@@ -18,11 +18,11 @@ import pytest
 from conftest import PROJECT, Finished, Program
 from waiting import wait_until
 
-from mlplab.cli import job
+from mlplab.sweeps import worker
 
 FAST = ("data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
-TWO_AT_ONCE = ("hydra.launcher.n_jobs=2",)  # whatever cores there are
+TWO_AT_ONCE = ("jobs=2",)  # whatever cores there are
 
 Sweep = Callable[..., Finished]
 
@@ -58,9 +58,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """`python train.py -m` in this process, which has imported torch; one job after another."""
     monkeypatch.chdir(tmp_path)
 
-    return lambda *overrides, launcher="basic": in_process.train(
-        "-m", *FAST, f"hydra/launcher={launcher}", *overrides, capfd=capfd
-    )
+    return lambda *overrides: in_process.train("-m", *FAST, "jobs=1", *overrides, capfd=capfd)
 
 
 def test_each_configuration_has_a_folder_and_the_end_is_an_answer(sweep: Sweep, tmp_path: Path) -> None:
@@ -96,7 +94,7 @@ def test_the_same_command_does_nothing_again(sweep: Sweep, program: Program, tmp
     assert "again: 2 jobs, 2 complete" in finished.out
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/**/*") if path.is_file()} == before
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in finished.err.splitlines() if "|" in line}
-    assert not imported & {"torch", "torchvision", "lightning", "joblib", "sklearn"}
+    assert not imported & {"torch", "torchvision", "lightning", "sklearn"}
 
 
 def test_a_grid_can_grow(sweep: Sweep, tmp_path: Path) -> None:
@@ -159,7 +157,7 @@ def test_what_becomes_of_a_job_is_no_matter_to_the_others(
     """Of eight, one raises, one calls sys.exit and one is killed; given again, these three are trained."""
     grid = ("seed=0,1,2,3,4,5,6,7", "sweep_name=faults")
     with monkeypatch.context() as patched:
-        patched.setattr(job, "_train", faults.train)
+        patched.setattr(worker, "train", faults.train)
         _check_failures(sweep(*grid), tmp_path)
     finished = sweep(*grid)
     assert finished.code == 0, finished.err

@@ -13,7 +13,7 @@ from mlplab.config.spelling import did_you_mean
 from mlplab.config.validation import nearest
 from mlplab.errors import ConfigError
 
-ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without")  # a grid is of one sweep
+ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without", "jobs", "launcher")  # a grid is of one sweep
 
 
 def not_choices(arguments: list[str], conf: Path) -> list[str]:
