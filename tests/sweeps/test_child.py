@@ -83,7 +83,7 @@ def test_how_it_ended_is_told(
 
 
 def test_many_threads_may_start_some_at_once() -> None:
-    """multiprocessing looks at the processes of all threads when it starts one."""
+    """Python looks at the processes of all threads when it starts one."""
     codes: list[int] = []
     threads = [
         threading.Thread(target=lambda: codes.extend(child.run(sys.exit, (7,), never).code for _ in range(10)))

@@ -252,10 +252,11 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
     _check_that_they_saved_and_ended(found)
 
 
-@pytest.mark.parametrize("victim", ["the sweep", "a worker"])
+@pytest.mark.parametrize("victim", ["the sweep", "the server"])
 def test_what_was_killed_goes_on_to_the_same_answer(
     sweep: Sweep, program: Program, tmp_path: Path, victim: str
 ) -> None:
+    """The server is the process that those of the jobs are copies of."""
     grid = ("seed=0,1", "trainer.max_epochs=10", "model.hidden=8")
     held = tmp_path / "held"
     held.touch()
@@ -265,26 +266,49 @@ def test_what_was_killed_goes_on_to_the_same_answer(
         if victim == "the sweep":
             process.kill()
         else:
-            os.kill(_worker(process.pid), signal.SIGKILL)
-            wait_until(lambda: any(one.status["status"] == "interrupted" for one in found), process)
+            os.kill(_parent(found[0].status["pid"]), signal.SIGKILL)
             held.unlink()
             _, err = process.communicate()
             assert process.returncode == 0, err
-            assert "The launcher broke: TerminatedWorkerError" in err
     if victim == "the sweep":
         _check_that_they_saved_and_ended(found)
         finished = sweep(*grid, "sweep_name=killed")
         assert finished.code == 0, finished.err
-    assert any("going on with" in (one.folder / "train.log").read_text() for one in found)
+        assert all("going on with" in (one.folder / "train.log").read_text() for one in found)
     assert sweep(*grid, "sweep_name=whole").code == 0
     assert table(found[0].folder.parent) == table(tmp_path / "outputs" / "sweeps" / "whole")
 
 
-def _worker(pid: int) -> int:
-    """A process of joblib that waits for a job."""
-    listed = subprocess.run(["ps", "-ewwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    return next(int(own) for own, parent, command in rows if parent == str(pid) and "popen_loky" in command)
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, tmp_path: Path) -> None:
+    """Of two jobs each of two processes trains one; then the first process is killed."""
+    grid = ("-m", *FAST, "jobs=1", "seed=0,1", "sweep_name=two")
+    held = tmp_path / "held"
+    held.touch()
+    folder = tmp_path / "outputs" / "sweeps" / "two"
+    environment = program.environment
+    program.environment = environment | {"PYTHONPATH": FAULTY_PYTHON, "HELD": str(held)}
+    with program.start(*grid) as first:
+        wait_until(lambda: bool(list(folder.glob("*/checkpoints/last.ckpt"))), first)
+        ((_, one),) = jobs(folder).items()
+        other_grid = sweep("seed=0,1,2", "sweep_name=two")
+        assert other_grid.code == 2
+        assert "outputs/sweeps/two: another process" in other_grid.err
+        program.environment = environment
+        with program.start(*grid) as second:
+            wait_until(lambda: bool(list(folder.glob("*/result.json"))), second)
+            assert not (one.folder / "result.json").exists()
+            first.kill()
+            out, err = second.communicate()
+    assert second.returncode == 0, err
+    assert "two: 2 jobs, 1 to go on, 1 to begin\nAnother process is at work on this sweep: joining it." in out
+    assert len(list(folder.glob("*/result.json"))) == 2
+    logs = {path.parent: path.read_text() for path in folder.glob("*/train.log")}
+    assert [path for path, text in logs.items() if "going on with" in text] == [one.folder]
+    assert [row["seeds"] for row in table(folder)] == ["2"]
 
 
 def _two_that_train(process: subprocess.Popen[str], folder: Path) -> list[Job]:
@@ -313,10 +337,10 @@ def _is_alive(pid: int) -> bool:
         (("seed=1,-1", "model.hidden=8,0"), ["model.hidden: must be greater than", "seed: must be greater than"]),
         (("trainer.devices=1,2",), ["trainer.devices: one run trains on one device"]),
         (("trainer.strategy=ddp",), ["trainer.strategy: one run trains on one device"]),
-        (
-            ("optimizer.lr=0.1,1", "trainer.profiler=simple,foo"),
-            ["trainer: Lightning refuses these flags"],
-        ),
+        (("hydra/launcher=joblib",), ["hydra/launcher=joblib: ", "jobs=N", "launcher=slurm"]),
+        (("hydra.launcher.n_jobs=2",), ["hydra.launcher.n_jobs=2: ", "jobs=N", "launcher=slurm"]),
+        (("launcher=cloud",), ["launcher=cloud: unknown, must be one of local, slurm"]),
+        (("jobs=0",), ["jobs: must be auto or a number of at least 1, got 0"]),
         (("sweep_name=..",), ["sweep_name: must be of letters, digits"]),
         (("sweep_name=a/b",), ["sweep_name: must be of letters, digits"]),
         (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: the folder of a job is named by its configuration"]),
@@ -335,12 +359,24 @@ def test_what_is_wrong_anywhere_is_said_before_the_first_job(
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_one_sweep_at_a_time_in_a_folder(sweep: Sweep, program: Program, tmp_path: Path) -> None:
-    grid = ("-m", *FAST, "trainer.max_epochs=100000", "sweep_name=two", "hydra/launcher=basic")
-    folder = tmp_path / "outputs" / "sweeps" / "two"
-    with program.start(*grid) as process:
-        wait_until(lambda: bool(jobs(folder)), process)
-        finished = sweep("trainer.max_epochs=100000", "sweep_name=two")
-        process.kill()
-    assert finished.code == 2
-    assert "outputs/sweeps/two: another process" in finished.err
+@pytest.mark.parametrize(("profilers", "code"), [("foo", 2), ("simple,foo", 6)])
+def test_what_only_lightning_refuses_stops_the_sweep_if_it_is_the_first_job(
+    sweep: Sweep, tmp_path: Path, profilers: str, code: int
+) -> None:
+    finished = sweep("seed=0,1", f"trainer.profiler={profilers}", "trainer.max_epochs=1", "sweep_name=refused")
+    assert finished.code == code
+    assert "trainer: Lightning refuses these flags" in (finished.err if code == 2 else finished.out)
+    assert "Traceback" not in finished.out + finished.err
+    found = jobs(tmp_path / "outputs" / "sweeps" / "refused")
+    ended = [one.status["status"] for one in found.values()]
+    assert sorted(ended) == (["failed"] if code == 2 else ["completed", "completed", "failed", "failed"])
+
+
+def test_damaged_data_stop_the_sweep_with_its_first_job(sweep: Sweep, tiny_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_root, tmp_path / "data")
+    labels = tmp_path / "data" / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1])
+    finished = sweep("data=mnist", f"data.root={tmp_path / 'data'}", "data.val_size=50", "seed=0,1,2")
+    assert finished.code == 3
+    assert f"{labels}: expected" in finished.err
+    assert len(list(tmp_path.glob("outputs/sweeps/*/*/status.json"))) == 1

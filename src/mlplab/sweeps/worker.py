@@ -95,14 +95,17 @@ class Team:
     """
 
     def __init__(self, queue: Queue, recipe: Recipe, count: int, devices: Sequence[str]) -> None:
-        self.workers = [
-            Worker(queue, recipe, devices[i % len(devices)] if len(devices) > 1 else None) for i in range(count)
-        ]
+        self.workers = [Worker(queue, recipe, gpu) for gpu in spread(devices, count)]
         for worker in self.workers:
             worker.start()
 
     def are_at_work(self) -> bool:
         return any(worker.is_alive() for worker in self.workers)
+
+
+def spread(devices: Sequence[str], count: int) -> list[str | None]:
+    """The GPU of each worker; where there is one at most, nothing has to be chosen."""
+    return [devices[i % len(devices)] if len(devices) > 1 else None for i in range(count)]
 
 
 def gpus(devices: Path = Path("/dev")) -> list[str]:
