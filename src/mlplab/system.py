@@ -32,9 +32,9 @@ def ending() -> list[signal.Signals]:
 
 
 def end(pid: int, at_once: bool = False) -> None:
-    """Ask a process to save and to end, or kill it; one that is gone hears nothing."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL if at_once else signal.SIGTERM)
+    """Ask a process to save and to end, or kill it, as Windows does in any case; one that is gone hears nothing."""
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL if at_once and _CAN_FORK else signal.SIGTERM)
 
 
 def end_this_process() -> None:

@@ -115,25 +115,6 @@ def test_a_configuration_that_is_written_in_two_ways_is_trained_once(sweep: Swee
     assert len(jobs(tmp_path / "outputs" / "sweeps" / "once")) == 1
 
 
-def test_a_sweep_of_a_version_with_other_hashes_is_complete(sweep: Sweep, tmp_path: Path) -> None:
-    """Its folders are known by the configuration that is recorded in them; one that cannot be read is named."""
-    grid = ("seed=0,1", "optimizer.weight_decay=0", "sweep_name=before")
-    assert sweep(*grid).code == 0
-    folder = tmp_path / "outputs" / "sweeps" / "before"
-    for name, one in jobs(folder).items():
-        (one.folder / "result.json").write_text(json.dumps(one.result | {"config_hash": "0123456789abcdef"}))
-        one.folder.rename(folder / f"{name}-0123{name[-1]}56789")
-    finished = sweep("seed=0,1", "sweep_name=before")  # without the default
-    assert "before: 2 jobs, 2 complete" in finished.out, finished.err
-    config = folder / "seed=1-0123156789" / ".hydra" / "config.yaml"
-    config.write_text(config.read_text() + "compile: auto\n")
-    finished = sweep(*grid)
-    assert "before: 2 jobs, 1 complete, 1 to begin" in finished.out
-    reason = "damaged, or of another version of mlplab: compile: unknown key"
-    assert f"Not counted, and trained anew if it is of this grid: {config}: {reason}" in finished.out
-    assert finished.code == 0, finished.err
-
-
 def test_a_default_that_is_named_trains_nothing_again(sweep: Sweep, tmp_path: Path) -> None:
     assert sweep("seed=0", "sweep_name=named").code == 0
     finished = sweep("seed=0", "trainer.log_every_n_steps=50", "trainer.precision=32", "sweep_name=named")

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mlplab import system
@@ -17,7 +17,7 @@ from mlplab.errors import ConfigError, DataError, Interrupted, MlplabError
 
 POLL_S = 0.2
 LINGER_S = 5.0  # for what a task leaves behind, once it has returned
-NOT_KNOWN = 255  # what multiprocessing says of a process whose server is gone; it may live on
+NOT_KNOWN = 255  # what multiprocessing says of a process whose server was killed, which it outlives
 
 _context: Any = multiprocessing.get_context(system.START_METHOD)
 _lock = threading.Lock()  # multiprocessing looks at all processes when it starts one, and each can be looked at once
@@ -55,75 +55,49 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
         return Ended(1, f"its process could not be started: {error}")
     finally:
         writer.close()
-    try:
-        was_killed = _wait(reader, process, grace)
-        ended = _received(reader)
-    finally:
-        _finish(process)
-    code = _exit_code(process) or 0
+    was_killed = _wait(reader, process.pid, grace)
+    ended = _received(reader)
+    code = _exit_code(process)
     if ended is None and was_killed:
         return Ended(143, "it was stopped before it could save")
     return ended or Ended(128 - code if code < 0 else code or 1, _cause(code))
 
 
-def _wait(reader: Connection, process: Any, grace: Callable[[], float | None]) -> bool:
-    """Wait for the answer or the end, and say whether the process had to be killed."""
-    sources = [reader, process.sentinel]
+def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bool:
+    """Wait for the answer or the end, which closes the pipe, and say whether the process had to be killed."""
     asked = None
     killed = False
-    while reader not in (ready := wait(sources, POLL_S)):
-        if ready and _exit_code(process) != NOT_KNOWN:
-            break
-        if ready:  # the server was killed, and the process, which lives on, closes the pipe when it ends
-            sources = [reader]
+    while not reader.poll(POLL_S):
         if (seconds := grace()) is None:
             continue
         if asked is None:
             asked = time.monotonic()
-            _end(process)
+            system.end(pid)
         killed = time.monotonic() - asked > seconds
         if killed:
-            _end(process, at_once=True)
+            system.end(pid, at_once=True)
     return killed
 
 
 def _received(reader: Connection) -> Ended | None:
-    """What the process sent; None if it died before that, even if a process of its own lives on."""
+    """What the process sent; None if it died before that."""
     try:
-        return Ended(*reader.recv()) if reader.poll() else None
+        return Ended(*reader.recv())
     except (OSError, EOFError):
         return None
 
 
-def _finish(process: Any) -> None:
-    """Leave nothing of a process that has answered, is dead, or that nobody waits for any more."""
-    if sys.exc_info()[0] is not None:
-        _end(process)
+def _exit_code(process: Any) -> int:
+    """What a process that has answered or is dead exits with; it is killed if a thread of the task holds it back."""
     deadline = time.monotonic() + LINGER_S
-    while _is_there(process) and time.monotonic() < deadline:
+    while True:
+        with _lock:
+            code: int | None = process.exitcode
+        if code is not None:
+            return code
+        if time.monotonic() > deadline:
+            system.end(process.pid, at_once=True)
         time.sleep(0.005)
-    if _is_there(process):
-        _end(process, at_once=True)
-
-
-def _exit_code(process: Any) -> int | None:
-    with _lock:
-        code: int | None = process.exitcode
-    return code
-
-
-def _is_there(process: Any) -> bool:
-    code = _exit_code(process)
-    return code is None or (code == NOT_KNOWN and system.is_alive(process.pid))
-
-
-def _end(process: Any, at_once: bool = False) -> None:
-    if _exit_code(process) == NOT_KNOWN:
-        system.end(process.pid, at_once)
-    elif at_once:
-        process.kill()
-    else:
-        process.terminate()
 
 
 def _serve(writer: Connection, task: Callable[..., object], arguments: tuple[object, ...]) -> None:

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mlplab.cli.resume import recorded
-from mlplab.errors import ConfigError, MlplabError
+from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
 
 HASH_DIGITS = 10  # in the name of a folder
@@ -33,7 +31,7 @@ class Job:
             ConfigError: if the folder holds another run.
         """
         result = run_folder.read_result(self.folder)
-        if result is not None and self.hash not in (result.get("config_hash"), recorded_hash(self.folder)):
+        if result is not None and result.get("config_hash") != self.hash:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
@@ -86,45 +84,14 @@ def _job(sweep_folder: Path, line: dict[str, Any]) -> Job:
 def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     """The folder of each job, by the hash of its configuration; `names` are those of new folders.
 
-    A job keeps its folder in a larger grid, in which it would have a longer name. Other versions had other hashes: the
-    configuration that is recorded in a folder tells whose it is.
+    A job keeps its folder in a larger grid, in which it would have a longer name.
     """
-    found = sorted(path.name for path in sweep_folder.iterdir() if path.is_dir()) if sweep_folder.is_dir() else []
+    found = sorted(path.name for path in sweep_folder.iterdir()) if sweep_folder.is_dir() else []
     by_hash = {name.rpartition("-")[2]: name for name in reversed(found)}
-    digits = {key: key[:HASH_DIGITS] for key in names}
-    if set(digits.values()) - by_hash.keys():
-        for key, name in list(by_hash.items()):
-            if key not in digits.values():
-                by_hash.setdefault(str(recorded_hash(sweep_folder / name))[:HASH_DIGITS], name)
     return {
-        key: sweep_folder / (name if name in found else by_hash.get(digits[key], name)) for key, name in names.items()
+        key: sweep_folder / (name if name in found else by_hash.get(key[:HASH_DIGITS], name))
+        for key, name in names.items()
     }
-
-
-def unreadable(sweep_folder: Path, jobs: Sequence[Job]) -> list[str]:
-    """Why a folder with a result is of no job of this version: a line for each."""
-    lines = []
-    for result in sorted(sweep_folder.glob("*/result.json")):
-        if result.parent not in {job.folder for job in jobs}:
-            try:
-                recorded(result.parent)
-            except MlplabError as error:
-                lines.append(str(error).splitlines()[0])
-    return lines
-
-
-def recorded_hash(folder: Path) -> str | None:
-    """The hash, by this version, of the configuration that a job began with; None if it cannot be read."""
-    try:
-        return _hash_of(folder, (folder / ".hydra" / "config.yaml").stat().st_mtime_ns)
-    except (MlplabError, OSError):
-        return None
-
-
-@cache
-def _hash_of(folder: Path, written: int) -> str:
-    """Read a configuration once: it takes 30 ms, and a sweep asks again and again."""
-    return recorded(folder).hash
 
 
 def data_of(jobs: Sequence[Job]) -> list[tuple[str, str]]:

@@ -74,9 +74,13 @@ class Queue:
             jobs = job_file.read(self.folder / JOBS)
             states = {job.folder: self._state(job) for job in jobs}
             while (job := self.choose(jobs, states)) is not None:
-                if (claim := self._claim(job)) is not None:
+                if (claim := self._claim(job)) is None:
+                    states[job.folder] = "taken"
+                elif (state := self._state(job)) == "open":
                     return job, claim
-                states[job.folder] = "taken"
+                else:  # it has ended since
+                    claim.lock.release()
+                    states[job.folder] = state
         return None
 
     def left(self) -> list[Job]:

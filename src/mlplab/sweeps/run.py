@@ -20,7 +20,7 @@ from mlplab.runs import result as result_file
 from mlplab.runs.provenance import changed
 from mlplab.sweeps import grid, slurm, stop, worker
 from mlplab.sweeps.display import shown
-from mlplab.sweeps.job import Job, data_of, unreadable
+from mlplab.sweeps.job import Job, data_of
 from mlplab.sweeps.queue import Queue, opened
 from mlplab.sweeps.report import Report
 
@@ -108,9 +108,6 @@ def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
             f"{count} of {len(some)} {what} jobs were made with {difference}"
             for difference, count in differences.items()
         ]
-    if len(begun) + len(complete) < len(jobs) and (refused := unreadable(folder, jobs)):
-        more = f" ({len(refused) - 1} more)" if len(refused) > 1 else ""
-        lines.append(f"Not counted, and trained anew if it is of this grid: {refused[0]}{more}")
     return "\n".join(lines)
 
 
