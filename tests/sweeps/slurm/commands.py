@@ -19,7 +19,8 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) 
         time.sleep(0.2)
 
 
-def start_again_now(job: str) -> None:
-    """SLURM would let a requeued job wait for two minutes."""
-    wait_until(lambda: slurm("squeue", "--noheader", "--format=%T", f"--jobs={job}") == "PENDING", f"requeue of {job}")
+def start_again_now(job: str, seconds: float = 60) -> None:
+    """Start a requeued job, which SLURM would let wait for two minutes."""
+    state = ("squeue", "--noheader", "--format=%T", f"--jobs={job}")
+    wait_until(lambda: slurm(*state) == "PENDING", f"requeue of {job}", seconds)
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")

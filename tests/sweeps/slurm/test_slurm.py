@@ -109,9 +109,9 @@ def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
 
 
 def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
-    process = sweep.start("jobs=1", "launcher.time=1", "launcher.signal=30")
+    process = sweep.start("jobs=1", "launcher.time=2", "launcher.signal=75")
     ((worker, folder),) = sweep.training(1).items()
-    start_again_now(worker)
+    start_again_now(worker, seconds=180)
     assert _status(folder)["status"] == "interrupted"
     sweep.held.unlink()
     _, err = process.communicate(timeout=300)
