@@ -115,6 +115,15 @@ def test_a_stop_is_seen_by_all_and_gone_with_the_next_sweep(tmp_path: Path) -> N
         assert stop.asked(tmp_path) is None
 
 
+def test_a_mark_that_somebody_else_made_stops_the_sweep(tmp_path: Path) -> None:
+    mark = tmp_path / stop.MARK
+    mark.touch()
+    assert stop.asked(tmp_path) == stop.Stop(143)
+    mark.unlink()
+    os.mkfifo(mark)  # to open it would wait for one who writes to it
+    assert stop.asked(tmp_path) is None
+
+
 @pytest.mark.parametrize(
     ("count", "visible", "chosen"),
     [

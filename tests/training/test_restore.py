@@ -10,6 +10,7 @@ from mlplab.config import torch_signatures
 from mlplab.data.augmentation import Distortion
 from mlplab.errors import CheckpointError, ConfigError, DataError
 from mlplab.model import evaluation
+from mlplab.runs import folder as run_folder
 from mlplab.training import restore
 from mlplab.training.run import Result, train
 
@@ -31,10 +32,10 @@ def _refusal(path: Path) -> str:
 
 def test_a_run_means_its_best_checkpoint(tiny_run: Result) -> None:
     best = tiny_run.folder / "checkpoints" / "best.ckpt"
-    assert restore.find(tiny_run.folder) == best
-    assert restore.find(best) == best
+    assert run_folder.find(tiny_run.folder) == best
+    assert run_folder.find(best) == best
     last = tiny_run.folder / "checkpoints" / "last.ckpt"
-    assert restore.find(last) == last
+    assert run_folder.find(last) == last
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
     rb"|\x89PNG.{12}\x00\x00\x04\x65.{4}\x08\x02.{11}pHYs\x00\x00\x17\x12\x00\x00\x17\x12"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete)"
+    rb"|# Results\n\n\| recipe \|"
     rb"|rank,.*val_acc_mean,val_acc_sd,"
+    rb"|recipe,title,n,test_acc_mean,"
     rb"|folder,status,",
     re.DOTALL,
 )

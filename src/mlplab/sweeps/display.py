@@ -74,9 +74,9 @@ class _Display:
             left += job.cost * (1 - done)
             if status.get("status") == "running" and len(table.rows) < 64:
                 epoch = f"epoch {status['epoch']}/{job.epochs}" if "epoch" in status else "starting"
-                table.add_row(Text(job.label, overflow="ellipsis"), ProgressBar(1, done, width=20), epoch)
+                table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
-        table.add_row(Text(ended), ProgressBar(1, 1 - left / self.cost, width=20), self._time_left(left))
+        table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
         return Group(table)
 
     def _time_left(self, left: float) -> str:
@@ -100,6 +100,11 @@ def _outcome(job: Job, status: dict[str, Any]) -> str:
         if key in result["metrics"]
     )
     return f"{', '.join(accuracies)}, {result['total_s']:.1f} s in all"
+
+
+def _bar(done: float) -> ProgressBar:
+    """Draw what is left in a grey that can be seen on black and on white."""
+    return ProgressBar(1, done, width=20, style="bright_black")
 
 
 def _time(seconds: float) -> str:

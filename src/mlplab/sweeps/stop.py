@@ -34,7 +34,10 @@ def ask(folder: Path, stop: Stop) -> None:
 def asked(folder: Path) -> Stop | None:
     """What was asked of the workers of a sweep, if anything was."""
     content = atomic_write.read(folder / MARK, 2**16)
-    return None if content is None else Stop(**json.loads(content))
+    try:
+        return None if content is None else Stop(**json.loads(content))
+    except (ValueError, TypeError):  # somebody else made the file
+        return Stop(128 + signal.SIGTERM)
 
 
 class Signals:

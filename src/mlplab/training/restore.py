@@ -1,4 +1,4 @@
-"""Checkpoint files: find one, read it with suspicion, and rebuild what it holds."""
+"""Checkpoint files: read one with suspicion, and rebuild what it holds."""
 
 import inspect
 import logging
@@ -22,42 +22,15 @@ from mlplab.training.checkpointing import RUN
 log = logging.getLogger(__name__)
 
 
-def find(path: Path) -> Path:
-    """The checkpoint that a person means: the file itself, or the best one of a run folder.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    if path.is_file():
-        return path
-    best = run_folder.best_weights(path)
-    if best is not None:
-        return best
-    if path.is_dir():
-        runs = [folder.name for folder in path.iterdir() if run_folder.best_weights(folder)]
-        hint = f" Runs below it: {', '.join(sorted(runs)[:5])}" if runs else ""
-        raise CheckpointError(f"{path}: no checkpoints/best.ckpt here. Give a run folder or a .ckpt file.{hint}")
-    if path.exists():
-        raise CheckpointError(f"{path}: not a file. Give a run folder below outputs/, or a .ckpt file.")
-    raise CheckpointError(f"{path}: does not exist. Give a run folder below outputs/, or a .ckpt file.")
-
-
-def folder_of(path: Path) -> Path:
-    """That of the run, which a person may mean by one of its checkpoints."""
-    if path.is_dir():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
 def picture(path: Path, name: str) -> Path:
     """Where a picture belongs: named as a run names its own if it is of the best weights; others are named in front."""
-    weights = find(path).stem
-    return folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
+    weights = run_folder.find(path).stem
+    return run_folder.folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
 
 
 def weights(path: Path) -> str:
     """Of which epoch they are, for titles."""
-    content = checkpoint_file.read(find(path))
+    content = checkpoint_file.read(run_folder.find(path))
     figures = content["figures"]  # of an epoch, which later steps do not belong to
     is_within_epoch = figures.get("step") != content["global_step"]
     return f"weights of epoch {figures.get('epoch', 0) + is_within_epoch}"
@@ -71,12 +44,7 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
     Raises:
         CheckpointError: if `path` is missing, damaged, or no checkpoint of this project.
     """
-    try:
-        path = find(path)
-    except OSError as error:  # a name that is too long, or a folder that may not be searched
-        raise CheckpointError(
-            f"{path}: cannot be read: {error.strerror}. Give a run folder, or a .ckpt file."
-        ) from error
+    path = run_folder.find(path)
     content = checkpoint_file.read(path)
     try:
         for part in ("hyper_parameters", "datamodule_hyper_parameters", "ImageDataModule"):

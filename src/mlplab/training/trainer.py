@@ -15,7 +15,6 @@ from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
@@ -86,7 +85,6 @@ def make_trainer(config: Config, folder: Path, begun_with: Mapping[str, str] = M
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
     try:
         # One process, on one device: what torchrun or SLURM say in the environment of others is of no matter.
-        rank_zero_only.rank = 0  # type: ignore[attr-defined]
         flags["plugins"] = [DurableCheckpointIO(), LightningEnvironment()]
         trainer = Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
@@ -154,6 +152,7 @@ def _quieten() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # one process needs none
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
     warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from waiting import PATIENCE_S
 
 
 def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
@@ -19,8 +20,8 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) 
         time.sleep(0.2)
 
 
-def start_again_now(job: str, seconds: float = 60) -> None:
+def start_again_now(job: str) -> None:
     """Start a requeued job, which SLURM would let wait for two minutes."""
     state = ("squeue", "--noheader", "--format=%T", f"--jobs={job}")
-    wait_until(lambda: slurm(*state) == "PENDING", f"requeue of {job}", seconds)
+    wait_until(lambda: slurm(*state) == "PENDING", f"requeue of {job}")
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")

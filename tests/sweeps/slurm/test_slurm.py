@@ -39,9 +39,9 @@ class Sweep:
         self.processes.append(self.program.start(*grid, *cluster, *overrides, script=script))
         return self.processes[-1]
 
-    def training(self, count: int = 2, seconds: float = 120) -> dict[str, Path]:
+    def training(self, count: int = 2) -> dict[str, Path]:
         """The run folders in which something can be gone on with, by the id of the worker."""
-        wait_until(lambda: len(self._training()) >= count, f"{count} runs with a checkpoint", seconds)
+        wait_until(lambda: len(self._training()) >= count, f"{count} runs with a checkpoint")
         return self._training()
 
     def _training(self) -> dict[str, Path]:
@@ -84,7 +84,7 @@ def sweep(program: Program) -> Iterator[Sweep]:
 
 def test_two_workers_train_six_jobs(sweep: Sweep) -> None:
     process = sweep.start(hold=False)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     assert len(sweep.results()) == 6
     assert len(list((sweep.folder / ".slurm").glob("*/*_log.err"))) == 2
@@ -102,7 +102,7 @@ def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
     else:
         slurm("scancel", f"--signal={how}", f"{worker}.0")
     sweep.held.unlink()
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     assert len(sweep.results()) == 6
     assert "going on with" in (folder / "train.log").read_text()
@@ -111,10 +111,10 @@ def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
 def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
     process = sweep.start("jobs=1", "launcher.time=2", "launcher.signal=75")
     ((worker, folder),) = sweep.training(1).items()
-    start_again_now(worker, seconds=180)
+    start_again_now(worker)
     assert _status(folder)["status"] == "interrupted"
     sweep.held.unlink()
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     assert "going on with" in (folder / "train.log").read_text()
 
@@ -124,8 +124,8 @@ def test_ctrl_c_leaves_no_worker(sweep: Sweep) -> None:
     found = sweep.training()
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue", seconds=10)
+    _, err = process.communicate()
+    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
     assert time.monotonic() - began < 15
     assert process.returncode == 130
     assert "0 of 6 jobs are complete. Go on with: python train.py -m data=digits" in err
@@ -142,13 +142,13 @@ def test_the_sweep_says_so_when_all_workers_are_lost_and_the_same_command_goes_o
     process = sweep.start(script=str(impatient))
     for worker in sweep.training():
         slurm("scancel", "--signal=KILL", f"{worker}.0")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
     assert process.returncode == 6, err
     assert "All workers on the cluster have ended. Their logs: outputs/sweeps/six/.slurm" in err
     assert out.count("failed: lost with its worker on the cluster (outputs/sweeps/six/.slurm)") == 2
     process = sweep.start("launcher=local", hold=False)
     sweep.held.unlink()
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     assert len(sweep.results()) == 6
 
@@ -162,7 +162,7 @@ def test_the_sweep_says_so_when_all_workers_are_lost_and_the_same_command_goes_o
 )
 def test_what_is_refused_is_said(sweep: Sweep, overrides: tuple[str, ...], code: int, says: str) -> None:
     process = sweep.start(*overrides, hold=False)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert process.returncode == code
     assert says in err
     assert "Traceback" not in err
