@@ -72,6 +72,8 @@ class Worker(threading.Thread):
         ended = child.run(train, (job.folder, job.overrides, self.recipe, self.gpu), self._grace)
         if ended.is_interrupted:
             time.sleep(SIGNAL_S * (self._grace() is None))
+        if ended.code == 0 and job.state() == "open":  # it would be trained for ever
+            ended = child.Ended(1, "it left no result that can be read")
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
             _note(job, ended, was_stopped)

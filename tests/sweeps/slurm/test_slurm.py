@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.skipif("MLPLAB_TEST_CLUSTER" not in os.environ, reason="needs a cluster of its own: make test-slurm"),
 ]
 
+CLUSTER = ("launcher=slurm", "launcher.memory=1")
 LONG = "trainer.max_epochs=100000"
 FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
 
@@ -31,12 +32,14 @@ class Sweep:
         program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "HELD": str(self.held)}
         self.processes: list[Process] = []
 
-    def start(self, *overrides: str, hold: bool = True, script: str = "train.py") -> Process:
+    def start(
+        self, *overrides: str, hold: bool = True, script: str = "train.py", where: Sequence[str] = CLUSTER
+    ) -> Process:
         if hold:
             self.held.touch()
         grid = ("-m", "data=digits", "model.hidden=8,16,32", "seed=0,1", "trainer.max_epochs=3", "sweep_name=six")
-        cluster = ("launcher=slurm", "launcher.memory=1", "jobs=2", "trainer.accelerator=cpu", "show=none")
-        self.processes.append(self.program.start(*grid, *cluster, *overrides, script=script))
+        quick = ("jobs=2", "trainer.accelerator=cpu", "show=none")
+        self.processes.append(self.program.start(*grid, *quick, *where, *overrides, script=script))
         return self.processes[-1]
 
     def training(self, count: int = 2) -> dict[str, Path]:
@@ -146,7 +149,7 @@ def test_the_sweep_says_so_when_all_workers_are_lost_and_the_same_command_goes_o
     assert process.returncode == 6, err
     assert "All workers on the cluster have ended. Their logs: outputs/sweeps/six/.slurm" in err
     assert out.count("failed: lost with its worker on the cluster (outputs/sweeps/six/.slurm)") == 2
-    process = sweep.start("launcher=local", hold=False)
+    process = sweep.start(where=(), hold=False)
     sweep.held.unlink()
     _, err = process.communicate()
     assert process.returncode == 0, err
