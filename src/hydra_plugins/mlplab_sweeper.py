@@ -6,6 +6,8 @@ from hydra.plugins.sweeper import Sweeper as HydraSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mlplab.errors import reported
+
 
 class Sweeper(HydraSweeper):
     def __init__(self, params: dict[str, str] | None = None, max_batch_size: int | None = None) -> None:
@@ -21,4 +23,5 @@ class Sweeper(HydraSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         named = [f"{key}={values}" for key, values in self.params.items()]
-        run.run(self.config, self.hydra_context.config_loader, [*named, *arguments])
+        with reported():  # Hydra would print a traceback
+            run.run(self.config, self.hydra_context.config_loader, [*named, *arguments])

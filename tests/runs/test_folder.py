@@ -15,7 +15,7 @@ from mlplab.runs import folder as run_folder
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     run_folder.claim(tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Go on with resume=.*run, or choose"):
+    with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Resume it with resume=.*run, or choose"):
         run_folder.claim(tmp_path / "run")
     run_folder.claim(tmp_path / "run", again=True)
 

@@ -325,7 +325,7 @@ def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("block", "says"),
-    [(2, " in epoch 1 of 2.\nNothing was saved yet."), (4, " in epoch 2 of 2, which is lost.\nGo on with: ")],
+    [(2, " in epoch 1 of 2.\nNothing was saved yet."), (4, " in epoch 2 of 2, which is lost.\nResume with: ")],
 )
 def test_a_signal_ends_a_run_when_its_block_is_done(
     tiny: Compose, tmp_path: Path, number: signal.Signals, block: int, says: str, monkeypatch: pytest.MonkeyPatch
@@ -558,7 +558,7 @@ def test_a_run_whose_time_is_over_is_not_complete(
     assert caught.value.exit_code == 143
     assert not (tmp_path / "run" / "result.json").exists()
     with pytest.raises(
-        Interrupted, match=r"max_time is over after 1 of 2 epochs\.\nGo on with: python train.py resume="
+        Interrupted, match=r"max_time is over after 1 of 2 epochs\.\nResume with: python train.py resume="
     ):
         run(3, resume=True)  # with the last of the epoch, which is kept
     status = run_folder.read_status(tmp_path / "run")

@@ -5,15 +5,10 @@ from pathlib import Path
 import pytest
 import states
 import torch
-from conftest import PROJECT, Compose
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from conftest import Compose
 from test_checkpointing import _killed
 
-from mlplab.cli.compose import plain
-from mlplab.cli.resume import earlier
-from mlplab.config.schema import AIDS as AIDS_BY_KEY
-from mlplab.errors import ConfigError, DivergedError
+from mlplab.errors import DivergedError
 from mlplab.model import evaluation
 from mlplab.runs import checkpoint_file
 from mlplab.runs import folder as run_folder
@@ -82,21 +77,3 @@ def test_a_checkpoint_that_knows_no_aids_is_loaded_and_goes_on(tiny: Compose, tm
         torch.save(content, path)
         restore.load(path)
     assert train(tiny(), tmp_path / "killed", resume=True).metrics == whole.metrics
-
-
-def test_a_run_folder_that_knows_no_aids_is_gone_on_with(tmp_path: Path) -> None:
-    """By the command that began it."""
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        composed = compose("config", ["hydra.run.dir=here"])
-        mixed = compose("config", ["aids.mixup=0.2"])
-    stored = plain(composed)
-    for section in ("aids", "averaging"):
-        del stored[section]
-    for key in AIDS_BY_KEY:
-        section, name = key.split(".")
-        stored.get(section, {}).pop(name, None)
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "config.yaml").write_text(OmegaConf.to_yaml(stored))
-    assert earlier(tmp_path, composed).changes == {}
-    with pytest.raises(ConfigError, match=r"aids\.mixup: the run has None, the command 0\.2"):
-        earlier(tmp_path, mixed)

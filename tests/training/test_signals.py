@@ -24,7 +24,7 @@ def test_before_training_it_ends_the_process(interruption: Interruption, tmp_pat
     interruption.last.path.write_text("")
     with (
         interruption.noticed(),
-        pytest.raises(Interrupted, match=rf"Terminated\.\nGo on with: python train\.py resume={tmp_path}") as caught,
+        pytest.raises(Interrupted, match=rf"Terminated\.\nResume with: python train\.py resume={tmp_path}") as caught,
     ):
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.exit_code == 143

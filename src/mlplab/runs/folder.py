@@ -303,5 +303,5 @@ def _checkpoints(folder: Path) -> Path:
 def _used(folder: Path) -> ConfigError:
     run = "a run" if (folder / "result.json").exists() else "an unfinished run"
     return ConfigError(
-        f"{short(folder)}: holds {run} already. Go on with resume={short(folder)}, or choose another hydra.run.dir."
+        f"{short(folder)}: holds {run} already. Resume it with resume={short(folder)}, or choose another hydra.run.dir."
     )

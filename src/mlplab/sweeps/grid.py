@@ -12,8 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from mlplab.cli.compose import config_of
-from mlplab.cli.hydra_errors import ONE_AT_A_TIME, of_several
-from mlplab.cli.hydra_errors import mistakes as said_by_hydra
+from mlplab.cli.hydra_errors import ONE_AT_A_TIME, explain, of_several
 from mlplab.cli.run_name import label
 from mlplab.config.schema import PIXELS, TRAINING_IMAGES, Config
 from mlplab.errors import ConfigError
@@ -45,7 +44,7 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
             config = config_of(loader.load_sweep_config(composed, list(overrides)))
             found.setdefault(config.hash, (overrides, config))
         except HydraException as error:
-            lines |= dict.fromkeys(said_by_hydra(error, [], Path()))
+            lines |= dict.fromkeys(explain(error, [])[0])
         except ConfigError as error:
             lines |= dict.fromkeys(str(error).splitlines())
     if lines:

@@ -49,7 +49,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
 def _refuse(composed: DictConfig) -> None:
     """Raises ConfigError."""
     if composed.resume is not None:
-        raise ConfigError("resume: goes on with one run, without -m.")
+        raise ConfigError("resume: takes one run, without -m.")
     name = composed.sweep_name
     if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
         raise ConfigError(
@@ -121,7 +121,7 @@ def _conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> N
     way_on = f"python train.py {shlex.join(_arguments(folder))}"
     if missing and stopped is not None:
         complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
-        raise Interrupted(stopped.code - 128, f"{complete} Go on with: {way_on}")
+        raise Interrupted(stopped.code - 128, f"{complete} Resume with: {way_on}")
     if missing:
         raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Try them again with: {way_on}")
 

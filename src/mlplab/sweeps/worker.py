@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
-from mlplab.cli.compose import config_of
+from mlplab.cli.compose import config_of, write
 from mlplab.cli.job import introduction
 from mlplab.errors import MlplabError
 from mlplab.runs import folder as run_folder
@@ -130,21 +130,9 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
         _log_to(folder / "train.log")
         composed = recipe.composed_with(overrides)
         config = config_of(composed)
-        _write_configuration(folder / ".hydra", composed)
+        write(composed, folder)
         log.info(introduction(config, folder))
         run.train(config, folder, resume=(folder / "checkpoints").exists(), anyway=composed.resume_anyway)
-
-
-def _write_configuration(folder: Path, composed: DictConfig) -> None:
-    """Write what Hydra writes for a single run."""
-    hydra = composed.hydra
-    with open_dict(hydra):
-        hydra.runtime.output_dir = str(folder.parent)
-    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    files = {"config": own, "hydra": OmegaConf.create({"hydra": hydra}), "overrides": hydra.overrides.task}
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        run_folder.write(folder / f"{name}.yaml", OmegaConf.to_yaml(content).encode())
 
 
 def _log_to(path: Path) -> None:

@@ -228,7 +228,7 @@ def _where_it_stopped(folder: Path, classifier: Classifier, datamodule: ImageDat
     epochs = len(content.get("history", []))
     if parts.logger is not None:
         parts.logger.go_back(content.get("global_step", 0), epochs)
-    log.info(f"going on with {run_folder.short(folder)} after {epochs:,} epochs")
+    log.info(f"resuming {run_folder.short(folder)} in epoch {epochs + 1:,}")
     return last
 
 

@@ -115,7 +115,7 @@ class Interruption(Checkpoint):
 
     def _way_on(self) -> str:
         if self.last.path.exists():
-            return f"Go on with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
+            return f"Resume with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
         return "Nothing was saved yet."
 
 

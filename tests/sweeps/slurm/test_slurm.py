@@ -108,7 +108,7 @@ def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert len(sweep.results()) == 6
-    assert "going on with" in (folder / "train.log").read_text()
+    assert "resuming " in (folder / "train.log").read_text()
 
 
 def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
@@ -119,7 +119,7 @@ def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
     sweep.held.unlink()
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert "going on with" in (folder / "train.log").read_text()
+    assert "resuming " in (folder / "train.log").read_text()
 
 
 def test_ctrl_c_leaves_no_worker(sweep: Sweep) -> None:
@@ -131,7 +131,7 @@ def test_ctrl_c_leaves_no_worker(sweep: Sweep) -> None:
     wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
     assert time.monotonic() - began < 15
     assert process.returncode == 130
-    assert "0 of 6 jobs are complete. Go on with: python train.py -m data=digits" in err
+    assert "0 of 6 jobs are complete. Resume with: python train.py -m data=digits" in err
     assert {_status(folder)["status"] for folder in found.values()} == {"interrupted"}
 
 
