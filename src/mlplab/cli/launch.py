@@ -76,6 +76,8 @@ def _parsed(words: list[str]) -> Namespace:
     ):
         if holds:
             raise ConfigError(reason)
+    named = any(word.startswith(("sweep=", "hydra.mode=MULTIRUN")) and word != "sweep=null" for word in given.overrides)
+    given.multirun = given.multirun or (named and not given.cfg and not given.info)  # a named sweep needs no -m
     return given
 
 
