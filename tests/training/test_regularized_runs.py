@@ -63,17 +63,3 @@ def test_a_checkpoint_of_a_run_that_diverged_has_finite_weights(tiny: Compose, t
     content = checkpoint_file.read(run_folder.checkpoint(tmp_path, "last"))
     assert len(content["history"]) == 1
     assert all(weight.isfinite().all() for weight in content["state_dict"].values())
-
-
-def test_a_checkpoint_that_knows_no_aids_is_loaded_and_goes_on(tiny: Compose, tmp_path: Path) -> None:
-    """As one of a version before them."""
-    new = ("batch_norm", "input_dropout", "input_noise", "hidden_noise", "max_norm", "label_smoothing", "mixup")
-    whole = train(tiny(), tmp_path / "whole")
-    assert _killed(tiny(), tmp_path / "killed", "on_train_epoch_start", 2)
-    for path in (tmp_path / "killed" / "checkpoints").iterdir():
-        content = checkpoint_file.read(path)
-        for name in (*new, "averaging"):
-            del content["hyper_parameters"][name]
-        torch.save(content, path)
-        restore.load(path)
-    assert train(tiny(), tmp_path / "killed", resume=True).metrics == whole.metrics

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from mlplab.cli.compose import config_of
 from mlplab.cli.hydra_errors import ONE_AT_A_TIME, explain, of_several
 from mlplab.cli.run_name import label
-from mlplab.config.schema import PIXELS, TRAINING_IMAGES, Config
+from mlplab.config.datasets import DATASETS
+from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
 from mlplab.sweeps.job import HASH_DIGITS, Job, State, folders
 
@@ -103,8 +104,9 @@ def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) ->
 
 def _cost(config: Config) -> float:
     """Guess the seconds on one core, well enough to begin with the longest and to tell the time left."""
-    images = TRAINING_IMAGES[config.data.name] - config.data.val_size
+    facts = DATASETS[config.data.name]
+    images = facts.train_images - config.data.val_size
     steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)
-    widths = (PIXELS[config.data.name], *config.model.hidden, 10)
+    widths = (facts.pixels, *config.model.hidden, len(facts.classes))
     weights = sum(a * b for a, b in itertools.pairwise(widths))
     return steps * (1.5e-4 + 3.5e-11 * weights * config.data.batch_size)  # as measured on an Intel Xeon

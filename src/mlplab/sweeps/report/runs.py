@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab import system
-from mlplab.config.schema import with_class_defaults
+from mlplab.config.schema import completed
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 from mlplab.sweeps.report.settings import Setting, flatten, printable
@@ -93,7 +93,7 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
 def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
     log = folder / "train.log"
     try:
-        settings = flatten(with_class_defaults(result_file.composed(folder)))
+        settings = flatten(completed(result_file.composed(folder)))
     except ValueError:
         settings = {}
     return Unfinished(name, status, reason, log if log.is_file() else None, settings)
@@ -103,7 +103,7 @@ def _complete(folder: Path, name: str) -> Run:
     found = result_file.load(folder)
     return Run(
         name=name,
-        settings=flatten(with_class_defaults(found["config"])),
+        settings=flatten(completed(found["config"])),
         seed=found["seed"],
         metrics={printable(key): value for key, value in found["metrics"].items()},
         history=tuple(found["history"]),
