@@ -88,4 +88,4 @@ def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_
     assert finished.code == 0, finished.err
     report = (program.folder / "outputs" / "sweeps" / "little" / "report.md").read_text()
     rows = [line.split(" | ")[:2] for line in report.partition("## Against plain")[2].splitlines() if line[:2] == "| "]
-    assert sorted(rows[2:]) == [["| fashion", "ema"], ["| fashion", "flip"], ["| mnist", "ema"]]
+    assert sorted(rows[2:]) == [["| ema", "fashion"], ["| ema", "mnist"], ["| flip", "fashion"]]
