@@ -124,7 +124,7 @@ def _write(entries: "Entries", out: Path) -> None:
         atomic_write.write_own({out / name: content for name, content in contents.items()})
     except OSError as error:
         raise CheckpointError(f"{out}: the page cannot be written there: {error.strerror}.") from error
-    print(f"\n{page.table(entries, with_commands=False)}\n\n{page.conditions(entries)}")
+    print(f"\n{page.table(entries)}\n\n{page.conditions(entries)}")
     print("\nWritten: " + ", ".join(str(out / name) for name in contents))
 
 

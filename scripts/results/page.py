@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from measured import Entries, Measured
@@ -13,6 +13,8 @@ from mlplab.config.datasets import DATASETS
 
 HEADINGS = ("recipe", "network and training", "published or reference", "source", "test acc %", "n", "verdict")
 COMMAND, SECONDS = "command", "s a seed"
+SHORT = ("recipe", "published or reference", "test acc %", "n", "verdict")
+FULL = (*HEADINGS, SECONDS)
 
 
 def known(entries: Entries) -> dict[Recipe, Measured]:
@@ -25,27 +27,26 @@ def seconds(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def table(entries: Entries, with_commands: bool) -> str:
+def table(entries: Entries, headings: Sequence[str] = FULL) -> str:
     """Return a line for each recipe that was measured."""
-    headings = [*HEADINGS, SECONDS, *([COMMAND] if with_commands else [])]
     lines = [_line(headings), _line("---:" if heading in ("n", SECONDS) else "---" for heading in headings)]
-    lines += [_line(_cells(recipe, entry)[: len(headings)]) for recipe, entry in known(entries).items()]
+    lines += [_line(_cells(recipe, entry)[heading] for heading in headings) for recipe, entry in known(entries).items()]
     return "\n".join(lines)
 
 
-def _cells(recipe: Recipe, entry: Measured) -> list[str]:
+def _cells(recipe: Recipe, entry: Measured) -> dict[str, str]:
     n, times = entry.percent.n, [seconds(pick(entry.fit_s.values())) for pick in (min, max)]
-    return [
-        f"`{recipe.name}`",
-        recipe.published.title or "",
-        recipe.figure,
-        recipe.published.source or "-",
-        entry.accuracy,
-        f"{n}" if n == entry.wanted else f"{n} of {entry.wanted}",
-        (verdict(recipe, entry) or "-") + (", earlier version" if entry.is_earlier else ""),
-        seconds(entry.seconds) + ("" if times[0] == times[1] else f" ({times[0]} to {times[1]})"),
-        f"`{recipe.command(entry.wanted)}`",
-    ]
+    return {
+        "recipe": f"`{recipe.name}`",
+        "network and training": recipe.published.title or "",
+        "published or reference": recipe.figure,
+        "source": recipe.published.source or "-",
+        "test acc %": entry.accuracy,
+        "n": f"{n}" if n == entry.wanted else f"{n} of {entry.wanted}",
+        "verdict": (verdict(recipe, entry) or "-") + (", earlier version" if entry.is_earlier else ""),
+        SECONDS: seconds(entry.seconds) + ("" if times[0] == times[1] else f" ({times[0]} to {times[1]})"),
+        COMMAND: f"`{recipe.command(entry.wanted)}`",
+    }
 
 
 def conditions(entries: Entries) -> str:
@@ -76,14 +77,14 @@ def checks(entries: Entries) -> str:
     return "\n".join(lines)
 
 
-def block(entries: Entries, with_commands: bool = False) -> str:
+def block(entries: Entries, headings: Sequence[str] = FULL) -> str:
     """Return the table with what belongs to it."""
-    parts = [table(entries, with_commands), conditions(entries), checks(entries), RULES]
+    parts = [table(entries, headings), conditions(entries), checks(entries), RULES]
     return "\n\n".join(filter(None, parts))
 
 
 def markdown(entries: Entries, picture: str) -> str:
-    return f"# Results\n\n{block(entries, with_commands=True)}\n\n![Test error of each recipe]({picture})\n"
+    return f"# Results\n\n{block(entries, (*FULL, COMMAND))}\n\n![Test error of each recipe]({picture})\n"
 
 
 def as_csv(entries: Entries) -> str:

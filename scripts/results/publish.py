@@ -11,7 +11,10 @@ from recipe import PROJECT
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 
-PAGES = ("README.md", "scripts/results/README.md")  # a block goes into each that has its marks
+PAGES = (  # a block goes into each that has its marks
+    *("README.md", "scripts/results/README.md", "scripts/benchmark/README.md"),
+    *("src/mlplab/sweeps/README.md", "src/mlplab/runs/README.md"),
+)
 
 
 def publish(entries: Entries) -> list[Path]:
@@ -21,7 +24,8 @@ def publish(entries: Entries) -> list[Path]:
         CheckpointError: if no page has a place for the table, or a file cannot be written.
     """
     texts = {recipe.file: with_header(_text(recipe.file), entry) for recipe, entry in page.known(entries).items()}
-    return write(texts | with_block("results", page.block(entries)))
+    blocks = {"results": page.block(entries), "results in short": page.table(entries, page.SHORT)}
+    return write(texts | {path: text for name in blocks for path, text in with_block(name, blocks[name]).items()})
 
 
 def with_header(text: str, entry: Measured) -> str:
@@ -44,7 +48,7 @@ def with_block(name: str, block: str) -> dict[Path, str]:
         path: marks.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text) for path, text in texts.items() if marks.search(text)
     }
     if not found:
-        raise CheckpointError(f"{' or '.join(PAGES)}: must have <!-- {name} --> and <!-- /{name} -->, for the table.")
+        raise CheckpointError(f"{', '.join(PAGES)}: one must have <!-- {name} --> and <!-- /{name} -->, for the table.")
     return found
 
 

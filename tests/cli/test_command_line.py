@@ -81,6 +81,7 @@ def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: 
     leader, terminal = os.openpty()
 
     def in_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as it is in a terminal, whatever the tests were started by
         os.setsid()
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         for number in (0, 1, 2):

@@ -20,7 +20,7 @@ from mlplab.plots import canvas
 
 Run = Callable[..., int]
 DEVICE = {"name": "Intel(R) Xeon(R) CPU @ 2.10GHz", "type": "cpu", "threads": 1, "cores": 2}
-MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+MARKS = "".join(f"before\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in ("results", "results in short"))
 
 
 def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = (), **more: object) -> dict[str, Any]:
@@ -199,18 +199,30 @@ def test_differences_to_a_baseline_go_into_the_page(
     project: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "README.md").write_text("before\n<!-- tricks -->\nold\n<!-- /tricks -->\nafter\n")
-    made_up.Sweep(tmp_path / "alone").add(made_up.result(made_up.config(trick="ema")))
-    assert run(str(tmp_path / "alone"), script="tricks.py") == 4
-    assert "no runs that could be compared with a baseline" in capsys.readouterr().err
+    assert run(str(tmp_path / "nothing"), script="sweep.py") == 4
+    assert "there is no such folder" in capsys.readouterr().err
     sweep = made_up.Sweep(tmp_path / "three")
     for trick, gain in (("plain", 0.0), ("ema", 0.01), ("swa", 0.02)):
         for seed in range(3):
             sweep.add(made_up.result(made_up.config(seed=seed, trick=trick), 0.9 + gain, 0.9))
-    assert run(str(tmp_path / "three"), script="tricks.py") == 0
+    assert run(str(tmp_path / "three"), script="sweep.py") == 0
     before, table, after = re.split(r"<!-- /?tricks -->\n", (project / "README.md").read_text())
     assert (before, after) == ("before\n", "after\n")
     assert [line.split(" | ")[1] for line in table.splitlines()[2:4]] == ["+2.00", "+1.00"]
     assert table.endswith("\n\n6 pairs of runs of 5 epochs, precision 32-true.\n")
+
+
+def test_the_answer_of_a_sweep_goes_into_the_page(project: Path, run: Run, tmp_path: Path) -> None:
+    (project / "README.md").write_text("before\n<!-- sweep -->\nold\n<!-- /sweep -->\nafter\n")
+    sweep = made_up.Sweep(tmp_path / "two")
+    for hidden, gain in (([128], 0.0), ([512], 0.02)):
+        for seed in range(3):
+            sweep.add(made_up.result(made_up.config(seed=seed, model__hidden=hidden), 0.9 + gain + seed / 1000, 0.9))
+    assert run(str(tmp_path / "two"), script="sweep.py") == 0
+    _, block, after = re.split(r"<!-- /?sweep -->\n", (project / "README.md").read_text())
+    assert after == "after\n"
+    assert [line.split(" | ")[1] for line in block.splitlines()[2:4]] == ["512", "128"]
+    assert "512 is ahead of 128 by the same 2.00 points" in block
 
 
 def test_headers_and_pages_have_what_is_kept_as_measured(

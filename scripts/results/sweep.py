@@ -1,6 +1,7 @@
-"""Publish the differences to a baseline that a sweep found: python scripts/results/tricks.py outputs/sweeps/NAME.
+"""Publish what a sweep found, as a block of the pages: python scripts/results/sweep.py outputs/sweeps/NAME.
 
-The sweep is that of `python train.py sweep=tricks`.
+Differences to a baseline, as of `python train.py sweep=tricks`, are the block `tricks`; a ranking with its sentences,
+as of `python train.py sweep=hidden_by_optimizer`, the block `sweep`.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from pathlib import Path
 from publish import with_block, write
 from recipe import PROJECT
 
-from mlplab.errors import CheckpointError, reported
+from mlplab.errors import reported
 from mlplab.sweeps.report.runs import Run
 
 
@@ -23,15 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Raises CheckpointError if the folder compares nothing with a baseline, or no page can be written."""
+    """Raises CheckpointError if the folder holds no runs, or no page can be written."""
     from mlplab.sweeps.report import Report, markdown
 
     report = Report.of(folder)
-    if not report.differences:
-        raise CheckpointError(f"{folder}: no runs that could be compared with a baseline, such as ablation=plain.")
-    pairs = sum(one.val.seeds for one in report.differences)
-    block = "\n\n".join([*markdown.content(report.against_baseline), conditions(pairs, report.complete)])
-    for path in write(with_block("tricks", block)):
+    if report.differences:
+        pairs = sum(one.val.seeds for one in report.differences)
+        name, parts = "tricks", [*markdown.content(report.against_baseline), conditions(pairs, report.complete)]
+    else:
+        ranking, *others = report.sections
+        differences = next(section for section in others if section.heading.startswith("Differences"))
+        name, parts = "sweep", [*markdown.content(ranking), *markdown.content(differences)]
+    for path in write(with_block(name, "\n\n".join(parts))):
         print(f"Published: {path.relative_to(PROJECT)}")
 
 
