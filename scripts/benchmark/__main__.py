@@ -106,7 +106,7 @@ def publish(out: Path) -> None:
 def machine() -> dict[str, Any]:
     from importlib.metadata import version
 
-    from mlplab.runs.device import processor
+    from mlplab.runs.provenance import processor
 
     packages = ("torch", "lightning", "keras", "jax", "scikit-learn")
     versions = {package: version(package) for package in packages}

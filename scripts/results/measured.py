@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import read_result
 from mlplab.sweeps.report.runs import Run, read_runs
 from mlplab.sweeps.report.table import Spread
 
@@ -93,10 +93,10 @@ def read(folder: Path, hash_of: Callable[[int], str], wanted: int) -> Measured |
     devices: dict[int, Device] = {}
     precisions: dict[int, str] = {}
     for run in sorted(read_runs(folder)[0], key=lambda run: (run.seed, run.written)):
-        result = run_folder.read_result(folder / run.name)
-        if result is not None and result.get("config_hash") == hash_of(run.seed):
-            runs[run.seed], devices[run.seed] = run, result.get("device", {})
-            precisions[run.seed] = str(result.get("precision"))
+        result = read_result(folder / run.name)
+        if result is not None and result.config_hash == hash_of(run.seed):
+            runs[run.seed], devices[run.seed] = run, result.device
+            precisions[run.seed] = str(result.precision)
     if not runs:
         return None
     return Measured(

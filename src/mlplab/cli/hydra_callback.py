@@ -24,6 +24,7 @@ from mlplab.cli.job import Job
 from mlplab.data import download
 from mlplab.errors import ConfigError, MlplabError, reported
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Guard(Callback):
                 data = config_of(config).data
                 download.require(data.name, Path(data.root))
                 run_folder.lock(Path(config.hydra.run.dir))
-                run_folder.write_status(Path(config.hydra.run.dir), "running")  # which marks the folder as a run's
+                write_status(Path(config.hydra.run.dir), "running")  # which marks the folder as a run's
                 return
             named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
             if config.resume is not None and named:

@@ -25,6 +25,7 @@ from mlplab.config.schema import PIXELS, Config
 from mlplab.errors import JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.log_file import LogFile
+from mlplab.runs.result import State, read_status, write_status
 from mlplab.sweeps import processes
 from mlplab.sweeps.stop import patience
 
@@ -109,7 +110,7 @@ def _run_apart(job: Job, composed: DictConfig) -> float:
         raise JobsFailedError("The sweep was stopped before this job began.")
     try:
         with run_folder.locked(job.folder):
-            run_folder.write_status(job.folder, "running")
+            write_status(job.folder, "running")
             _write_configuration(job.folder / ".hydra", composed)
         processes.preload(["mlplab.sweeps.preload"])
         score: float = processes.run(_train, (job.config, job.folder, job.anyway), lambda: patience(sweep_folder))
@@ -177,9 +178,9 @@ def _choose_gpu(sweep_folder: Path) -> None:
 
 def _note(folder: Path, ended: processes.Ended, reason: str | None = None) -> None:
     """Into the log, and into status.json unless the job has done so itself."""
-    status = run_folder.read_status(folder) or {}
-    state: run_folder.State = "interrupted" if ended.code in (130, 143) else "failed"
-    if status.get("status") in (None, "running"):
-        run_folder.write_status(folder, state, reason=(reason or ended.reason).splitlines()[0])
+    status = read_status(folder)
+    state: State = "interrupted" if ended.code in (130, 143) else "failed"
+    if status is None or status.status == "running":
+        write_status(folder, state, reason=(reason or ended.reason).splitlines()[0])
     with suppress(OSError), (folder / "train.log").open("a", encoding="utf-8") as file:
         file.write(f"{ended}\n")

@@ -32,14 +32,14 @@ class Earlier:
     folder: Path
     config: Config
     changes: Flat
-    result: dict[str, Any] | None  # of a run that was completed
+    result: result_file.Result | None  # of a run that was completed
 
     @property
     def is_done(self) -> bool:
         """Is there nothing left to train? A run that stopped early would stop there again."""
         if self.result is None:
             return False
-        epochs, asked = self.result["epochs"], self.result.get("max_epochs", self.result["epochs"])
+        epochs, asked = self.result.epochs, self.result.max_epochs
         return bool(epochs < asked or self.config.trainer.max_epochs <= epochs)
 
     def keep_changes(self) -> None:
@@ -57,7 +57,7 @@ class Earlier:
 
     def __str__(self) -> str:
         assert self.result is not None
-        epochs, acc = self.result["epochs"], self.result["metrics"]["test/acc"]
+        epochs, acc = self.result.epochs, self.result.metrics["test/acc"]
         return f"{run_folder.short(self.folder)}: completed after {epochs} epochs, test accuracy {acc:.2%}"
 
 
@@ -108,7 +108,7 @@ def earlier(folder: Path, composed: DictConfig) -> Earlier:
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
     kept = {key: value for key, value in changed.items() if key in SAFE or changes_nothing(key)}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
-    return Earlier(folder, config, changes, run_folder.read_result(folder))
+    return Earlier(folder, config, changes, result_file.read_result(folder))
 
 
 def recorded(folder: Path) -> Config:

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Status, read_result
 from mlplab.sweeps.job import Place
 
 REFRESH_S = 0.5
@@ -60,7 +59,7 @@ class _Display:
             if place.last_sign() == earlier:
                 continue
             status = place.status()
-            if status.get("status") in (None, "running", *([] if at_the_end else ["interrupted"])):
+            if status is None or status.status in ("running", *([] if at_the_end else ["interrupted"])):
                 continue
             del self.waiting[place]
             count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
@@ -70,12 +69,12 @@ class _Display:
         table = Table.grid(padding=(0, 1))
         left = 0.0
         for place, earlier in self.waiting.items():
-            status = place.status() if place.last_sign() != earlier else {}
-            done = float(status.get("done", 0))
+            status = place.status() if place.last_sign() != earlier else None
+            done = (status and status.done) or 0.0
             left += place.job.cost * (1 - done)
-            if status.get("status") == "running" and len(table.rows) < 64:
+            if status is not None and status.status == "running" and len(table.rows) < 64:
                 of = place.job.config.trainer.max_epochs
-                epoch = f"epoch {status['epoch']}/{of}" if "epoch" in status else "starting"
+                epoch = f"epoch {status.epoch}/{of}" if status.epoch else "starting"
                 table.add_row(Text(place.job.label, overflow="ellipsis"), ProgressBar(1, done, width=20), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
         table.add_row(Text(ended), ProgressBar(1, 1 - left / self.cost, width=20), self._time_left(left))
@@ -92,16 +91,16 @@ class _Display:
         return _time((now - since) * left / (then - left)) if then - left > 0.01 * self.cost else ""
 
 
-def _outcome(place: Place, status: dict[str, Any]) -> str:
-    result = run_folder.read_result(place.folder) if status["status"] == "completed" else None
+def _outcome(place: Place, status: Status) -> str:
+    result = read_result(place.folder) if status.status == "completed" else None
     if result is None:
-        return run_folder.outcome(status["status"], str(status.get("reason", "")))
+        return status.outcome
     accuracies = (
-        f"{name} {result['metrics'][key]:.2%}"
+        f"{name} {result.metrics[key]:.2%}"
         for name, key in (("val", "val/acc"), ("test", "test/acc"))
-        if key in result["metrics"]
+        if key in result.metrics
     )
-    return f"{', '.join(accuracies)}, {result['total_s']:.1f} s in all"
+    return f"{', '.join(accuracies)}, {result.total_s:.1f} s in all"
 
 
 def _time(seconds: float) -> str:

@@ -1,16 +1,14 @@
 """How the jobs of a sweep stand, as their folders tell it."""
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from mlplab import system
 from mlplab.cli.resume import recorded
 from mlplab.errors import ConfigError, MlplabError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Result, Status, read_result, read_status
 from mlplab.sweeps.grid import HASH_DIGITS, Job
 
 
@@ -21,28 +19,26 @@ class Place:
     job: Job
     folder: Path
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Result | None:
         """Of a job that is complete.
 
         Raises:
             ConfigError: if the folder holds another run.
         """
-        result = run_folder.read_result(self.folder)
+        result = read_result(self.folder)
         wanted = self.job.config.hash
-        if result is not None and result.get("config_hash") != wanted and recorded_hash(self.folder) != wanted:
+        if result is not None and result.config_hash != wanted and recorded_hash(self.folder) != wanted:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
-    def status(self) -> dict[str, Any]:
-        return run_folder.read_status(self.folder) or {}
+    def status(self) -> Status | None:
+        return read_status(self.folder)
 
     @property
     def is_running(self) -> bool:
-        """What another machine does cannot be seen from here: it is believed what it said last."""
+        """Whether it says so, and is not known to be dead."""
         status = self.status()
-        return status.get("status") == "running" and (
-            status.get("host") != socket.gethostname() or system.is_alive(status.get("pid", 0))
-        )
+        return status is not None and status.status == "running" and not status.is_killed
 
     def last_sign(self) -> int:
         """When status.json was written: another number after each sign of life."""

@@ -11,6 +11,7 @@ from hydra.plugins.launcher import Launcher
 from mlplab.cli.job import FOLDER
 from mlplab.errors import ConfigError, MlplabError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 from mlplab.sweeps.job import Place
 from mlplab.sweeps.stop import PATIENCE_S, Stopping
 
@@ -71,13 +72,15 @@ def _wait_for(places: Sequence[Place]) -> None:
 
 def _has_failed(place: Place, before: int) -> bool:
     """Since `before`, the last sign of life of an earlier attempt."""
-    return place.last_sign() != before and place.status().get("status") in ("failed", "diverged")
+    status = place.status()
+    return place.last_sign() != before and status is not None and status.status in ("failed", "diverged")
 
 
 def _note_lost(launched: Sequence[Place], returns: Sequence[JobReturn], before: Mapping[Place, int]) -> None:
     """What only the launcher knows: that a job was lost with the machine it ran on, or never came to run."""
     for place, outcome in zip(launched, returns, strict=True):
-        said_nothing = place.last_sign() == before[place] or place.status().get("status") in (None, "running")
+        status = place.status()
+        said_nothing = place.last_sign() == before[place] or status is None or status.status == "running"
         if outcome.status is JobStatus.FAILED and said_nothing:
             _note(place, str(outcome._return_value))
 
@@ -86,6 +89,6 @@ def _note(place: Place, reason: str) -> None:
     """Unless the folder is not to be had, or another process is at work in it."""
     try:
         with run_folder.locked(place.folder):
-            run_folder.write_status(place.folder, "failed", reason=reason)
+            write_status(place.folder, "failed", reason=reason)
     except MlplabError as error:
         print(f"{place.job.label}: {error}", file=sys.stderr)

@@ -75,8 +75,8 @@ def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place])
     damaged = [(place.job.label, result_file.damage(place.folder)) for place in remaining]
     lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (
-        ("complete", complete, [(place.result() or {}).get("versions") for place in complete]),
-        ("begun", begun, [(place.status().get("versions") or [None])[-1] for place in begun]),
+        ("complete", complete, [result.versions for place in complete if (result := place.result())]),
+        ("begun", begun, [status.versions[-1] for place in begun if (status := place.status()) and status.versions]),
     ):
         differences = Counter(filter(None, map(changed, made_with)))
         lines += [

@@ -1,6 +1,7 @@
 """Headings and cells of the tables, and lines about runs, as text for people: on the terminal and in Markdown."""
 
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import outcome
 from mlplab.sweeps.report.comparison import Comparison
 from mlplab.sweeps.report.reference import Gain
 from mlplab.sweeps.report.runs import Unfinished
@@ -51,7 +52,7 @@ def has_spread(table: Table) -> bool:
 
 def about(run: Unfinished) -> str:
     log = printable(run_folder.short(run.log)) if run.log else "no log"
-    return f"{run.name}: {run_folder.outcome(run.status, run.reason)} ({log})"
+    return f"{run.name}: {outcome(run.status, run.reason)} ({log})"
 
 
 def _mean_and_interval(comparison: Comparison) -> list[str]:
