@@ -18,7 +18,7 @@ from mlplab.sweeps.report.runs import Run, read_runs
 from mlplab.sweeps.report.table import Spread
 
 ROUNDING = 1e-9  # of percent
-Device = dict[str, str | int]  # as mlplab.runs.device describes it; empty where a result does not say
+Device = dict[str, str | int]  # as mlplab.runs.provenance describes it; empty where a result does not say
 
 
 @dataclass(frozen=True)

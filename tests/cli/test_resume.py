@@ -17,7 +17,7 @@ import yaml
 from conftest import Finished, Program
 
 from mlplab.runs import checkpoint_file
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 
 # Epochs of 39 steps, some 50 ms each.
 DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
@@ -93,7 +93,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(program: Program, tmp_path
 
     finished = program.run("resume=run")
     assert finished.code == 0, finished.err
-    assert "going on with run after" in finished.out
+    assert "resuming run after" in finished.out
     _is_the_whole(tmp_path / "run", whole)
     log = (tmp_path / "run" / "train.log").read_text()
     assert "epoch  1/40" in log
@@ -130,11 +130,11 @@ def test_a_requeued_job_goes_on(program: Program, tmp_path: Path, whole: Path) -
     assert (tmp_path / "called").read_text() == "requeue 42\n"
     assert "Traceback" not in err
     (run,) = tmp_path.glob("outputs/digits/slurm-42-*")
-    assert f"Go on with: python train.py resume=outputs/digits/{run.name}" in err
+    assert f"Resume with: python train.py resume=outputs/digits/{run.name}" in err
     assert _status(run) == "interrupted"
     finished = program.run(*DIGITS)
     assert finished.code == 0, finished.err
-    assert f"going on with outputs/digits/{run.name} after" in finished.out
+    assert f"resuming outputs/digits/{run.name} after" in finished.out
     _is_the_whole(run, whole)
     again = program.run(*DIGITS)
     assert (again.code, again.err) == (0, "")
@@ -332,7 +332,6 @@ def test_of_two_that_want_one_folder_one_gets_it(program: Program, tmp_path: Pat
             ),
             "config.yaml: missing or damaged",
         ),
-        (lambda folder: _with_config(folder, "a: &a [1]\nb: [*a, *a]"), "config.yaml: missing or damaged"),
         (lambda folder: None, "does not exist"),
         (lambda folder: folder.mkdir(), "holds no run"),
         (lambda folder: folder.write_text(""), "is no folder of a run"),
@@ -371,7 +370,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_p
 
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.write_status(tmp_path / "run", "failed")
+    write_status(tmp_path / "run", "failed")
     (tmp_path / "run" / "train.log").symlink_to("/dev/full")
     finished = program.run("data=digits", "trainer.max_epochs=2", "hydra.run.dir=run")
     assert finished.code == 0

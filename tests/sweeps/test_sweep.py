@@ -277,7 +277,7 @@ def test_what_was_killed_goes_on_to_the_same_answer(
         _check_that_they_saved_and_ended(found)
         finished = sweep(*grid, "sweep_name=killed")
         assert finished.code == 0, finished.err
-    assert any("going on with" in (one.folder / "train.log").read_text() for one in found)
+    assert any("resuming" in (one.folder / "train.log").read_text() for one in found)
     assert sweep(*grid, "sweep_name=whole").code == 0
     assert table(found[0].folder.parent) == table(tmp_path / "outputs" / "sweeps" / "whole")
 

@@ -171,7 +171,9 @@ def write_status(
         before = read_status(folder)
         versions = before.versions if before else []
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    facts: dict[str, Any] = {"versions": list(versions), **progress, **({} if reason is None else {"reason": reason})}
+    facts: dict[str, Any] = {"versions": list(versions), **progress}
+    if reason is not None:
+        facts["reason"] = reason.encode(errors="replace").decode()  # it may name a file that is not in UTF-8
     written = Status(status=status, time=now, pid=os.getpid(), host=socket.gethostname(), **facts)
     with suppress(OSError):
         atomic_write.write(folder / "status.json", _json(written), sync=False)

@@ -14,7 +14,7 @@ from mlplab.errors import CheckpointError
 from mlplab.model.classifier import Classifier
 from mlplab.runs import checkpoint_file
 from mlplab.runs import folder as run_folder
-from mlplab.training.checkpointing import RUN, RunState
+from mlplab.training.checkpointing import RUN, BestCheckpoint, RunState
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +81,10 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
         root = {} if data_root is None else {"root": str(data_root)}
         datamodule = ImageDataModule(**{**content["datamodule_hyper_parameters"], **root})
         datamodule.load_state_dict(content["ImageDataModule"])
-        classifier = Classifier(**content["hyper_parameters"])
+        classifier = Classifier(**content["hyper_parameters"]).eval()
         classifier.load_state_dict(content["state_dict"])
-        classifier(torch.zeros(1, *datamodule.info.image_shape))
-    return classifier.eval(), datamodule
+        classifier.predict_step(torch.zeros(1, *datamodule.info.image_shape))
+    return classifier, datamodule
 
 
 def last(folder: Path) -> dict[str, Any] | None:
@@ -129,8 +129,11 @@ def require_same_run(
     Raises:
         CheckpointError: if it cannot be resumed.
     """
-    _require_run(run_folder.checkpoint(folder, "last"), content, classifier, datamodule)
-    if content["callbacks"].get("BestCheckpoint", {}).get("best") is not None:
+    path = run_folder.checkpoint(folder, "last")
+    _require_run(path, content, classifier, datamodule)
+    with _read_as_ours(path):
+        best = content["callbacks"].get(BestCheckpoint.__qualname__, {}).get("best")
+    if best is not None:
         path = run_folder.checkpoint(folder, "best")
         try:
             _require_run(path, checkpoint_file.read(path), classifier, datamodule)
