@@ -20,8 +20,8 @@ LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions take no larger one
 def import_lightning() -> None:
     """Import torch and Lightning without the parts that Lightning 2.6 barely uses; they can be imported afterwards.
 
-    `python train.py data=digits trainer.max_epochs=20` takes 4.7 s of an AMD EPYC core with it, 7.1 s without. It is one
-    measure: where any of its three parts is left out, something else imports the compiler, and 6.1 to 7.1 s are taken.
+    `python train.py data=digits trainer.max_epochs=20` takes 4.7 s of an AMD EPYC core with it, 7.1 s without. The
+    three measures belong together: without any one of them, 6.1 to 7.1 s are taken.
 
     For a program, not a notebook: Lightning does not know a network that torch.compile made.
     """

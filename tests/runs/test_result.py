@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlplab.runs import folder as run_folder
-from mlplab.runs.result import Result, Status, composed, damage, read_result, read_status, write_status
+from mlplab.runs.result import Result, Status, composed, damage, outcome, read_result, read_status, write_status
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_a_run_is_killed_where_its_process_is_gone() -> None:
         ("failed", "ZeroDivisionError: by zero", "failed: ZeroDivisionError: by zero"),
     ],
 )
-def test_how_a_run_ended_in_words(status: Any, reason: str, words: str) -> None:
-    assert Status(status=status, time="", pid=1, host="", reason=reason).outcome == words
+def test_how_a_run_ended_in_words(status: str, reason: str, words: str) -> None:
+    assert outcome(status, reason) == words
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: !!python/name:os.system", "\x00", "7", "? [1]\n: 2", "a: 2026-01-01"])

@@ -40,7 +40,7 @@ class DurableCheckpointIO(CheckpointIO):
     """Writes files in a thread, in the order in which they were given.
 
     A checkpoint that still waits when a newer one for the same file comes is not written at all, so that a slow disk
-    holds up nothing. A failure is raised at the next save, by `check`, or by `wait`.
+    holds up nothing. A failure is a CheckpointError of the next method that is called.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,7 @@ class DurableCheckpointIO(CheckpointIO):
         self._writes: list[Future[None]] = []  # that have not been seen to succeed
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Copy `checkpoint` now; the file comes later, with `storage_options=HELD` after `release`.
-
-        Raises:
-            CheckpointError: if an earlier one could not be written.
-        """
+        """Copy `checkpoint` now; the file comes later, with `storage_options=HELD` after `release`."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         if storage_options == HELD:
@@ -64,33 +60,24 @@ class DurableCheckpointIO(CheckpointIO):
             self._write(Path(path), buffer.getvalue())
 
     def release(self) -> None:
-        """Write the checkpoint that is held, if there is one.
-
-        Raises:
-            CheckpointError: if an earlier one could not be written.
-        """
+        """Write the checkpoint that is held, if there is one."""
         held, self._held = self._held, None
         if held is not None:
             self._write(*held)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        """Raises CheckpointError, see `read`."""
         return read(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raises CheckpointError if something could not be written."""
+        """Raise what has failed so far."""
         while self._writes and self._writes[0].done():
             self._writes.pop(0).result()
 
     def wait(self) -> None:
-        """Block until everything is on the disk.
-
-        Raises:
-            CheckpointError: if something could not be written.
-        """
+        """Block until everything is on the disk."""
         while self._writes:
             self._writes.pop(0).result()
 

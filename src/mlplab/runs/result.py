@@ -91,7 +91,7 @@ class Result(BaseModel):
 
     @property
     def content(self) -> bytes:
-        """The content of result.json."""
+        """Bytes of result.json."""
         return _json(self)
 
 
@@ -115,14 +115,9 @@ class Status(BaseModel):
         """Whether it says "running" and its process, on this machine, is gone. Other machines are trusted."""
         return self.status == "running" and self.host == socket.gethostname() and not system.is_alive(self.pid)
 
-    @property
-    def outcome(self) -> str:
-        """How the run ended, in words: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
-        return outcome(self.status, self.reason or "")
-
 
 def outcome(status: str, reason: str) -> str:
-    """How a run ended, in words."""
+    """Say how a run ended: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
     for word in ("Interrupted", "Terminated", "The terminal was closed"):
         if reason.startswith(word):
             return f"interrupted{reason.removeprefix(word).rstrip('.')}"

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mlplab.runs.result import Status, read_result
+from mlplab.runs.result import Status, outcome, read_result
 from mlplab.sweeps.job import Place
 
 REFRESH_S = 0.5
@@ -94,7 +94,7 @@ class _Display:
 def _outcome(place: Place, status: Status) -> str:
     result = read_result(place.folder) if status.status == "completed" else None
     if result is None:
-        return status.outcome
+        return outcome(status.status, status.reason or "")
     accuracies = (
         f"{name} {result.metrics[key]:.2%}"
         for name, key in (("val", "val/acc"), ("test", "test/acc"))

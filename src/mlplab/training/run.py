@@ -22,7 +22,7 @@ from mlplab.monitoring.tensorboard_logger import RunLogger
 from mlplab.randomness import Purpose, derive
 from mlplab.runs import folder as run_folder
 from mlplab.runs import provenance
-from mlplab.runs.result import Result, State, read_result, write_status
+from mlplab.runs.result import Result, State, Versions, read_result, write_status
 from mlplab.training import restore
 from mlplab.training.checkpointing import RunState
 from mlplab.training.signals import Interruption
@@ -67,13 +67,13 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     started = time.perf_counter()
     saved = restore.last(folder) if resume else None
     state = restore.state(folder, saved) if saved else RunState()
-    if not anyway:
-        _keep_threads(state)
+    begun_with = state.made_with[-1] if state.made_with and not anyway else {}
+    _keep_threads(begun_with.get("threads", ""))
     logger = RunLogger(folder) if config.trainer.flags.get("logger", True) and not is_bare(config) else None
     board, interruption = Board(config, folder, logger), Interruption(folder, max_seconds(config))
     shown = [] if is_bare(config) else [board]
-    trainer = make_trainer(config, folder, state, logger, [*shown, interruption])
-    earlier_versions = _note_arithmetic(folder, state, trainer, anyway)
+    trainer = make_trainer(config, folder, state, logger, [*shown, interruption], begun_with.get("precision"))
+    earlier_versions = _note_arithmetic(folder, state, trainer, begun_with)
 
     datamodule, classifier = build(config)
     run_folder.claim(folder, again=resume)
@@ -139,32 +139,28 @@ def _noted(folder: Path) -> Iterator[None]:
     write_status(folder, "completed")
 
 
-def _keep_threads(state: RunState) -> None:
+def _keep_threads(threads: str) -> None:
     """Compute with the threads that a run began with: sums over other parts have other last bits."""
-    threads = state.made_with[-1].get("threads", "") if state.made_with else ""
     if threads.isdecimal() and 1 <= int(threads) <= (os.cpu_count() or 1) and int(threads) != torch.get_num_threads():
         log.info(f"keeps the {threads} threads that the run began with")
         torch.set_num_threads(int(threads))
 
 
-def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, anyway: bool) -> list[dict[str, str]]:
+def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, begun_with: Versions) -> list[dict[str, str]]:
     """Note versions and arithmetic of this process, and return where those of earlier ones differ.
 
     Raises:
-        ConfigError: if the weights would be others than those of the run that nobody stopped, unless `anyway`.
+        ConfigError: if the weights would be others than those of a run that goes on as it has `begun_with`.
     """
     now = provenance.versions() | provenance.arithmetic(trainer.strategy.root_device, str(trainer.precision))
     before = [made_with for made_with in state.made_with if provenance.changed(made_with, now)]
-    if state.made_with and not anyway:
-        decides = {
-            key: value for key, value in state.made_with[-1].items() if key not in ("code", "mlplab", "lightning")
-        }
-        if differences := provenance.changed(decides, now):
-            raise ConfigError(
-                f"{run_folder.short(folder)}: cannot go on as it began: {differences}.\n"
-                "Its weights would come out different. Go on where it began, or add resume_anyway=true, and"
-                " result.json will say so."
-            )
+    decides = {key: begun_with[key] for key in begun_with.keys() - {"code", "mlplab", "lightning"}}
+    if differences := provenance.changed(decides, now):
+        raise ConfigError(
+            f"{run_folder.short(folder)}: cannot go on as it began: {differences}.\n"
+            "Its weights would come out different. Go on where it began, or add resume_anyway=true, and result.json"
+            " will say so."
+        )
     if before:
         log.warning(f"begun otherwise: {provenance.changed(before[-1], now)}; the result says so")
     state.made_with = [*before, now]

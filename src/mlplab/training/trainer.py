@@ -43,9 +43,14 @@ def is_bare(config: Config) -> bool:
 
 
 def make_trainer(
-    config: Config, folder: Path, state: RunState, logger: RunLogger | None, callbacks: Sequence[Callback]
+    config: Config,
+    folder: Path,
+    state: RunState,
+    logger: RunLogger | None,
+    callbacks: Sequence[Callback],
+    begun_with: str | None = None,
 ) -> Trainer:
-    """Make the Trainer of a run; nothing is written yet. A resumed run keeps the precision that it began with.
+    """Make the Trainer of a run; nothing is written yet. A run keeps the precision that it has `begun_with`.
 
     Raises:
         ConfigError: if Lightning refuses a flag.
@@ -53,11 +58,10 @@ def make_trainer(
     _quieten()
     flags = {key: value for key, value in config.trainer.flags.items() if key not in NOT_OF_A_TRAINER}
     bar = flags.pop("enable_progress_bar")
-    kept = state.made_with[-1].get("precision") if state.made_with else None
-    keeps = config.trainer.precision == BFLOAT16_IF_FAST and kept in ("bf16-mixed", "32-true")
+    keeps = config.trainer.precision == BFLOAT16_IF_FAST and begun_with in ("bf16-mixed", "32-true")
     # Of the bar and the summary there are others; one process on one device trains, whatever torchrun or SLURM say.
     flags |= {
-        "precision": kept if keeps else precision(config),
+        "precision": begun_with if keeps else precision(config),
         "logger": logger or False,
         "enable_checkpointing": saves(config),
         "enable_progress_bar": False,
@@ -82,7 +86,7 @@ def make_trainer(
 
 
 def max_seconds(config: Config) -> float:
-    """How long a run trains at most; what it had is saved then, so that it can be resumed."""
+    """Seconds that a run trains at most; what it had is saved then, so that it can be resumed."""
     given = config.trainer.flags.get("max_time")
     try:
         seconds = Timer(given).time_remaining()
