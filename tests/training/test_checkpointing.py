@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from mlplab.config.schema import Config
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.model.classifier import Classifier
-from mlplab.model.training_step import Steps
 from mlplab.monitoring import progress
-from mlplab.randomness import Purpose, derive_many, permutation
 from mlplab.runs import checkpoint_file, log_file, provenance
 from mlplab.runs import folder as run_folder
 from mlplab.training import run
@@ -40,38 +38,17 @@ class Killed(BaseException):
     """As a kill would, it saves nothing."""
 
 
-IN_A_BLOCK = "a batch"
-
-
 class Kill(Callback):
-    """At the n-th call of a hook, or before the n-th batch."""
+    """Kills at the n-th call of a hook."""
 
     def __init__(self, hook: str, calls: int) -> None:
         self.left = calls
-        if hasattr(Callback, hook):
-            setattr(self, hook, self.count)
+        setattr(self, hook, self.count)
 
     def count(self, *_: object, **__: object) -> None:
         self.left -= 1
         if self.left == 0:
             raise Killed
-
-
-def _look_at_batches(patch: pytest.MonkeyPatch, look: Callable[[int, int, torch.Tensor], object]) -> None:
-    """Call `look` with epoch, number in it and images of each batch, before its step."""
-    steps = Steps.__call__
-
-    def looking(
-        self: Steps, images: Iterable[torch.Tensor], labels: torch.Tensor, epoch: int, first: int, *more: Any
-    ) -> Any:
-        def looked_at() -> Iterator[torch.Tensor]:
-            for batch, own in enumerate(images, start=first):
-                look(epoch, batch, own)
-                yield own
-
-        return steps(self, looked_at(), labels, epoch, first, *more)
-
-    patch.setattr(Steps, "__call__", looking)
 
 
 def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = False) -> bool:
@@ -85,8 +62,6 @@ def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "make_trainer", with_kill)
-        if hook == IN_A_BLOCK:
-            _look_at_batches(patch, kill.count)
         try:
             train(config, folder, resume)
         except Killed:
@@ -120,7 +95,6 @@ FEW_POINTS = [("on_train_batch_end", 5), ("on_train_epoch_end", 2)]
 POINTS = [
     ("on_train_epoch_start", 3),
     ("on_train_batch_start", 5),
-    (IN_A_BLOCK, 13),
     ("on_train_batch_end", 3),
     ("on_train_epoch_end", 2),
     ("on_validation_batch_end", 2),
@@ -275,30 +249,19 @@ def test_without_its_best_weights_a_run_does_not_go_on(
         train(tiny(), folder, resume=True)
 
 
-def test_damaged_curves_are_kept_aside(
-    tiny: Compose, unfinished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_damaged_curves_are_kept_aside_but_not_those_that_a_kill_cut_off(
+    tiny: Compose, unfinished: Path, tmp_path: Path, is_damaged: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = Path(shutil.copytree(unfinished, tmp_path / "run"))
     (events,) = folder.glob("events.out.tfevents.*")
-    content = bytearray(events.read_bytes())
-    content[200] ^= 1
+    content = events.read_bytes()
+    content = content[:200] + bytes([content[200] ^ 1]) + content[201:] if is_damaged else content[:-5]
     events.write_bytes(content)
     train(tiny(), folder, resume=True)
-    assert f"{events}: damaged" in caplog.text
-    (aside,) = folder.glob("damaged-curves.*")
-    assert aside.read_bytes() == content
+    assert (f"{events}: damaged" in caplog.text) == is_damaged
+    assert [path.read_bytes() for path in folder.glob("damaged-curves.*")] == [content] * is_damaged
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
-
-
-def test_curves_that_a_kill_cut_off_are_not_damaged(
-    tiny: Compose, unfinished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = Path(shutil.copytree(unfinished, tmp_path / "run"))
-    (events,) = folder.glob("events.out.tfevents.*")
-    events.write_bytes(events.read_bytes()[:-5])
-    train(tiny(), folder, resume=True)
-    assert "damaged" not in caplog.text
-    assert list(folder.glob("damaged-curves.*")) == []
 
 
 def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
@@ -313,14 +276,6 @@ def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
     assert [record.getMessage() for record in caplog.records].count(said) == 1
 
 
-def test_a_run_without_a_checkpoint_begins_anew(tiny: Compose, tmp_path: Path) -> None:
-    config = tiny()
-    assert _killed(config, tmp_path / "killed", "on_train_batch_end", 2)
-    train(config, tmp_path / "killed", resume=True)
-    whole = train(config, tmp_path / "whole")
-    assert states.problems(tmp_path / "killed", whole.folder) == []
-
-
 def test_a_log_that_cannot_be_written_is_said_once(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -332,27 +287,6 @@ def test_a_log_that_cannot_be_written_is_said_once(
     train(tiny("trainer.max_epochs=3"), tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"{tmp_path}: cannot be written: No space left on device. Training goes on without logs."
-
-
-@pytest.mark.parametrize("augment", ["none", "affine_elastic"])
-def test_images_come_in_the_order_of_their_epoch(
-    tiny: Compose, tmp_path: Path, augment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a run goes on, too; each batch is distorted in its own way."""
-    config = tiny(f"augment={augment}", "trainer.max_epochs=3")
-    assert _killed(config, tmp_path, "on_train_batch_end", 5)
-    seen: dict[tuple[int, int], torch.Tensor] = {}
-    _look_at_batches(monkeypatch, lambda epoch, batch, own: seen.update({(epoch, batch): own.clone()}))
-    train(config, tmp_path, resume=True)
-    assert sorted(seen) == [(epoch, batch) for epoch in (1, 2) for batch in range(8)]
-    datamodule, _ = run.build(config)
-    data, _ = datamodule.training_data(torch.device("cpu"))
-    for (epoch, batch), images in seen.items():
-        order = permutation(150, 0, Purpose.ORDER, epoch)[20 * batch : 20 * (batch + 1)]
-        pixels = data[datamodule.train_rows[order]]
-        if augment != "none":
-            pixels = datamodule.distortion(pixels, derive_many(8, 0, Purpose.AUGMENT, epoch)[batch])
-        assert torch.equal(images, datamodule.normalized(pixels))
 
 
 @pytest.fixture

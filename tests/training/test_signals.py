@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import states
 from conftest import Compose
-from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
 from mlplab.errors import ConfigError, Interrupted
 from mlplab.model.classifier import Classifier
@@ -80,22 +79,27 @@ def test_a_run_whose_last_block_is_done_completes(tiny: Compose, tmp_path: Path,
     assert (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("overrides", [["evaluate_untrained=true"], ["trainer.num_sanity_val_steps=1"]])
-def test_a_signal_in_the_first_validation_is_no_success(
-    tiny: Compose, tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "completes"), [("validation_step", False), ("test_step", True)])
+def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
+    tiny: Compose, tmp_path: Path, step: str, completes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lightning, which hears SIGTERM there as well, would end the process with 0."""
-    run = _EvaluationLoop.run
+    """Between two batches, in the validation before training, or in the test."""
+    usual = getattr(Classifier, step)
 
-    def signalled(self: Any) -> Any:
+    def signalled(self: Classifier, *arguments: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
-        return run(self)
+        return usual(self, *arguments)
 
-    monkeypatch.setattr(_EvaluationLoop, "run", signalled)
-    with pytest.raises(Interrupted, match="Terminated") as caught:
-        train(tiny(*overrides), tmp_path)
-    assert caught.value.exit_code == 143
-    assert _is_interrupted(tmp_path)
+    monkeypatch.setattr(Classifier, step, signalled)
+    monkeypatch.setattr("mlplab.data.datamodule.EVAL_BATCH_SIZE", 20)
+    if completes:
+        train(tiny("evaluate_untrained=true"), tmp_path)
+    else:
+        with pytest.raises(Interrupted, match="Terminated") as caught:
+            train(tiny("evaluate_untrained=true"), tmp_path)
+        assert caught.value.exit_code == 143
+        assert _is_interrupted(tmp_path)
+    assert (tmp_path / "result.json").exists() == completes
 
 
 def test_under_nohup_a_closed_terminal_is_not_heard(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
