@@ -5,21 +5,31 @@ BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
 
 quickstart: $(VENV)/installed  ## install, train on the embedded digits (no download), show the result
 	@$(BIN)/python train.py data=digits trainer.max_epochs=20
 	@echo "Next: source $(VENV)/bin/activate, then: python train.py model.hidden=512 data=fashion"
 
-test: $(VENV)/installed-dev  ## lint, types, import rules and tests; real data too where MLPLAB_DATA is set
+board: $(VENV)/installed  ## show all runs in TensorBoard; LOGDIR=outputs/sweeps/NAME for some
+	@$(BIN)/tensorboard --logdir $(or $(LOGDIR),outputs)
+
+results: $(VENV)/installed  ## train the quick recipes and compare them with published results; RECIPES="..." for others
+	@$(BIN)/python scripts/results/main.py $(RECIPES)
+
+clean:  ## delete the venv and caches; runs in outputs/ stay
+	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+##@ Develop
+
+test: $(VENV)/installed-dev  ## lint, types, import rules and tests; on real data too, if MLPLAB_DATA is set
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -n 2
-
-board: $(VENV)/installed  ## look at all runs in TensorBoard; LOGDIR=outputs/sweeps/NAME for some
-	@$(BIN)/tensorboard --logdir $(or $(LOGDIR),outputs)
 
 test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one node, started here (Debian; 3 minutes)
 	@PATH="$$PATH:/usr/sbin"; type slurmctld slurmd munged > /dev/null || { \
@@ -29,43 +39,22 @@ test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one 
 		$(AS_ROOT) apt-get install --yes --no-install-recommends -qq slurm-wlm munge; }
 	$(BIN)/python tests/sweeps/slurm/cluster.py $(BIN)/python -m pytest tests/sweeps/slurm
 
-format:  ## put the code into its format
+format:  ## format the code and fix its lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: $(VENV)/installed-bench  ## time this project beside Keras, JAX, PyTorch, Lightning and scikit-learn (90 minutes)
-	$(BIN)/python scripts/benchmark
-
-scaling: $(VENV)/installed-bench  ## time how the cost grows with width and batch, beside others (30 minutes)
-	$(BIN)/python scripts/benchmark --scaling
-
-threads: $(VENV)/installed-bench  ## time what a second thread gains (15 minutes)
-	$(BIN)/python scripts/benchmark --threads --rounds 3
-
-distortions: $(VENV)/installed-bench  ## time what distorting 100 images takes, beside torchvision (1 minute)
-	$(BIN)/python scripts/benchmark --distortions
-
-sweep-time: $(VENV)/installed-bench  ## time sweeps of 12 and of 60 jobs (45 minutes)
-	$(BIN)/python scripts/benchmark --sweep
-
-board-time: $(VENV)/installed-dev  ## time TensorBoard on 200 runs (2 minutes; needs Chromium)
-	PYTHONPATH=tests $(BIN)/python scripts/benchmark --board
-
-results: $(VENV)/installed  ## train the recipes that take under two minutes, compare with what was published; RECIPES="..." for others
-	@$(BIN)/python scripts/results/main.py $(RECIPES)
-
-torture: $(VENV)/installed-dev  ## kill and damage runs in every way, and compare them with runs that nobody stopped (15 minutes)
+torture: $(VENV)/installed-dev  ## kill and damage runs, and compare them with undisturbed ones (15 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/torture
 
-pictures: $(VENV)/installed-dev  ## make the README's pictures again, TensorBoard's among them (4 minutes; needs Chromium)
-	PYTHONPATH=tests $(BIN)/python scripts/pictures/make.py
+benchmark: $(VENV)/installed-bench  ## time this project beside Keras and JAX (20 minutes)
+	$(BIN)/python scripts/benchmark
 
-lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes, for every platform and Python
+pictures: $(VENV)/installed-dev  ## make the README's pictures again (6 minutes; needs Chromium)
+	$(BIN)/python scripts/pictures/make.py
+
+lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --quiet --output-file requirements.lock
-
-clean:  ## delete the venv and caches; runs in outputs/ stay
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -88,5 +77,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart test board test-slurm format benchmark scaling threads distortions sweep-time results torture pictures lock clean
+.PHONY: help quickstart board results clean test test-slurm format torture benchmark pictures lock
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
 """Score a run or a checkpoint: loss, accuracy, and a table by class.
 
-python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-gr7f
+Example: python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-gr7f --pictures
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplab import startup
+from mlplab.data import download
 from mlplab.errors import reported
 from mlplab.runs import folder as run_folder
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
-    parser.add_argument(
-        "--split", choices=("train", "val", "test"), default="test", help="which images (default: test)"
-    )
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="images (default: test)")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -31,47 +30,50 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     with reported():
-        evaluate(
-            run_folder.meant(arguments.run), arguments.split, arguments.data_root, arguments.json, arguments.pictures
-        )
+        arguments.run = run_folder.meant(arguments.run)
+        evaluate(arguments)
 
 
-def evaluate(run: Path, split: str, data_root: Path | None, as_json: bool, with_pictures: bool) -> None:
-    startup.import_lightning()  # takes seconds, and --help does not need it
+def evaluate(arguments: argparse.Namespace) -> None:
+    run_folder.find(arguments.run)
+    if known := run_folder.data_of(arguments.run):
+        download.require(known[0], arguments.data_root or known[1])
+    startup.import_lightning()  # takes seconds, and what is missing is said before
     from mlplab.model import evaluation
     from mlplab.training import restore
 
-    classifier, datamodule = restore.load(run, data_root)
+    classifier, datamodule = restore.load(arguments.run, arguments.data_root)
     datamodule.setup()
-    scores = evaluation.score(classifier, datamodule.batches(split))
-    show(scores, split, datamodule.info.classes, as_json)
-    if with_pictures:
-        draw(scores, split, datamodule, run)
+    scores = evaluation.score(classifier, datamodule.batches(arguments.split))
+    show = print_json if arguments.json else print_table
+    show(scores, arguments.split, datamodule.info.classes)
+    if arguments.pictures:
+        draw(scores, arguments.split, datamodule, arguments.run)
 
 
-def show(scores: "Scores", split: str, classes: tuple[str, ...], as_json: bool) -> None:
-    columns = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}
+def print_json(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
+    columns = [column.tolist() for column in (scores.confusion.sum(dim=1), scores.precision, scores.recall, scores.f1)]
+    by_class = {
+        name: dict(zip(("images", "precision", "recall", "f1"), row, strict=True))
+        for name, *row in zip(classes, *columns, strict=True)
+    }
+    metrics = {f"{split}/loss": scores.loss, f"{split}/acc": scores.acc}
+    print(json.dumps({"metrics": metrics, "classes": by_class, "confusion": scores.confusion.tolist()}, indent=2))
+
+
+def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
     images = scores.confusion.sum(dim=1)
-    if as_json:
-        by_class = {
-            name: {"images": int(images[k]), **{column: float(values[k]) for column, values in columns.items()}}
-            for k, name in enumerate(classes)
-        }
-        figures = {f"{split}/loss": scores.loss, f"{split}/acc": scores.acc}
-        print(json.dumps({"metrics": figures, "classes": by_class, "confusion": scores.confusion.tolist()}, indent=2))
-        return
     print(f"{split} accuracy {scores.acc:.2%}, loss {scores.loss:.4f}, {int(images.sum()):,} images\n")
     width = max(len("class"), *map(len, classes))
     print(f"{'class':{width}}  images  precision  recall      f1  most often taken for")
     for k, name in enumerate(classes):
-        shares = "  ".join(f"{float(values[k]):6.4f}" for values in columns.values())
-        print(
-            f"{name:{width}}  {int(images[k]):6,}     {shares}  {_taken_for(scores.confusion[k].tolist(), k, classes)}"
-        )
+        shares = "  ".join(f"{float(column[k]):6.4f}" for column in (scores.precision, scores.recall, scores.f1))
+        count, other = max((int(n), classes[j]) for j, n in enumerate(scores.confusion[k]) if j != k)
+        print(f"{name:{width}}  {int(images[k]):6,}     {shares}  {f'{other} ({count})' if count else ''}")
 
 
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
-    """Of the test, named as a run names its own; of others, their split stands in front."""
+    """Draw as a run does after its test; the pictures of another split are named after it."""
     from mlplab.plots import canvas, from_tensors
     from mlplab.training import restore
 
@@ -86,12 +88,6 @@ def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path)
     canvas.save(paths)
     for path in paths:
         print(run_folder.short(path), file=sys.stderr)
-
-
-def _taken_for(row: list[int], k: int, classes: tuple[str, ...]) -> str:
-    """The class that most images of class k are confused with, and their number."""
-    count, name = max((count, name) for j, (count, name) in enumerate(zip(row, classes, strict=True)) if j != k)
-    return f"{name} ({count})" if count else ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Say what image files show: class names and probabilities.
+"""Classify image files or test images: classes and probabilities.
 
-python scripts/predict.py outputs/fashion/1120-134153-gr7f shoe.png shirt.jpg
-python scripts/predict.py outputs/fashion/1120-134153-gr7f --test 0 15 --picture
+Example: python scripts/predict.py outputs/fashion/hidden=512_1120-134153-gr7f shoe.png shirt.jpg
+         python scripts/predict.py outputs/fashion/hidden=512_1120-134153-gr7f --test 0 15 --picture
 """
 
 import argparse
@@ -10,10 +10,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlplab import startup
+from mlplab.data import download
 from mlplab.errors import ConfigError, DataError, reported
+from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -23,16 +25,12 @@ if TYPE_CHECKING:
     from mlplab.data.datasets import DatasetInfo
     from mlplab.model.classifier import Classifier
 
-WRITER = "mlplab predict.py"  # in pictures of inputs, which are replaced; no other file is
-
 
 class Input(NamedTuple):
-    """One image that is classified."""
-
     name: str
     image: "Tensor"  # (C, H, W) uint8
-    truth: str = ""  # its class, of a test image
-    thing: int = 0  # its place in the picture from 1, if all things in it are read
+    truth: str = ""  # the class of a test image
+    thing: int = 0  # its number in the picture from 1, if all things in it are read
     things: int = 1  # in the picture
 
     @property
@@ -40,39 +38,58 @@ class Input(NamedTuple):
         return f"{self.name}, {self.thing}" if self.thing and self.things > 1 else self.name
 
 
+class Answer(NamedTuple):
+    input: Input
+    probabilities: dict[str, float]  # by class, the most probable first
+    doubt: str  # why the answer may mean nothing, or ""
+
+    def line(self, width: int, top: int) -> str:
+        said = "   ".join(f"{name} {p:.1%}" for name, p in list(self.probabilities.items())[:top])
+        if self.doubt and self.input.things > 1 and not self.input.thing:
+            said = f"{self.doubt}, which --several reads one by one; the largest: {said}"
+        elif self.doubt:
+            said = f"{self.doubt}; if anything: {said}"
+        return f"{self.input.title:{width}}  {said}" + (f"   (it is {self.input.truth})" if self.input.truth else "")
+
+    def as_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        return {
+            "path": self.input.name,
+            **({"thing": self.input.thing} if self.input.thing else {}),
+            "class": next(iter(self.probabilities)),
+            "probabilities": {name: self.probabilities[name] for name in classes},
+            **({"doubt": self.doubt} if self.doubt else {}),
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
     parser.add_argument("images", type=Path, nargs="*", help="image files of any size, in colour or grey")
-    parser.add_argument(
-        "--test", type=int, nargs="+", default=[], metavar="N", help="images of the test set, by their places from 0"
-    )
+    parser.add_argument("--test", type=int, nargs="+", default=[], metavar="N", help="indices of test images, from 0")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
     parser.add_argument(
         "--background", choices=("auto", "light", "dark"), default="auto",
-        help="of the images; the networks are trained on bright things on a black ground (default: look at them)",
+        help="behind the shapes; the networks are trained on light shapes on black (default: detect it)",
     )  # fmt: skip
     parser.add_argument("--several", action="store_true", help="read all separate things in a picture, left to right")
     parser.add_argument(
-        "--show-input", action="store_true", help="write what the network saw of a.png beside it, a.png.input.png"
+        "--show-input", action="store_true", help="write what the network sees of a.png as a.png.input.png"
     )
-    parser.add_argument("--top", type=_positive, metavar="N", help="classes to show for each image (default: 3)")
+    parser.add_argument("--top", type=int, metavar="N", help="classes to show for each image (default: 3)")
     parser.add_argument("--json", action="store_true", help="print JSON, with the probabilities of all classes")
-    parser.add_argument(
-        "--picture",
-        action="store_true",
-        help="draw each image with its probabilities, predictions.png in the run folder",
-    )
-    arguments = parser.parse_intermixed_args(_places_last(sys.argv[1:]))
+    parser.add_argument("--picture", action="store_true", help="draw the answers: predictions.png in the run folder")
+    arguments = parser.parse_intermixed_args(_test_last(sys.argv[1:]))
     if bool(arguments.images) == bool(arguments.test):
-        parser.error("give image files, or --test and places of test images")
+        parser.error("give image files, or --test with indices, for example --test 0 8")
+    if arguments.top is not None and arguments.top < 1:
+        parser.error(f"--top: must be at least 1, got {arguments.top}")
     if arguments.json and arguments.top:
-        parser.error("--top: of no matter with --json, which has the probabilities of all classes")
+        parser.error("--top: has no effect with --json, which has the probabilities of all classes")
     for_files = {"--background": arguments.background != "auto", "--several": arguments.several,
                 "--show-input": arguments.show_input}  # fmt: skip
     if arguments.test and any(for_files.values()):
         names = ", ".join(name for name, is_given in for_files.items() if is_given)
-        parser.error(f"{names}: of no matter with --test, whose images are used as they are")
+        parser.error(f"{names}: no effect with --test, whose images are used as they are")
     with reported():
         arguments.run = run_folder.meant(arguments.run)
         predict(arguments)
@@ -82,39 +99,33 @@ def predict(arguments: argparse.Namespace) -> None:
     """Print the answers.
 
     Raises:
-        DataError: after that, with a line for each file that could not be read.
+        DataError: after them, with a line for each file that could not be read.
     """
-    startup.import_lightning()  # takes seconds, and --help does not need it
+    run_folder.find(arguments.run)
+    if arguments.test and (known := run_folder.data_of(arguments.run)):
+        download.require(known[0], arguments.data_root or known[1])
+    startup.import_lightning()  # takes seconds, and what is missing is said before
     import torch
 
     from mlplab.training import restore
 
     classifier, datamodule = restore.load(arguments.run, arguments.data_root)
-    classes = datamodule.info.classes
-    mistakes = list[str]()
+    classes, mistakes, answers = datamodule.info.classes, list[str](), list[Answer]()
     if arguments.test:
-        inputs = of_test_set(datamodule, arguments.test)
+        inputs = from_test_set(datamodule, arguments.test)
     else:
-        inputs = of_files(arguments, datamodule.info, mistakes)
+        inputs = from_files(arguments, datamodule.info, mistakes)
     if inputs:
         images = torch.stack([one.image for one in inputs])
         with torch.inference_mode():
             probabilities = classifier.predict_step(datamodule.normalized(images))  # (N, K)
-        doubts = doubts_of(inputs, unlike(images, classifier, datamodule))
-        if not arguments.json:
-            show(inputs, probabilities, doubts, classes, arguments.top or 3)
+        answers = answered(inputs, probabilities, unlike(images, classifier, datamodule), classes)
     if arguments.json:
-        answers = [
-            {
-                "path": one.name,
-                **({"thing": one.thing} if one.thing else {}),
-                "class": classes[int(row.argmax())],
-                "probabilities": dict(zip(classes, row.tolist(), strict=True)),
-                **({"doubt": doubt} if doubt else {}),
-            }
-            for one, row, doubt in (zip(inputs, probabilities, doubts, strict=True) if inputs else ())
-        ]
-        print(json.dumps(answers, indent=2))
+        print(json.dumps([answer.as_json(classes) for answer in answers], indent=2))
+    else:
+        width = max((len(one.title) for one in inputs), default=0)
+        for answer in answers:
+            print(answer.line(width, arguments.top or 3))
     if arguments.picture and inputs:
         from mlplab.plots import canvas, from_tensors
 
@@ -128,19 +139,18 @@ def predict(arguments: argparse.Namespace) -> None:
         raise DataError("\n".join(mistakes))
 
 
-def of_test_set(datamodule: "ImageDataModule", places: list[int]) -> list[Input]:
-    """Raises ConfigError if there is no image in one of these places."""
+def from_test_set(datamodule: "ImageDataModule", indices: list[int]) -> list[Input]:
     datamodule.setup()
     images, labels = datamodule.test_data()
-    outside = [place for place in places if not 0 <= place < len(images)]
+    outside = [index for index in indices if not 0 <= index < len(images)]
     if outside:
         raise ConfigError(f"--test: must be from 0 to {len(images) - 1}, got {', '.join(map(str, outside))}")
     classes = datamodule.info.classes
-    return [Input(f"test/{place}", images[place], classes[int(labels[place])]) for place in places]
+    return [Input(f"test/{index}", images[index], classes[int(labels[index])]) for index in indices]
 
 
-def of_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
-    """What can be read; for each file that cannot, a line is added to `mistakes`."""
+def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
+    """Return what can be read; for each other file, a line is added to `mistakes`."""
     from mlplab.data import image_files
 
     inputs = []
@@ -149,7 +159,7 @@ def of_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[
             images, things = image_files.read(path, info, arguments.background, arguments.several)
             if arguments.show_input:
                 write_input(images, path.with_name(f"{path.name}.input.png"))
-        except DataError as error:
+        except (ConfigError, DataError) as error:
             mistakes.append(str(error))
             continue
         inputs += [
@@ -160,31 +170,20 @@ def of_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[
 
 
 def write_input(images: "Tensor", path: Path) -> None:
-    """Draw images (N, C, H, W) beside each other, pixel for pixel.
-
-    Raises:
-        DataError: if the file cannot be written, or is there and was not written here.
-    """
+    """Draw images (N, C, H, W) beside each other, pixel for pixel; only such a picture is replaced."""
     from PIL import Image, PngImagePlugin
 
-    from mlplab.runs import atomic_write
-
-    about = PngImagePlugin.PngInfo()
-    about.add_text("Software", WRITER)
-    file = io.BytesIO()
-    Image.fromarray(images.movedim(0, 2).flatten(2).squeeze(0).numpy()).save(file, "png", pnginfo=about)
+    mark, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    mark.add_text("Software", "mlplab predict.py")
+    Image.fromarray(images.movedim(0, 2).flatten(2).squeeze(0).numpy()).save(file, "png", pnginfo=mark)
     try:
-        if path.exists():
-            with path.open("rb") as before:
-                if WRITER.encode() not in before.read(200):
-                    raise DataError(f"{path}: is there, and was not written by --show-input. Move it away.")
-        atomic_write.write(path, file.getvalue(), sync=False)
+        atomic_write.write_own({path: file.getvalue()})
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
 def unlike(images: "Tensor", classifier: "Classifier", datamodule: "ImageDataModule") -> list[bool]:
-    """Which of images (N, C, H, W) are unlike the training images; none, where these are not at hand."""
+    """Tell which of images (N, C, H, W) are unlike the training images; none, if these are not at hand."""
     from mlplab.model.outliers import Outliers
 
     try:
@@ -195,44 +194,28 @@ def unlike(images: "Tensor", classifier: "Classifier", datamodule: "ImageDataMod
         return [False] * len(images)
 
 
-def doubts_of(inputs: Sequence[Input], are_unlike: Sequence[bool]) -> list[str]:
-    """Why an answer may mean nothing, for each of them; mostly an empty text."""
-    return [
-        f"{one.things} separate things" if one.things > 1 and not one.thing
-        else "unlike the training images" if is_unlike else ""
-        for one, is_unlike in zip(inputs, are_unlike, strict=True)
-    ]  # fmt: skip
+def answered(
+    inputs: Sequence[Input], probabilities: "Tensor", are_unlike: Sequence[bool], classes: Sequence[str]
+) -> list[Answer]:
+    answers = []
+    for one, row, is_unlike in zip(inputs, probabilities, are_unlike, strict=True):
+        best = row.sort(descending=True, stable=True)
+        by_class = {classes[k]: p for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)}
+        doubt = "unlike the training images" if is_unlike else ""
+        if one.things > 1 and not one.thing:
+            doubt = f"{one.things} separate things"
+        answers.append(Answer(one, by_class, doubt))
+    return answers
 
 
-def show(
-    inputs: Sequence[Input], probabilities: "Tensor", doubts: Sequence[str], classes: Sequence[str], top: int
-) -> None:
-    width = max(len(one.title) for one in inputs)
-    for one, row, doubt in zip(inputs, probabilities, doubts, strict=True):
-        best = row.topk(min(top, len(classes)))
-        shares = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        said = "   ".join(f"{classes[k]} {p:.1%}" for p, k in shares)
-        if one.things > 1 and doubt and not one.thing:
-            said = f"{doubt}, which --several reads one by one; the largest: {said}"
-        elif doubt:
-            said = f"{doubt}; if anything: {said}"
-        print(f"{one.title:{width}}  {said}{one.truth and f'   (it is {one.truth})'}")
-
-
-def _places_last(words: list[str]) -> list[str]:
-    """Command words with `--test` and its numbers at the end, where they take no run for one of them."""
+def _test_last(words: list[str]) -> list[str]:
+    """Move `--test` and its numbers to the end, where they do not take a run for one of them."""
     if "--test" not in words:
         return words
     start = end = words.index("--test")
     while end + 1 < len(words) and words[end + 1].lstrip("-").isdigit():
         end += 1
     return words[:start] + words[end + 1 :] + words[start : end + 1]
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1, got {text}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Show what the runs below a folder say together, and write it there: report.md, report.csv, runs.csv and pictures.
+"""Summarise all runs below a folder, and write report.md, report.csv, runs.csv and pictures into it.
 
-python scripts/report.py outputs/sweeps/NAME
+Example: python scripts/report.py outputs/sweeps/NAME
 """
 
 import argparse
@@ -17,13 +17,13 @@ from mlplab.sweeps.report import Report
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of a sweep, any other with runs below it, or `last`")
+    parser.add_argument("folder", type=Path, help="a sweep, any other folder with runs below it, or `last`")
     parser.add_argument("--no-pictures", action="store_true", help="write the texts only")
     arguments = parser.parse_args()
     with reported():
         folder = run_folder.meant(arguments.folder)
-        of_sweep = folder != arguments.folder and folder.parents[1].name == "sweeps"
-        show(folder.parent if of_sweep else folder, not arguments.no_pictures)
+        is_job = folder != arguments.folder and folder.parents[1].name == "sweeps"
+        show(folder.parent if is_job else folder, not arguments.no_pictures)
 
 
 def show(folder: Path, pictures: bool) -> None:
@@ -31,7 +31,7 @@ def show(folder: Path, pictures: bool) -> None:
     written: Sequence[Path] = ()
     try:
         written = report.write(pictures)
-    except CheckpointError as error:  # of a folder that is only to be read, too, one wants the answer
+    except CheckpointError as error:  # a read-only folder can still be reported
         print(f"warning: {error}", file=sys.stderr)
     except ConfigError:
         report.show(Console())

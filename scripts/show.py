@@ -1,6 +1,6 @@
-"""Draw a data set: examples, one image as numbers, counts, mean images, and how often each pixel value is there.
+"""Draw a data set: examples, one image as numbers, counts, mean images, and a histogram of pixel values.
 
-python scripts/show.py data=fashion
+Example: python scripts/show.py data=fashion --image 7
 """
 
 import argparse
@@ -22,9 +22,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="as train.py takes them: data=fashion data.root=FOLDER"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data=fashion data.root=DIR")
     parser.add_argument(
         "--image", type=int, default=0, metavar="N", help="training image to write as numbers, from 0 (default: 0)"
     )
@@ -35,57 +33,56 @@ def main() -> None:
 
 
 def refuse_other_than_data(overrides: list[str]) -> None:
-    """Raises ConfigError for what the picture of a data set does not depend on."""
     keys = {word: word.partition("=")[0] for word in overrides}
     others = [
         word for word, key in keys.items() if key.partition(".")[0] not in ("data", "experiment") or key in OF_TRAINING
     ]
     if others:
         raise ConfigError(
-            f"{', '.join(others)}: of no matter to these pictures. Give data=..., data.normalize=..., data.root=...,"
+            f"{', '.join(others)}: does not change these pictures. Give data=..., data.normalize=..., data.root=...,"
             " data.val_size=... or experiment=..."
         )
 
 
-def show(config: "Config", place: int) -> None:
+def show(config: "Config", index: int) -> None:
     download.require(config.data.name, Path(config.data.root))
-    startup.import_lightning()  # takes seconds, and --help does not need it
+    startup.import_lightning()  # takes seconds, which --help does not need
     from mlplab.data.datamodule import ImageDataModule
 
     datamodule = ImageDataModule(**config.data.model_dump())
     datamodule.setup()
     images = len(datamodule.train_rows) + len(datamodule.val_rows)
-    if not 0 <= place < images:
-        raise ConfigError(f"--image: must be from 0 to {images - 1}, got {place}")
+    if not 0 <= index < images:
+        raise ConfigError(f"--image: must be from 0 to {images - 1}, got {index}")
     describe(datamodule)
-    draw(datamodule, place, Path("outputs", "data", config.data.name))
+    draw(datamodule, index, Path("outputs", "data", config.data.name))
 
 
 def describe(datamodule: "ImageDataModule") -> None:
-    """Sizes, the range of the pixels before and after normalisation, and the images of each class."""
+    """Print sizes, the range of the pixels before and after normalisation, and the images of each class."""
     import torch
 
     info = datamodule.info
     (images, labels), (_, test_labels) = datamodule.training_data(torch.device("cpu")), datamodule.test_data()
-    darkest, brightest = images.min(), images.max()
-    low, high = datamodule.normalized(torch.stack([darkest, brightest]).view(2, 1, 1, 1)).flatten().tolist()
+    ends = torch.stack([images.min(), images.max()])
+    low, high = datamodule.normalized(ends.view(2, 1, 1, 1)).flatten().tolist()
     height, width = info.image_shape[1:]
     print(
         f"{datamodule.name}: {len(images):,} training images, {len(datamodule.val_rows):,} of them to validate,"
         f" and {len(test_labels):,} test images\n"
-        f"{height}x{width} pixels from {darkest} to {brightest}, mean {255 * info.mean:.2f},"
+        f"{height}x{width} pixels from {ends[0]} to {ends[1]}, mean {255 * info.mean:.2f},"
         f" standard deviation {255 * info.std:.2f}\n"
         f"the network gets {height * width} numbers from {low:.3f} to {high:.3f}"
         f" (data.normalize={datamodule.normalize})\n"
     )
-    room = max(len("class"), *map(len, info.classes))
-    print(f"{'class':{room}}  training    test")
+    longest = max(len("class"), *map(len, info.classes))
+    print(f"{'class':{longest}}  training    test")
     counts = zip(info.classes, labels.bincount().tolist(), test_labels.bincount().tolist(), strict=True)
     for name, training, test in counts:
-        print(f"{name:{room}}  {training:8,}  {test:6,}")
+        print(f"{name:{longest}}  {training:8,}  {test:6,}")
 
 
-def draw(datamodule: "ImageDataModule", place: int, folder: Path) -> None:
+def draw(datamodule: "ImageDataModule", index: int, folder: Path) -> None:
     import torch
 
     from mlplab.plots import canvas, dataset
@@ -94,7 +91,7 @@ def draw(datamodule: "ImageDataModule", place: int, folder: Path) -> None:
     images, labels = (part.numpy() for part in datamodule.training_data(torch.device("cpu")))
     figures = {
         "examples.png": dataset.examples(images, labels, classes),
-        "pixels.png": dataset.pixels(images[place], f"training image {place}: {classes[labels[place]]}"),
+        "pixels.png": dataset.pixels(images[index], f"training image {index}: {classes[labels[index]]}"),
         "counts.png": dataset.counts(labels, datamodule.test_data()[1].numpy(), classes),
         "means.png": dataset.means(images, labels, classes),
         "histogram.png": dataset.histogram(images),

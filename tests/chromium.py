@@ -64,11 +64,11 @@ return loaded;
 
 
 @contextmanager
-def browser(profile: Path, width: int = 1500, height: int = 1100) -> Iterator[webdriver.Chrome]:
-    """With an empty folder for what it keeps; its window in pixels."""
+def browser(profile: Path) -> Iterator[webdriver.Chrome]:
+    """Start Chromium, with an empty folder for what it keeps."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"window-size={width},{height}"):
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1640,1150"):
         options.add_argument(f"--{argument}")
     options.add_argument(f"--user-data-dir={profile}")
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
@@ -79,7 +79,7 @@ def browser(profile: Path, width: int = 1500, height: int = 1100) -> Iterator[we
 
 
 class Board:
-    """TensorBoard's pages in a browser; names of screenshots begin with `screenshots`."""
+    """TensorBoard's pages; the names of screenshots begin with `screenshots`."""
 
     def __init__(self, browser: webdriver.Chrome, address: str, screenshots: Path) -> None:
         self.browser = browser
@@ -87,15 +87,15 @@ class Board:
         self.screenshots = screenshots
 
     def visit(self, tab: str, expected: set[str], tags: str = "") -> None:
-        """Wait until everything expected is there; of Time Series with these tags alone."""
+        """Open a tab, and wait until everything expected is there; Time Series shows these tags alone."""
         self.browser.get("about:blank")  # or else the page of another tab would remain
         self.browser.get(f"{self.address}/?tagFilter={tags}#{tab}")
         self.wait_for(expected)
 
-    def open(self, tab: str, expected: set[str], tags: str = "", settle_s: float = 0) -> None:
-        """`visit`, and take a picture."""
+    def open(self, tab: str, expected: set[str], tags: str = "") -> None:
+        """`visit`, and take a screenshot."""
         self.visit(tab, expected, tags)
-        self.screenshot(tab, settle_s)
+        self.screenshot(tab)
 
     def click(self, words: str) -> None:
         _wait(lambda: bool(self.browser.execute_script(CLICK, words)), lambda: f"nothing that says {words!r}")
@@ -120,7 +120,7 @@ class Board:
         _wait(lambda: loaded() >= count, lambda: f"{loaded()} pictures instead of {count}")
 
     def screenshot(self, page: str, settle_s: float = 0) -> None:
-        """After a while, if what is on the page moves."""
+        """Take one, after a pause for what moves on the page."""
         time.sleep(settle_s)
         self.screenshots.parent.mkdir(parents=True, exist_ok=True)
         self.browser.save_screenshot(f"{self.screenshots}-{page}.png")
@@ -135,7 +135,7 @@ def _wait(is_there: Callable[[], bool], otherwise: Callable[[], str]) -> None:
 
 @contextmanager
 def tensorboard(folder: Path, browser: webdriver.Chrome, screenshots: Path) -> Iterator[Board]:
-    """Started for a while on the runs below `folder`."""
+    """Start TensorBoard on the runs below `folder`."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]

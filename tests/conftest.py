@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -176,6 +177,26 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
 
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: in_process.train(*arguments, capfd=capfd)
+
+
+Script = Callable[..., Finished]
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """`python scripts/NAME ...` in this process, which has imported torch, in an empty folder."""
+
+    def call(name: str, *arguments: object) -> Finished:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Finished(code, *capsys.readouterr())
+
+    return call
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -1,14 +1,15 @@
-"""The two recipes that every contestant trains, as conf/experiment has them."""
+"""The recipes that every contestant trains, composed from conf/experiment."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+EXPERIMENTS = ("mnist_128_adam", "mnist_512x2_rmsprop")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file of conf/experiment, and what of it others have to know; what is changed here, mlplab is told."""
-
     experiment: str
-    title: str
     hidden: tuple[int, ...]
     dropout: float
     optimizer: str
@@ -17,8 +18,10 @@ class Recipe:
     val_size: int
 
     @property
-    def heading(self) -> str:
-        return f"{self.title}, {self.epochs} epochs"
+    def title(self) -> str:
+        dropout = f"dropout {self.dropout:g}, " if self.dropout else ""
+        network = "-".join(map(str, self.widths))
+        return f"{network}, {dropout}{self.optimizer}, batch {self.batch_size}, {self.epochs} epochs"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -26,17 +29,22 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Of an epoch, without a last batch that is short."""
+        """Steps of an epoch, without a last batch that is short."""
         return (60_000 - self.val_size) // self.batch_size
 
 
-RECIPES = {
-    recipe.experiment: recipe
-    for recipe in (
-        Recipe("mnist_128_adam", "784-128-10, Adam, batch 32", (128,), 0.0, "Adam", 32, 5, 0),
-        Recipe(
-            "mnist_512x2_rmsprop", "784-512-512-10, dropout 0.2, RMSprop, batch 128",
-            (512, 512), 0.2, "RMSprop", 128, 20, 12_000,
-        ),
+def composed(experiment: str, epochs: int | None) -> Recipe:
+    """Read a recipe, with its own epochs unless others are given."""
+    from mlplab.cli import launch
+
+    config = launch.compose([f"experiment={experiment}"], CONF)
+    model, data = config.model, config.data
+    return Recipe(
+        experiment,
+        tuple(model.hidden),
+        model.dropout[0],
+        config.optimizer.name,
+        data.batch_size,
+        epochs or config.trainer.max_epochs,
+        int(data.val_size),
     )
-}  # fmt: skip

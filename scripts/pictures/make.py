@@ -1,21 +1,22 @@
 """Make the README's pictures again, from scratch: `make pictures` (4 minutes on two cores; needs Debian's chromium).
 
-Trains what they show in build/pictures, and prints each command with what it says, as the README quotes it.
+Trains what they show in build/pictures, and prints each command with what it says, as the README quotes it. The pages
+of TensorBoard are taken by the tests in a browser.
+
+Example: python scripts/pictures/make.py
 """
 
+import argparse
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-
-import chromium
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
-SCRATCH = PROJECT / "build" / "pictures"
+SCRATCH, SCREENSHOTS = PROJECT / "build" / "pictures", PROJECT / "build" / "screenshots"
 RUN, SWEEP = Path("outputs/mnist/tutorial"), Path("outputs/sweeps/pictures")
 
 COMMANDS = (
@@ -27,55 +28,35 @@ COMMANDS = (
     "train.py -m model.hidden=32,128,512 optimizer=adam,rmsprop,sgd optimizer.lr=0.001,0.01 trainer.max_epochs=2"
     f" sweep_name={SWEEP.name}",
 )
+DATA, TENSORBOARD = SCRATCH / "outputs/data", "tensorboard-{}.png"
 DRAWN = {
-    "examples.png": "outputs/data/mnist/examples.png",
-    "pixels.png": "outputs/data/mnist/pixels.png",
-    "fashion.png": "outputs/data/fashion/examples.png",
-    "curves.png": f"{RUN}/curves.png",
-    "confusion.png": f"{RUN}/confusion.png",
-    "mistakes.png": f"{RUN}/mistakes.png",
-    "predictions.png": f"{RUN}/predictions.png",
+    "examples.png": DATA / "mnist/examples.png",
+    "pixels.png": DATA / "mnist/pixels.png",
+    "fashion.png": DATA / "fashion/examples.png",
+    **{f"{name}.png": SCRATCH / RUN / f"{name}.png" for name in ("curves", "confusion", "mistakes", "predictions")},
+    **{name: SCREENSHOTS / name for name in map(TENSORBOARD.format, ("custom_scalars", "images", "hparams"))},
 }
 
 
 def main() -> None:
-    if not chromium.IS_INSTALLED:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
         sys.exit("chromium and chromedriver are needed; on Debian: apt-get install chromium chromium-driver")
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir(parents=True)
     for command in COMMANDS:
-        say(command)
+        print(f"\n$ python {command}", flush=True)
+        script, *arguments = shlex.split(command)
+        run([sys.executable, PROJECT / script, *arguments], SCRATCH)
+    browse = ["tests/monitoring/test_in_browser.py", "-k", "pictures"]
+    run([sys.executable, "-m", "pytest", "--quiet", *browse], PROJECT)
     for name, drawn in DRAWN.items():
-        shutil.copy(SCRATCH / drawn, HERE / name)
-    look()
-    print(f"\n{len(list(HERE.glob('*.png')))} pictures in {HERE.relative_to(PROJECT)}")
+        shutil.copy(drawn, HERE / name)
+    print(f"\n{len(DRAWN)} pictures in {HERE.relative_to(PROJECT)}")
 
 
-def say(command: str) -> None:
-    """Run it as a user would, and print both."""
-    print(f"\n$ python {command}", flush=True)
-    script, *arguments = shlex.split(command)
-    environment = {**os.environ, "COLUMNS": "120"}
-    subprocess.run([sys.executable, PROJECT / script, *arguments], cwd=SCRATCH, env=environment, check=True)
-
-
-def look() -> None:
-    """Take pictures of TensorBoard."""
-    with tempfile.TemporaryDirectory() as profile, chromium.browser(Path(profile), 1640, 1150) as browser:
-        with chromium.tensorboard(SCRATCH / RUN.parent, browser, HERE / "tensorboard") as board:
-            board.visit("custom_scalars&_smoothingWeight=0", {"by step", "loss", "accuracy", "learning rate"})
-            board.screenshot("custom_scalars", settle_s=5)
-            board.visit("images", {"confusion/val", "confusion/test"})
-            board.click("Show actual image size")
-            board.screenshot("images", settle_s=5)
-        with chromium.tensorboard(SCRATCH / SWEEP, browser, HERE / "tensorboard") as board:
-            board.visit("hparams", {"Trial ID", "optimizer", "lr", "test/acc"})
-            for constant in ("activation", "batch_size", "data", "dropout"):  # what varies is to be seen
-                board.click(constant)
-            for varied in ("lr", "optimizer"):
-                board.click(varied)
-            board.click("Parallel Coordinates View")
-            board.screenshot("hparams", settle_s=5)
+def run(command: list[str | Path], folder: Path) -> None:
+    subprocess.run(command, cwd=folder, env={**os.environ, "COLUMNS": "120"}, check=True)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="put the figures of these recipes into scripts/results, the README and conf/experiment, too",
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
 
     from mlplab.errors import reported
 
@@ -117,8 +117,7 @@ def write(entries: "Entries", out: Path) -> None:
         "results.png": png(page.picture(entries)),
     }
     try:
-        for name, content in contents.items():
-            atomic_write.write(out / name, content, sync=False)
+        atomic_write.write_own({out / name: content for name, content in contents.items()})
     except OSError as error:
         raise CheckpointError(f"{out}: the page cannot be written there: {error.strerror}.") from error
     print(f"\n{page.table(entries, with_commands=False)}\n\n{page.conditions(entries)}")

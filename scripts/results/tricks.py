@@ -25,13 +25,13 @@ def publish(folder: Path) -> None:
     import sweeps
 
     from mlplab.runs import atomic_write
-    from mlplab.sweeps.report import Report, files
+    from mlplab.sweeps.report import Report, markdown
 
     report = Report.of(folder)
-    if not report.gains:
+    if not report.differences:
         raise CheckpointError(f"{folder}: no runs that could be compared with a reference, such as trick=plain.")
-    pairs = sum(gain.val.seeds for gain in report.gains)
-    block = f"{files.gains_markdown(report.table, report.gains)}\n\n{conditions(pairs, report.complete)}"
+    pairs = sum(one.val.seeds for one in report.differences)
+    block = "\n\n".join([*markdown.content(report.against_baseline), conditions(pairs, report.complete)])
     readme = sweeps.PROJECT / "README.md"
     try:
         text = headers.with_block(readme.read_text(encoding="utf-8"), "tricks", block)

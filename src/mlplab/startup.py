@@ -14,6 +14,9 @@ from typing import Any
 
 # From malloc.h of glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Left in the environment by torchrun, SLURM and others for processes that share a run, of which only the first writes
+# anything. Lightning looks at them when it is imported; here each process has a run of its own.
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions take no larger one
 
 
@@ -25,6 +28,8 @@ def import_lightning() -> None:
 
     For a program, not a notebook: Lightning does not know a network that torch.compile made.
     """
+    for name in RANKS:
+        os.environ.pop(name, None)
     import torch.optim
 
     with (

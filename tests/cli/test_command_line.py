@@ -20,6 +20,7 @@ from mlplab.data import datasets
 from mlplab.runs import checkpoint_file
 from mlplab.runs.result import read_status
 from mlplab.training import restore
+from mlplab.training.run import Result
 
 
 def test_digits_are_learned(digits_run: Run) -> None:
@@ -111,6 +112,32 @@ def test_missing_data_end_with_3(program: Program, tmp_path: Path, words: tuple[
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "code", "says"),
+    [
+        ("evaluate", ["run", "--data-root=nothing"], 3, "nothing/MNIST/raw: train-images-idx3-ubyte, "),
+        ("evaluate", ["run/checkpoints/last.ckpt", "--data-root=nothing"], 3, "nothing/MNIST/raw: "),
+        ("predict", ["run", "--test", "0", "--data-root=nothing"], 3, "nothing/MNIST/raw: "),
+        ("evaluate", ["nowhere"], 4, "nowhere: does not exist."),
+        ("predict", ["nowhere", "a.png"], 4, "nowhere: does not exist."),
+        ("show", ["data.root=nothing"], 3, "nothing/MNIST/raw: "),
+    ],
+)
+def test_scripts_say_at_once_what_is_missing(
+    program: Program, tiny_run: Result, tmp_path: Path, script: str, arguments: list[str], code: int, says: str
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run(*arguments, script=f"scripts/{script}.py")
+    said = [line for line in finished.err.splitlines() if not line.startswith("import time:")]
+    assert (finished.code, finished.out) == (code, "")
+    assert said[0].startswith(says)
+    assert len(said) <= 5
+    imported = {line.rpartition("|")[2].strip() for line in finished.err.splitlines() if "|" in line}
+    assert not imported & {"torch", "lightning", "numpy"}
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_what_is_printed_nowhere_does_no_harm(program: Program, tmp_path: Path) -> None:
     """`python train.py ... >&- 2>&-`: a file that is opened then must not get the numbers of these streams."""
     closed = lambda: (os.close(0), os.close(1), os.close(2))  # noqa: E731
@@ -137,7 +164,7 @@ def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: 
         while b"epoch      2/100000" not in printed:
             printed += os.read(leader, 4096)
         os.close(leader)
-        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+        assert process.wait() == 128 + signal.SIGHUP
     status = read_status(tmp_path / "run")
     assert status is not None
     assert (status.status, (status.reason or "").partition(" after")[0]) == ("interrupted", "The terminal was closed")
@@ -207,6 +234,7 @@ def test_a_signal_ends_a_run_without_a_result(
         ("-m optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): an interval has no end of values"]),
         ("sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command for"]),
         ("-m sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command"]),
+        ("sweep=tricks seed=1 sweep=hidden_by_optimizer", ["sweep=tricks sweep=hidden_by_optimizer: one at a time"]),
         ("-m sweep_name=a,b", ["sweep_name=a,b: one at a time"]),
         ("-m optimizer=glob(x*)", ["A glob among these fits no choice"]),
         ("-m --cfg job", ["--cfg and --info are of one run, and print it: leave -m, or the other, out."]),
@@ -217,6 +245,12 @@ def test_a_signal_ends_a_run_without_a_result(
             "--batch-size 3",
             ["--batch-size: a key is given without dashes, as key=value; did you mean data.batch_size?"],
         ),
+        ("-lr=0.1", ["-lr=0.1: a key is given without dashes, as key=value; did you mean optimizer.lr?"]),
+        ("seed=1 -x", ["-x: a key is given without dashes, as key=value"]),
+        ("--cfg", ["argument --cfg/-c: expected one argument. All options: python train.py --hydra-help"]),
+        ("--package data", ["--package: says what of a configuration --cfg prints"]),
+        ("--experimental-rerun config.pickle", ["--experimental-rerun: not supported. A run goes on with resume="]),
+        ("--info seed=1", ["argument --info/-i: invalid choice: 'seed=1'"]),
         ("epochs=3", ["epochs: unknown key; did you mean trainer.max_epochs?"]),
         ("data=emnist", ["data=emnist: unknown, must be one of digits, fashion, mnist"]),
         (
@@ -269,6 +303,7 @@ def test_a_mistake_is_refused_before_anything_is_written(
     "left_over",
     [
         {"LOCAL_RANK": "1"},
+        {"RANK": "", "LOCAL_RANK": "none"},
         {"SLURM_JOB_NAME": "python", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
         {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x", "JSM_NAMESPACE_RANK": "1"},
     ],
@@ -276,7 +311,10 @@ def test_a_mistake_is_refused_before_anything_is_written(
 def test_a_rank_that_is_left_in_the_environment_is_of_no_matter(
     program: Program, tmp_path: Path, left_over: dict[str, str]
 ) -> None:
-    program.environment |= left_over
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "srun").write_text("#!/bin/sh\n")  # of a cluster, which Lightning would recommend
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    program.environment |= left_over | {"PATH": f"{tmp_path / 'bin'}:{program.environment['PATH']}"}
     finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir=run")
     assert (finished.code, finished.err) == (0, "")
     assert "epoch 1/1" in finished.out
@@ -315,7 +353,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_pa
         assert process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
-        assert process.wait(100) == 0
+        assert process.wait() == 0
     assert "Error" not in err
     assert "Traceback" not in err
     assert len(list(tmp_path.rglob("result.json"))) == max(1, len(kind) - 1)
@@ -379,6 +417,36 @@ def test_shell_completion_knows_the_keys(program: Program) -> None:
     program.environment |= {"COMP_LINE": "python train.py model.hid", "COMP_POINT": "25"}
     finished = program.run("-sc", "query=bash")
     assert finished.out.split() == ["model.hidden=", "model.hidden_noise="]
+
+
+def test_help_says_what_each_key_means_and_may_be(command: Command) -> None:
+    finished = command("--help", "optimizer=sgd", "optimizer.name=AdamW", "model.hidden=[64,32]")
+    assert (finished.code, finished.err) == (0, "")
+    lines = [" ".join(line.split()) for line in finished.out.splitlines()]
+    for line in (
+        "model.hidden=[64,32] width of each hidden layer: 512, [512,512], or [] for softmax regression",
+        "data.normalize=standard pixels to mean 0 and variance 1, to 0..1, or to -1..1 (standard | unit | symmetric)",
+        "seed=0 of the weights, the order of the images, distortions and dropout (at least 0 and below 4,294,967,296)",
+        "optimizer.weight_decay=0.01 L2 penalty, or decoupled decay in AdamW (at least 0)",
+        "optimizer.amsgrad=false",
+        "trainer.limit_val_batches=1.0 batches of a validation, or a share of them (at least 1, or above 0 and",
+        "trainer.gradient_clip_val=null largest norm, or value, of the gradient (at least 0)",
+    ):
+        assert any(found.startswith(line) for found in lines), line
+    assert not any(line.startswith(("optimizer.dampening", "scheduler.gamma")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["seed=-1 -m data=digits", "-m seed=-1 data=digits", "data=digits --multirun seed=-1", "seed=-1 --run data=digits"],
+)
+def test_options_may_stand_between_keys(command: Command, arguments: str) -> None:
+    finished = command(*arguments.split())
+    assert finished.code == 2
+    assert finished.err.startswith("seed: must be greater than or equal to 0, got -1")
+    printed = command("seed=3", "--cfg", "job", "optimizer=sgd")
+    assert (printed.code, printed.err) == (0, "")
+    assert {"seed: 3", "  name: SGD"} <= set(printed.out.splitlines())
 
 
 def _script(

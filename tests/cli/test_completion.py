@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from waiting import PATIENCE_S
 
 RUN = "outputs/digits/hidden=512,seed=1_1127-134153-gr7f"
 TRAIN = PROJECT / "train.py"
@@ -38,7 +39,7 @@ def _after_tab(line: str, folder: Path) -> str:
             printed += part
     except OSError:  # the shell has gone
         pass
-    shell.wait(60)
+    shell.wait(PATIENCE_S)
     os.close(terminal)
     found = re.findall(r"^< (.*?) ?>\r$", printed.decode(), re.MULTILINE)
     assert found, printed

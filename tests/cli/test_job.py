@@ -1,4 +1,4 @@
-"""Jobs of a sweep on the GPUs of a machine."""
+"""Jobs of a sweep: on which GPU of a machine they are, and when they are to end."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mlplab.cli import job
+from mlplab.sweeps import stop
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,17 @@ def test_the_gpu_of_a_job_that_has_ended_is_free(tmp_path: Path, monkeypatch: py
         _chosen(tmp_path, monkeypatch, None)
     job._gpus.pop(1).release()
     assert _chosen(tmp_path, monkeypatch, None) == "1"
+
+
+def test_how_long_a_job_has_to_end(tmp_path: Path) -> None:
+    assert stop.patience(tmp_path) is None
+    mark = tmp_path / stop.MARK
+    for content, seconds in (("", stop.PATIENCE_S), ("at once", 0.0)):
+        mark.write_text(content)
+        assert stop.patience(tmp_path) == seconds
+    mark.unlink()
+    os.mkfifo(mark)  # to open it would wait for who writes to it
+    assert stop.patience(tmp_path) is None
 
 
 def _chosen(folder: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None) -> str | None:

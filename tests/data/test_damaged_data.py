@@ -34,7 +34,7 @@ def _little_memory_and_time() -> Iterator[None]:
     tracemalloc.start()
     began = time.process_time()
     yield
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60
     assert tracemalloc.get_traced_memory()[1] < 20e6  # bytes, what Python itself takes: the files are read by it
     tracemalloc.stop()
 

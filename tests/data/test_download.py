@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +21,7 @@ from mlplab.data import datasets, download
 from mlplab.errors import DataError
 
 FILES = list(idx.FILES)
+TIMEOUT_S = download.TIMEOUT_S
 
 
 class MNIST:
@@ -49,6 +52,7 @@ class Silent(SimpleHTTPRequestHandler):
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MNIST, "calls", [], raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -148,7 +152,7 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_silent_mirror_is_given_up(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It accepts, and never answers."""
-    assert len(torchvision_datasets.MNIST.mirrors) * download.TIMEOUT_S < 30  # seconds
+    assert len(torchvision_datasets.MNIST.mirrors) * TIMEOUT_S < 30  # seconds
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     before = socket.getdefaulttimeout()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -215,7 +219,28 @@ def test_without_files_a_mirror_is_asked_before_torch_is_there(
     download.require("mnist", root)
 
 
+def test_only_copies_of_the_data_set_itself_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one have the names of the other; wherever they lie, official ones are known by their checksums."""
+    monkeypatch.setattr("mlplab.config.torch_signatures.mirrors", lambda dataset: ("http://127.0.0.1:9/",))
+    folder = idx.write(tmp_path, "FashionMNIST")
+    assert download.missing("fashion", tmp_path) == []
+    assert download.missing("mnist", tmp_path) == FILES
+    with pytest.raises(DataError, match=r"MNIST/raw: train-images-idx3-ubyte, .*\nare not there"):
+        download.require("mnist", tmp_path)
+    sha256 = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES}
+    official = replace(download.IDX_SOURCES["mnist"], sha256=sha256)
+    monkeypatch.setitem(download.IDX_SOURCES, "mnist", official)
+    assert download.missing("mnist", tmp_path) == []
+    images, labels = folder / FILES[0], folder / FILES[1]
+    images.with_name(f"{FILES[0]}.gz").write_bytes(gzip.compress(images.read_bytes()))
+    images.unlink()
+    assert download.missing("mnist", tmp_path) == []
+    labels.unlink()
+    os.mkfifo(labels)
+    assert download.missing("mnist", tmp_path) == [FILES[1]]
+
+
 @pytest.mark.parametrize("dataset", [torchvision_datasets.MNIST, torchvision_datasets.FashionMNIST])
 def test_mirrors_are_those_of_torchvision(dataset: type) -> None:
     assert list(torch_signatures.mirrors(dataset.__name__)) == dataset.mirrors  # type: ignore[attr-defined]
-    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == list(download.FILES)  # type: ignore[attr-defined]
+    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == FILES  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""TensorBoard in a browser: is on its pages what a run and a sweep have written? Screenshots stay in build/."""
+"""TensorBoard's pages in a browser, of a run and of a sweep. Screenshots go to build/screenshots."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from selenium.webdriver import Chrome
 from mlplab.training.run import train
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
+TRAINED = PROJECT / "build" / "pictures" / "outputs"
 
 pytestmark = [
     pytest.mark.browser,
@@ -70,3 +71,22 @@ def test_a_sweep_of_six(browser: Chrome, program: Program, tiny_root: Path, tmp_
         board.wait_for_elements("circle.data-marker", 2 * len(runs))  # of two metrics against a hyperparameter, or more
         board.screenshot("scatter", settle_s=2)
         board.open("graphs", {"Main Graph", "MLP"})
+
+
+@pytest.mark.skipif(not (TRAINED / "sweeps" / "pictures").is_dir(), reason="make pictures trains what these show")
+def test_the_pictures_of_the_readme(browser: Chrome) -> None:
+    """Take the screenshots that `make pictures` copies."""
+    with tensorboard(TRAINED / "mnist", browser, SCREENSHOTS / "tensorboard") as board:
+        board.visit("custom_scalars&_smoothingWeight=0", {"by step", "loss", "accuracy", "learning rate"})
+        board.screenshot("custom_scalars", settle_s=5)
+        board.visit("images", {"confusion/val", "confusion/test"})
+        board.click("Show actual image size")
+        board.screenshot("images", settle_s=5)
+    with tensorboard(TRAINED / "sweeps" / "pictures", browser, SCREENSHOTS / "tensorboard") as board:
+        board.visit("hparams", {"Trial ID", "optimizer", "lr", "test/acc"})
+        for constant in ("activation", "batch_size", "data", "dropout"):  # hide these
+            board.click(constant)
+        for varied in ("lr", "optimizer"):  # show these
+            board.click(varied)
+        board.click("Parallel Coordinates View")
+        board.screenshot("hparams", settle_s=5)

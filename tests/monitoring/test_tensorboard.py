@@ -196,7 +196,7 @@ def test_the_confusion_matrices_are_those_of_the_images(shown: Shown) -> None:
 
 def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> None:
     result, _, drawn = shown
-    ((images, labels, predicted, probabilities, classes, _),) = drawn["mistakes"]
+    ((images, labels, predicted, probabilities, classes, _, places),) = drawn["mistakes"]
     classifier, datamodule = loaded(result)
     test_images, test_labels = images_of_test(datamodule)
     with torch.no_grad():
@@ -204,6 +204,7 @@ def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> N
     wrong = [row for row in range(50) if guesses[row] != test_labels[row]]
     rows = sorted(wrong, key=lambda row: -float(certain[row]))[:24]
     assert len(rows) > 5
+    assert places == rows
     assert [int(k) for k in labels] == test_labels[rows].tolist()
     assert [int(k) for k in predicted] == guesses[rows].tolist()
     assert [float(p) for p in probabilities] == pytest.approx(certain[rows].tolist(), rel=1e-5)
@@ -303,6 +304,17 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert of_run == history(result)
     assert best_epoch == json.loads((result.folder / "result.json").read_text())["best_epoch"]
+
+
+def test_without_validation_no_epoch_is_called_the_best(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    draw = run.curves
+    monkeypatch.setattr(run, "curves", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
+    train(tiny("data.val_size=0", "show.files=true"), tmp_path / "run")
+    ((_, best_epoch),) = drawn
+    assert best_epoch is None
 
 
 def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:

@@ -147,17 +147,17 @@ def test_a_confusion_matrix_without_mistakes_can_be_drawn(matrix: Any) -> None:
 def test_mistakes_are_shown_with_what_is_true_and_what_is_said() -> None:
     shown, true, said = images(30), np.arange(30) % 10, (np.arange(30) + 3) % 10
     sure = np.linspace(0.9996, 0.5, 30)
-    figure = run.mistakes(shown, true, said, sure, FASHION, "title")
+    figure = run.mistakes(shown, true, said, sure, FASHION, "title", range(100, 130))
     (axes,) = figure.axes
     assert shows(axes, shown[:24])
-    for cell, k, guess, share in zip(cells(axes), true, said, sure, strict=False):
-        assert cell.words == [FASHION[k], f"{FASHION[guess]}, {min(99.9, 100 * share):.1f} %"]
+    for place, (cell, k, guess, share) in enumerate(zip(cells(axes), true, said, sure, strict=False), 100):
+        assert cell.words == [f"{FASHION[k]} #{place}", f"{FASHION[guess]}, {min(99.9, 100 * share):.1f} %"]
     assert cells(axes)[0].words[1] == "Dress, 99.9 %"  # not 100.0: it is not certain
 
 
 def test_no_mistakes_are_no_picture_but_a_line() -> None:
     none = np.zeros(0, dtype=np.int64)
-    figure = run.mistakes(images(0), none, none, np.zeros(0), DIGITS, "title")
+    figure = run.mistakes(images(0), none, none, np.zeros(0), DIGITS, "title", [])
     assert figure.axes == []
     assert "There is none: every image was classified correctly." in texts(figure)
 
@@ -311,7 +311,13 @@ PICTURES: dict[str, Callable[[Sequence[str]], Figure]] = {
         np.full((len(names),) * 2, 1234), names, "test images, weights of epoch 12"
     ),
     "mistakes": lambda names: run.mistakes(
-        images(24), np.arange(24) % len(names), np.arange(24) % len(names), np.full(24, 0.999), names, "test images"
+        images(24),
+        np.arange(24) % len(names),
+        np.arange(24) % len(names),
+        np.full(24, 0.999),
+        names,
+        "test images",
+        [9999] * 24,
     ),
     "first_layer": lambda _: run.first_layer(random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
     "small weights": lambda _: run.first_layer(0.03 * random.normal(size=(512, 784)), (1, 28, 28), "first layer"),

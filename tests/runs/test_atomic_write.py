@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from waiting import Process
 
 from mlplab.errors import ConfigError
 from mlplab.plots import canvas
@@ -91,38 +92,52 @@ def test_only_own_pictures_and_tables_are_replaced(tmp_path: Path) -> None:
         path.write_bytes(own[path])
 
 
-@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK])
 def test_without_flock_the_lock_of_a_killed_process_on_another_machine_is_taken_over(
-    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other machine is a process that thinks it is one."""
+    lease_s = 6.0  # a process that lives renews it every two seconds, on a busy machine a little later
     script = f"""
 import errno, fcntl, socket
-def no_flock(*_): raise OSError({missing}, "no flock")
+def no_flock(*_): raise OSError(errno.ENOSYS, "no flock")
 fcntl.flock = no_flock
 socket.gethostname = lambda: "elsewhere"
 from pathlib import Path
 from mlplab.runs import atomic_write
-atomic_write.LEASE_S = 1.0
+atomic_write.LEASE_S = {lease_s}
 held = atomic_write.lock(Path({str(tmp_path / ".lock")!r}))
 print("locked", flush=True)
 input()
 """
 
-    def no_flock(*_: object) -> None:
-        raise OSError(missing, "no flock")
-
-    monkeypatch.setattr(fcntl, "flock", no_flock)
-    monkeypatch.setattr(atomic_write, "LEASE_S", 1.0)
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    _without_flock(monkeypatch, errno.ENOSYS)
+    monkeypatch.setattr(atomic_write, "LEASE_S", lease_s)
+    with Process([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"locked\n"
+        assert process.stdout.readline() == "locked\n"
         with pytest.raises(TimeoutError):
             atomic_write.lock(tmp_path / ".lock")
         process.kill()
         process.wait()
         with atomic_write.lock(tmp_path / ".lock"):
             pass
+
+
+@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_flock_there_is_a_lock_all_the_same(
+    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_flock(monkeypatch, missing)
+    with atomic_write.lock(tmp_path / ".lock"):
+        assert (tmp_path / ".lock.lease").exists()
+    assert not (tmp_path / ".lock.lease").exists()
+
+
+def _without_flock(monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    def no_flock(*_: object) -> None:
+        raise OSError(missing, "no flock")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: None])

@@ -20,6 +20,7 @@ OWN = {
     ".hydra/.old.tmp": b"kept",
     ".lock": b"a note",
     ".notes.tmp": b"kept",
+    "events.out.tfevents.1.elsewhere": b"of another program",
 }
 
 
@@ -65,7 +66,14 @@ def test_what_a_start_that_failed_left_is_no_obstacle(program: Program, tmp_path
 
 def test_what_lies_beside_a_run_stays(digits_run: Run, program: Program, tmp_path: Path) -> None:
     run = Path(shutil.copytree(digits_run.folder, tmp_path / "run"))
-    names = [".notes.tmp", "report.md", "curves.png", "checkpoints/last.ckpt.bak", ".hydra/.old.tmp"]
+    names = [
+        "events.out.tfevents.1.elsewhere",
+        ".notes.tmp",
+        "report.md",
+        "curves.png",
+        "checkpoints/last.ckpt.bak",
+        ".hydra/.old.tmp",
+    ]
     OWN["checkpoints/last.ckpt.bak"] = b"a copy"
     before = _with_files_of_its_own(run, *names)
     finished = program.run("resume=run", "trainer.max_epochs=21")

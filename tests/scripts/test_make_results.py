@@ -12,6 +12,8 @@ import pytest
 import sweeps
 from conftest import PROJECT
 
+from mlplab.errors import ConfigError
+
 NAME = "mnist_128_adam"
 
 
@@ -42,6 +44,12 @@ def test_recipes_are_trained_once_read_and_published(project: Path) -> None:
     assert entry.missing == []
     assert entry.devices == [results[0]["device"]]
     assert f"| {page.accuracy(entry)} | 2 of 5 | incomplete |" in (out / "results.md").read_text()
+
+    (out / "results.csv").write_text("a person's")
+    with pytest.raises(ConfigError, match=r"holds results\.csv, which mlplab did not write"):
+        script.make([NAME], 2, only_read=True, publish=False, out=out)
+    assert (out / "results.csv").read_text() == "a person's"
+    (out / "results.csv").unlink()
 
     changed = {path: path.stat().st_mtime_ns for path in paths}
     readme, header = project / "README.md", sweeps.experiment(NAME)

@@ -156,6 +156,27 @@ def test_it_can_be_stopped_from_a_handler(tmp_path: Path) -> None:
     assert saved.exists()
 
 
+def exits(ready: Path) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    ready.touch()
+    time.sleep(LONG_S)
+
+
+def test_who_stops_it_does_not_take_its_exit_code_from_who_waits(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+
+    def stop_when_ready() -> None:
+        wait_until(ready.exists)
+        processes.stop(PATIENCE_S)
+
+    thread = threading.Thread(target=stop_when_ready)
+    thread.start()
+    with pytest.raises(processes.Ended) as caught:
+        processes.run(exits, (ready,), never)
+    thread.join()
+    assert caught.value.code == 7
+
+
 def test_it_saves_and_ends_when_nobody_waits_any_more(tmp_path: Path) -> None:
     ready, saved = tmp_path / "ready", tmp_path / "saved"
     script = (

@@ -1,5 +1,6 @@
 """What needs no cluster of the launcher for SLURM; the rest is in tests/slurm."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,22 @@ def test_hydra_finds_the_launcher_and_imports_nothing_for_it() -> None:
     )
     finished = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("content", "cancelled"), [("42", [["42"]]), ("", []), ("--me", []), (None, [])])
+def test_jobs_that_a_killed_sweep_has_left_are_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, cancelled: list[list[str]]
+) -> None:
+    found: list[list[str]] = []
+    monkeypatch.setattr(queue, "cancel", lambda jobs: found.append(list(jobs)))
+    monkeypatch.setattr(queue, "states", dict)
+    mark = tmp_path / slurm.ARRAY
+    if content is None:
+        os.mkfifo(mark)  # to open it would wait for who writes to it
+    else:
+        mark.write_text(content)
+    slurm._end_earlier(tmp_path)
+    assert found == cancelled
 
 
 def test_before_a_job_goes_back_into_the_queue_its_process_has_saved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def _little_memory_and_time() -> Iterator[None]:
     began = time.process_time()
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 60
 
 
 @pytest.mark.usefixtures("_little_memory_and_time")

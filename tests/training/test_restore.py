@@ -14,6 +14,7 @@ from mlplab.data.augmentation import Distortion
 from mlplab.errors import CheckpointError, ConfigError, DataError
 from mlplab.model import evaluation
 from mlplab.runs import checkpoint_file
+from mlplab.runs import folder as run_folder
 from mlplab.runs.result import Result
 from mlplab.training import restore
 from mlplab.training.run import train
@@ -27,15 +28,15 @@ def best(tiny_run: Result, tmp_path: Path) -> Path:
 
 def test_a_run_means_its_best_checkpoint(tiny_run: Result, tmp_path: Path) -> None:
     best = tiny_run.folder / "checkpoints" / "best.ckpt"
-    assert restore.find(tiny_run.folder) == restore.find(best) == best
+    assert run_folder.find(tiny_run.folder) == run_folder.find(best) == best
     last = tiny_run.folder / "checkpoints" / "last.ckpt"
-    assert restore.find(last) == last
+    assert run_folder.find(last) == last
     assert restore.picture(tiny_run.folder, "confusion.png") == tiny_run.folder / "confusion.png"
     assert restore.picture(last, "confusion.png") == tiny_run.folder / "last_confusion.png"
     assert restore.weights(last) == "weights of epoch 2"
     for path, says in ((tmp_path / "outputs", "does not exist"), (tmp_path, r"no checkpoints/best\.ckpt here")):
         with pytest.raises(CheckpointError, match=rf"^{path}: {says}"):
-            restore.find(path)
+            run_folder.find(path)
 
 
 def test_a_checkpoint_holds_tensors_and_plain_values(best: Path) -> None:

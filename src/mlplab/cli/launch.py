@@ -7,22 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser  # of 1.3: what `hydra.main` parses the command line with
 from hydra.errors import HydraException
 
 from mlplab import system
-from mlplab.cli import hydra_errors
+from mlplab.cli import help, hydra_errors  # noqa: A004, F401  # conf/config.yaml asks for it
 from mlplab.cli.compose import config_of
 from mlplab.config.schema import Config
 from mlplab.config.validation import nearest
 from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported, say
 from mlplab.runs import folder as run_folder
-
-FLAGS = (  # of Hydra, without their dashes
-    *("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion", "info"),
-    *("config-path", "config-name", "config-dir", "experimental-rerun"),
-)
 
 
 def launch(main: Callable[[], object], conf: Path) -> None:
@@ -38,6 +35,7 @@ def launch(main: Callable[[], object], conf: Path) -> None:
         return
     sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
     with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
+        sys.argv[1:] = _options_first(sys.argv[1:])
         _refuse_what_leads_nowhere()
         main()
         for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
@@ -86,14 +84,36 @@ def _terminated(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
+def _options_first(words: list[str]) -> list[str]:
+    """`seed=1 -m data=digits` -> `-m seed=1 data=digits`: Hydra's parser wants all of key=value in one place.
+
+    Raises:
+        ConfigError: for what is no option of Hydra, or wrong with one.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse_option  # type: ignore[method-assign]
+    given, unknown = parser.parse_known_intermixed_args(words)
+    for word in unknown:
+        key = word.lstrip("-").partition("=")[0].replace("-", "_")
+        raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
+    if given.package is not None and given.cfg is None:
+        raise ConfigError("--package: says what of a configuration --cfg prints, and does nothing without it.")
+    if given.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: not supported. A run goes on with resume=FOLDER.")
+    return [*(word for word in words if word not in given.overrides), *given.overrides]
+
+
+def _refuse_option(message: str) -> NoReturn:
+    raise ConfigError(f"{message}. All options: python train.py --hydra-help")
+
+
 def _refuse_what_leads_nowhere() -> None:
     run = next((argument for argument in sys.argv if argument.startswith("resume=")), None)
     if run and {"--cfg", "-c"} & set(sys.argv):
         raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
-    for word in sys.argv[1:]:
-        key = word.lstrip("-").partition("=")[0]
-        if word.startswith("--") and not any(flag.startswith(key) for flag in FLAGS):
-            raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key.replace('-', '_'))}")
+    grids = [word for word in sys.argv[1:] if word.startswith("sweep=")]
+    if len(grids) > 1:  # Hydra would take the last one
+        raise ConfigError(f"{' '.join(grids)}: one at a time: give a command for each")
     try:
         Path.cwd()
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from mlplab.config.schema import schedule_interval
 from mlplab.data.datamodule import Batch, Block, ImageDataModule
-from mlplab.data.datasets import DIGIT_NAMES
+from mlplab.data.download import DIGIT_NAMES
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.model.fused_optimizers import Fused
 from mlplab.model.metrics import Totals
@@ -171,6 +172,18 @@ class Classifier(LightningModule):
         """Load weights, whose network is kept from then on."""
         self._from_data = set()
         return super().load_state_dict(*arguments, **named)
+
+    def to_torchscript(
+        self, file_path: str | Path | None = None, method: str | None = "trace", *arguments: Any, **named: Any
+    ) -> Any:
+        """Export the network as Lightning does, but by tracing alone.
+
+        Raises:
+            ValueError: for another `method`.
+        """
+        if method != "trace":
+            raise ValueError(f"`method` must be 'trace', got {method!r}: torch cannot script what a Trainer needs")
+        return super().to_torchscript(file_path, method, *arguments, **named)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""

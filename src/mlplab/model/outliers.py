@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data import datasets
+from mlplab.data import download
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import DataError
 from mlplab.model.classifier import Classifier
@@ -25,7 +25,7 @@ class Outliers:
 
     def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
         self._classifier, self._datamodule = classifier, datamodule
-        if not datasets.is_there(str(datamodule.name), datamodule.root):
+        if download.missing(str(datamodule.name), datamodule.root):
             raise DataError(f"{datamodule.root}: no data set {datamodule.name} here. Give its folder with --data-root.")
         datamodule.setup()
         images, _ = datamodule.training_data(torch.device("cpu"))

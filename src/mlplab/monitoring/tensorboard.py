@@ -124,9 +124,10 @@ class Board(Callback):
     ) -> None:
         show, info, step = self._show, _datamodule(trainer).info, classifier.steps
         weights = f"weights of epoch {best_epoch}"
+        chosen = best_epoch if self._config.validates else None  # else it is simply the last
         about = f"test images, {weights}"
         if show.files:
-            self._show_picture(lambda: run.curves(classifier.history, best_epoch), file="curves.png")
+            self._show_picture(lambda: run.curves(classifier.history, chosen), file="curves.png")
         self._show_picture(
             lambda: from_tensors.confusion(scores.confusion, info.classes, about),
             "confusion/test" if show.confusion else None,

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
 TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
+MARK = ".mlplab"  # at the end of the names of event files, which tells them from those of others
 WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
 
 
@@ -28,7 +29,7 @@ class RunLogger(TensorBoardLogger):
     """A disk that takes no more is reported once, and training goes on without curves."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False)
+        super().__init__(save_dir=folder, name="", version="", default_hp_metric=False, filename_suffix=MARK)
         self._folder = folder
         self._tolerant: _Tolerant | None = None
         threading.excepthook = _quiet_about_full_disks
@@ -68,7 +69,8 @@ class RunLogger(TensorBoardLogger):
 
         All events move into one new file: a reader that had seen the old one starts anew.
         """
-        old = [path for path in sorted(self._folder.glob("events.out.tfevents.*")) if path.is_file()]
+        found = [path for path in sorted(self._folder.glob("events.out.tfevents.*")) if path.is_file()]
+        old = [path for path in found if path.suffix == MARK] or found  # of versions that set no mark
         self._kwargs["purge_step"] = 0
         earlier: set[tuple[int, str]] = set()  # what a file repeats if this was killed before it deleted the old ones
         damaged = []
@@ -84,7 +86,7 @@ class RunLogger(TensorBoardLogger):
             earlier |= set(points)
         if not self.experiment.flush():
             return
-        for path in set(self._folder.glob("events.out.tfevents.*")) - set(old):
+        for path in set(self._folder.glob(f"events.out.tfevents.*{MARK}")) - set(old):
             atomic_write.sync(path)
         for path in old:
             if path in damaged:

@@ -26,7 +26,7 @@ def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str)
     surest = scores.probabilities[found].max(dim=1)
     labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
     title = f"most confident mistakes, {about}"
-    return run.mistakes(images[found].numpy(), labels, guesses, probabilities, classes, title)
+    return run.mistakes(images[found].numpy(), labels, guesses, probabilities, classes, title, found.tolist())
 
 
 def first_layer(

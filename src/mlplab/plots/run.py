@@ -17,11 +17,13 @@ MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
 DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 
-def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> "Figure":
+def curves(
+    history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
+) -> "Figure":
     """Loss and accuracy by epoch; metrics that an epoch lacks are left out."""
     top = canvas.TITLE_HEIGHT
     figure = canvas.figure(top + 2.9)
-    canvas.title(figure, "loss and accuracy by epoch")
+    canvas.title(figure, title)
     shown = {}
     panels = {"loss": ("loss (nats)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
@@ -103,9 +105,18 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
 
 
 def mistakes(
-    images: Array, labels: Array, predicted: Array, probabilities: Array, classes: Sequence[str], title: str
+    images: Array,
+    labels: Array,
+    predicted: Array,
+    probabilities: Array,
+    classes: Sequence[str],
+    title: str,
+    places: Sequence[int],
 ) -> "Figure":
-    """The first 24 of images (N, H, W) or (N, C, H, W) uint8; `probabilities` (N,) are of the predicted classes."""
+    """The first 24 of images (N, H, W) or (N, C, H, W) uint8, and their `places` in the data set.
+
+    `probabilities` (N,) are of the predicted classes.
+    """
     shown = grey(images[:MOST_MISTAKES])
     if not len(shown):
         figure = canvas.figure(1.0)
@@ -113,14 +124,13 @@ def mistakes(
         return figure
     mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
     figure = canvas.figure(canvas.NOTE_HEIGHT + mosaic.height + 0.08)
-    canvas.title(
-        figure, title, "black: the true class; red-orange, below it: what the network says, and its probability"
-    )
+    note = "black: the true class, and the place of the image, from 0; red-orange: the answer, and its probability"
+    canvas.title(figure, title, note)
     image = mosaic.draw(figure, shown, (canvas.WIDTH - _full(mosaic)) / 2, canvas.NOTE_HEIGHT)
-    of_shown = zip(labels[: len(shown)], predicted, probabilities, strict=False)
-    for position, (true, said, probability) in enumerate(of_shown):
+    of_shown = zip(labels[: len(shown)], predicted, probabilities, places, strict=False)
+    for position, (true, said, probability, place) in enumerate(of_shown):
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
-        mosaic.write(image, position, label(classes[int(true)], 18), fontsize=TEXT)
+        mosaic.write(image, position, f"{label(classes[int(true)], 12)} #{place}", fontsize=TEXT)
         text = f"{label(classes[int(said)], 16)}, {percent:.1f} %"
         mosaic.write(image, position, text, line=1, fontsize=TEXT, color=VERMILION)
     return figure

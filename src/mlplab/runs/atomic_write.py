@@ -23,7 +23,9 @@ _PARTIAL = ".mlplab.tmp"
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete)"
+    rb"|# Results\n\n\| recipe \|"
     rb"|rank,.*val_acc_mean,val_acc_sd,"
+    rb"|recipe,title,n,test_acc_mean,"
     rb"|folder,status,",
     re.DOTALL,
 )

@@ -150,6 +150,43 @@ def best_weights(folder: Path) -> Path | None:
     return best if best.is_file() else None
 
 
+def find(path: Path) -> Path:
+    """Find the checkpoint that a person means: the file itself, or the best one of a run folder.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    give = "Give a run folder below outputs/, or a .ckpt file."
+    try:
+        if path.is_file():
+            return path
+        best = best_weights(path)
+        if best is not None:
+            return best
+        if path.is_dir():
+            runs = [folder.name for folder in path.iterdir() if best_weights(folder)]
+            hint = f" Runs below it: {', '.join(sorted(runs)[:5])}" if runs else ""
+            raise CheckpointError(f"{path}: no checkpoints/best.ckpt here. Give a run folder or a .ckpt file.{hint}")
+        raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'does not exist'}. {give}")
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}. {give}") from error
+
+
+def folder_of(path: Path) -> Path:
+    """Folder of the run, which a person may mean by one of its checkpoints."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
+def data_of(path: Path) -> tuple[str, Path] | None:
+    """Name and folder of the data set of a complete run, or of its checkpoint; None where the result does not say."""
+    result = read_result(folder_of(path))
+    data = result.config.get("data") if result else None
+    name, root = (data.get("name"), data.get("root")) if isinstance(data, dict) else (None, None)
+    return (name, Path(root)) if isinstance(name, str) and isinstance(root, str) else None
+
+
 def write(path: Path, content: bytes) -> None:
     """Raises CheckpointError if the disk does not take it."""
     try:

@@ -75,9 +75,9 @@ class _Display:
             if status is not None and status.status == "running" and len(table.rows) < 64:
                 of = place.job.config.trainer.max_epochs
                 epoch = f"epoch {status.epoch}/{of}" if status.epoch else "starting"
-                table.add_row(Text(place.job.label, overflow="ellipsis"), ProgressBar(1, done, width=20), epoch)
+                table.add_row(Text(place.job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
-        table.add_row(Text(ended), ProgressBar(1, 1 - left / self.cost, width=20), self._time_left(left))
+        table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
         return Group(table)
 
     def _time_left(self, left: float) -> str:
@@ -101,6 +101,11 @@ def _outcome(place: Place, status: Status) -> str:
         if key in result.metrics
     )
     return f"{', '.join(accuracies)}, {result.total_s:.1f} s in all"
+
+
+def _bar(done: float) -> ProgressBar:
+    """With what is left in a grey that can be seen on black and on white."""
+    return ProgressBar(1, done, width=20, style="bright_black")
 
 
 def _time(seconds: float) -> str:

@@ -86,9 +86,9 @@ def run(function: Callable[..., Any], arguments: tuple[Any, ...], patience: Call
 def stop(seconds: float) -> None:
     """Ask the process that is running, if there is one, to save and to end, and wait that long for it."""
     process = _running
-    if process is not None:
+    if process is not None and not wait([process.sentinel], 0):
         process.terminate()
-        process.join(seconds)
+        wait([process.sentinel], seconds)  # join would take the exit code from `run`, which this may have interrupted
 
 
 def become_worker(leader: int) -> None:

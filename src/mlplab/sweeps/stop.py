@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlplab import system
+from mlplab.runs import atomic_write
 
 PATIENCE_S = 8.0  # for a job, to save what it has
 LOOK_S = 0.3
@@ -70,7 +71,5 @@ class Stopping:
 
 def patience(sweep_folder: Path) -> float | None:
     """The seconds that a job has to end; None where nobody asked it to."""
-    try:
-        return 0.0 if (sweep_folder / MARK).read_text() else PATIENCE_S
-    except OSError:
-        return None
+    asked = atomic_write.read(sweep_folder / MARK, 100)
+    return None if asked is None else 0.0 if asked else PATIENCE_S

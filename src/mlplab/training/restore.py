@@ -1,4 +1,4 @@
-"""From a checkpoint file to what it holds: find one, and rebuild a classifier or resume a run from it."""
+"""From a checkpoint to what it holds: rebuild a classifier, or resume a run."""
 
 import logging
 import os
@@ -21,41 +21,15 @@ log = logging.getLogger(__name__)
 MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError)  # of other content
 
 
-def find(path: Path) -> Path:
-    """Find the checkpoint that a person means: the file itself, or the best one of a run folder.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    if path.is_file():
-        return path
-    best = run_folder.best_weights(path)
-    if best is not None:
-        return best
-    if path.is_dir():
-        runs = [folder.name for folder in path.iterdir() if run_folder.best_weights(folder)]
-        hint = f" Runs below it: {', '.join(sorted(runs)[:5])}" if runs else ""
-        raise CheckpointError(f"{path}: no checkpoints/best.ckpt here. Give a run folder or a .ckpt file.{hint}")
-    reason = "not a file" if path.exists() else "does not exist"
-    raise CheckpointError(f"{path}: {reason}. Give a run folder below outputs/, or a .ckpt file.")
-
-
-def folder_of(path: Path) -> Path:
-    """Folder of the run, which a person may mean by one of its checkpoints."""
-    if path.is_dir():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
 def picture(path: Path, name: str) -> Path:
     """Path for a plot of these weights: NAME for best.ckpt, STEM_NAME otherwise."""
-    weights = find(path).stem
-    return folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
+    weights = run_folder.find(path).stem
+    return run_folder.folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
 
 
 def weights(path: Path) -> str:
     """Say of which epoch the weights are, for titles."""
-    content = checkpoint_file.read(find(path))
+    content = checkpoint_file.read(run_folder.find(path))
     with _read_as_ours(path):
         metrics = content["figures"]  # of an epoch, which later steps do not belong to
         return f"weights of epoch {metrics.get('epoch', 0) + (metrics.get('step') != content['global_step'])}"
@@ -69,12 +43,7 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
     Raises:
         CheckpointError: if `path` is missing, damaged, or no checkpoint of this project.
     """
-    try:
-        path = find(path)
-    except OSError as error:  # a name that is too long, or a folder that may not be searched
-        raise CheckpointError(
-            f"{path}: cannot be read: {error.strerror}. Give a run folder, or a .ckpt file."
-        ) from error
+    path = run_folder.find(path)
     content = checkpoint_file.read(path)
     with _read_as_ours(path):
         _require_network(content)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
@@ -70,7 +69,6 @@ def make_trainer(
     }
     if not config.validates:
         flags["limit_val_batches"] = 0
-    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     all_callbacks = [Progress(sys.stderr.isatty() if bar is None else bar, folder), *callbacks]
     if config.early_stopping.patience is not None:
         patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
@@ -139,6 +137,7 @@ def _quieten() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # one process needs none
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
     warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch

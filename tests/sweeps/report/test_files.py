@@ -22,20 +22,18 @@ def sweep(tmp_path: Path) -> Sweep:
     return sweep
 
 
-def test_configurations_are_read_back_in_full_precision(sweep: Sweep) -> None:
+def test_report_csv_has_full_precision(sweep: Sweep) -> None:
     report = Report.of(sweep.folder)
     report.write(pictures=False)
     found = rows(sweep.folder / "report.csv")
     assert list(found[0])[:3] == ["rank", "hidden", "lr"]
-    for place, (row, configuration) in enumerate(zip(found, report.table.configurations, strict=True), 1):
-        accs = [run.metrics["val/acc"] for run in configuration.runs]
-        tests = [run.metrics["test/acc"] for run in configuration.runs]
+    for rank, (row, configuration) in enumerate(zip(found, report.table.configurations, strict=True), 1):
         hidden = {(64,): "64", (128, 128): "128x128"}[configuration.values[0]]
-        assert (row["rank"], row["hidden"], float(row["lr"])) == (str(place), hidden, configuration.values[1])
-        assert float(row["val_acc_mean"]) == statistics.fmean(accs)
-        assert float(row["val_acc_sd"]) == statistics.stdev(accs)
-        assert float(row["test_acc_mean"]) == statistics.fmean(tests)
-        assert float(row["test_acc_sd"]) == statistics.stdev(tests)
+        assert (row["rank"], row["hidden"], float(row["lr"])) == (str(rank), hidden, configuration.values[1])
+        for split in ("val", "test"):
+            accs = [run.metrics[f"{split}/acc"] for run in configuration.runs]
+            assert float(row[f"{split}_acc_mean"]) == statistics.fmean(accs)
+            assert float(row[f"{split}_acc_sd"]) == statistics.stdev(accs)
         assert row["seeds"] == "3"
         assert float(row["fit_s"]) == statistics.fmean(run.fit_s for run in configuration.runs)
         assert float(row["images_per_s"]) == statistics.fmean(run.images_per_s for run in configuration.runs)
@@ -43,7 +41,7 @@ def test_configurations_are_read_back_in_full_precision(sweep: Sweep) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+1+1", "-1+1", "-cmd", "\uff1d1+1"])
 def test_what_a_spreadsheet_would_compute_is_text(text: str, tmp_path: Path) -> None:
-    """As names of folders, of settings and as what is said of a run."""
+    """In names of folders, settings and metrics, and in reasons."""
     sweep = Sweep(tmp_path)
     for acc, activation in ((0.9, text), (0.8, "ReLU")):
         sweep.add(result(config(model__activation=activation) | {text: acc}, acc), name=f"{text}{acc}")
@@ -56,7 +54,7 @@ def test_what_a_spreadsheet_would_compute_is_text(text: str, tmp_path: Path) -> 
         assert not [cell for cell in cells if cell.startswith(text[0])]
 
 
-def test_numbers_below_zero_stay_numbers(tmp_path: Path) -> None:
+def test_negative_numbers_stay_numbers(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     for steps, rate in ((-1, -0.5), (-2, None)):
         sweep.add(result(config(trainer__max_steps=steps, optimizer__lr=rate)))
@@ -68,7 +66,9 @@ def test_numbers_below_zero_stay_numbers(tmp_path: Path) -> None:
 def test_runs_csv_has_every_run(sweep: Sweep) -> None:
     repeated = sweep.add(result(config(seed=0, model__hidden=[64], optimizer__lr=0.1), 0.5), name="again, =1+1")
     odd = "it said: \"no\", and\t'=cmd'"
-    sweep.add(status={"status": "failed", "reason": odd}, name="failed")
+    failed = sweep.add(status={"status": "failed", "reason": odd}, name="failed")
+    (failed / ".hydra").mkdir()
+    (failed / ".hydra" / "config.yaml").write_text("model: {hidden: [7, 7]}\n")
     report = Report.of(sweep.folder)
     report.write(pictures=False)
     found = {row["folder"]: row for row in rows(sweep.folder / "runs.csv")}
@@ -80,21 +80,12 @@ def test_runs_csv_has_every_run(sweep: Sweep) -> None:
         assert (float(row["fit_s"]), int(row["best_epoch"])) == (run.fit_s, run.best_epoch)
     assert found[repeated.name]["status"] == "completed"
     assert found["000"]["status"] == "repeated"
-    assert found["failed"]["status"] == "failed"
-    assert found["failed"]["reason"] == odd.replace("\t", " ")
-    assert found["failed"]["seed"] == ""
+    row = found["failed"]
+    assert (row["status"], row["reason"], row["seed"]) == ("failed", odd.replace("\t", " "), "")
+    assert row["hidden"] == "7x7"
 
 
-def test_settings_of_a_failed_run_are_in_runs_csv_where_they_can_be_read(sweep: Sweep) -> None:
-    hydra = sweep.add(status={"status": "failed"}, name="failed") / ".hydra"
-    hydra.mkdir()
-    (hydra / "config.yaml").write_text("model: {hidden: [7, 7]}\noptimizer: {lr: 0.25}\n")
-    Report.of(sweep.folder).write(pictures=False)
-    row = rows(sweep.folder / "runs.csv")[-1]
-    assert (row["hidden"], row["lr"]) == ("7x7", "0.25")
-
-
-def test_markdown_is_the_table_and_the_sentences(tmp_path: Path) -> None:
+def test_markdown_has_table_notes_and_sentences(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "my_sweep")
     for optimizer, accs in (("SGD", [0.95, 0.96, 0.94]), ("Adam", [0.96, 0.972, 0.951])):
         for seed, acc in enumerate(accs):
@@ -102,10 +93,8 @@ def test_markdown_is_the_table_and_the_sentences(tmp_path: Path) -> None:
     sweep.add(status={"status": "failed", "reason": "*a* | <b> [c](d) `e`"}, name="x|y")
     report = Report.of(sweep.folder)
     report.write(pictures=False)
-    sentences = report.answer.sentences
-    log = str(sweep.folder / "x|y" / "train.log")
-    for sign in r"\|*_`<[":
-        log = log.replace(sign, f"\\{sign}")
+    sentences = report.conclusions.sentences
+    log = re.sub(r"([\\|*_`<[])", r"\\\1", str(sweep.folder / "x|y" / "train.log"))
     assert (
         (sweep.folder / "report.md").read_text()
         == rf"""# Report of my\_sweep
@@ -115,9 +104,11 @@ def test_markdown_is_the_table_and_the_sentences(tmp_path: Path) -> None:
 | 1 | Adam | 96.10 | 1.05 | 95.10 | 1.05 | 3 | 10.0 | 27,500 |
 | 2 | SGD | 95.00 | 1.00 | 94.00 | 1.00 | 3 | 10.0 | 27,500 |
 
-1 run is not complete, see below: a configuration is ranked by those that are.
+## Notes
 
-## Differences
+- 1 run is incomplete, see below; configurations are ranked by their complete runs.
+
+## Differences in validation accuracy
 
 - {sentences[0]}
 - {sentences[1]}
@@ -134,14 +125,13 @@ def test_signs_of_markdown_in_settings_keep_the_cells_apart(tmp_path: Path) -> N
     for activation in ("a|b", "<script>", ""):
         sweep.add(result(config(model__activation=activation)))
     Report.of(tmp_path).write(pictures=False)
-    lines = (tmp_path / "report.md").read_text().splitlines()
-    table = [line for line in lines if line.startswith("|")]
+    table = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) == 5
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
     assert "<script>" not in "".join(table).replace(r"\<", "")
 
 
-def test_pictures_are_png_files_that_markdown_shows(sweep: Sweep) -> None:
+def test_markdown_shows_the_pictures(sweep: Sweep) -> None:
     written = Report.of(sweep.folder).write()
     pictures = ["factors.png", "heatmap.png", "time.png", "curves.png"]
     assert [path.name for path in written] == ["report.md", "report.csv", "runs.csv", *pictures]
@@ -151,7 +141,7 @@ def test_pictures_are_png_files_that_markdown_shows(sweep: Sweep) -> None:
         assert f"![{name}]({name})" in text
 
 
-def test_a_report_is_the_same_again_and_is_no_run_itself(sweep: Sweep) -> None:
+def test_a_report_changes_nothing_that_it_reports(sweep: Sweep) -> None:
     first = {path: path.read_bytes() for path in Report.of(sweep.folder).write(pictures=False)}
     assert {path: path.read_bytes() for path in Report.of(sweep.folder).write(pictures=False)} == first
 

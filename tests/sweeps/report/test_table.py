@@ -43,10 +43,10 @@ def test_ranked_by_validation_and_never_by_test(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     assert [configuration.values for configuration in table.configurations] == [((32,),), ((64,),), ((16,),), ((128,),)]
     assert [configuration.values for configuration in table.validated] == [((32,),), ((64,),), ((16,),)]
-    assert table.notes == ("Without validation, and therefore last and not ranked: 1 configuration.",)
+    assert table.notes == ("Last and not ranked, as it has no validation: 1 configuration.",)
 
 
-def test_equal_accuracies_are_in_the_order_of_their_settings(tmp_path: Path) -> None:
+def test_equal_accuracies_are_sorted_by_their_settings(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     widths: list[Any] = [[512, 512], [1024], [64], [], [8, 8]]
     for hidden in widths:
@@ -55,10 +55,10 @@ def test_equal_accuracies_are_in_the_order_of_their_settings(tmp_path: Path) -> 
     assert found == [(), (64,), (1024,), (8, 8), (512, 512)]
 
 
-def test_only_what_varies_is_a_column_and_the_seed_never_is(tmp_path: Path) -> None:
+def test_settings_that_vary_are_factors_and_the_seed_never_is(tmp_path: Path) -> None:
     Sweep(tmp_path).grid(range(2), model__hidden=[[64], [128, 128]], trainer__max_epochs=[5, 20], data__root=["a", "b"])
     table = table_of(tmp_path)
-    assert [(column.key, column.name) for column in table.columns] == [
+    assert [(factor.key, factor.name) for factor in table.factors] == [
         ("model.hidden", "hidden"),
         ("trainer.max_epochs", "max_epochs"),
     ]
@@ -70,20 +70,20 @@ def test_only_what_varies_is_a_column_and_the_seed_never_is(tmp_path: Path) -> N
     }
 
 
-def test_what_comes_with_the_name_of_an_optimizer_is_no_column(tmp_path: Path) -> None:
+def test_what_an_optimizer_brings_along_is_no_factor(tmp_path: Path) -> None:
     Sweep(tmp_path).grid(range(2), optimizer=OPTIMIZERS.values())
-    assert [(column.key, column.name) for column in table_of(tmp_path).columns] == [("optimizer.name", "optimizer")]
+    assert [(factor.key, factor.name) for factor in table_of(tmp_path).factors] == [("optimizer.name", "optimizer")]
 
 
-def test_a_rate_that_varies_beside_the_name_is_a_column(tmp_path: Path) -> None:
+def test_a_rate_that_varies_with_one_optimizer_is_a_factor(tmp_path: Path) -> None:
     faster = OPTIMIZERS["SGD"] | {"lr": 0.5}
     Sweep(tmp_path).grid(range(2), optimizer=[*OPTIMIZERS.values(), faster])
-    assert [column.name for column in table_of(tmp_path).columns] == ["optimizer", "lr"]
+    assert [factor.name for factor in table_of(tmp_path).factors] == ["optimizer", "lr"]
 
 
-def test_two_keys_of_one_short_name_are_told_apart(tmp_path: Path) -> None:
+def test_keys_with_one_short_name_are_told_apart(tmp_path: Path) -> None:
     Sweep(tmp_path).grid([0], early_stopping__patience=[1, 2], optimizer__patience=[1, 2], data__val_size=[100, 200])
-    names = [column.name for column in table_of(tmp_path).columns]
+    names = [factor.name for factor in table_of(tmp_path).factors]
     assert names == ["early_stopping.patience", "val_size", "optimizer.patience"]
 
 
@@ -95,14 +95,14 @@ def test_a_number_and_the_list_of_it_are_one_width(tmp_path: Path) -> None:
     assert len(configuration.runs) == 2
 
 
-def test_of_repeated_runs_the_newest_counts(tmp_path: Path) -> None:
+def test_the_newest_of_repeated_runs_counts(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     for acc, age in ((0.95, 100), (0.97, 0), (0.99, 50)):
         path = sweep.add(result(config(), acc)) / "result.json"
         os.utime(path, (10**9 - age, 10**9 - age))
     table = table_of(tmp_path)
     assert [configuration.val_acc for configuration in table.configurations] == [Spread(0.97, None, 1)]
-    assert table.notes == ("2 runs had been repeated with the same seed: of each the newest counts.",)
+    assert table.notes == ("Not counted, as a newer run has the same settings and seed: 2 runs.",)
 
 
 def test_mixed_versions_are_noted(tmp_path: Path) -> None:
@@ -111,25 +111,27 @@ def test_mixed_versions_are_noted(tmp_path: Path) -> None:
     sweep.add(result(config(seed=1), versions={"torch": "2.12.0", "code": "bbb"}))
     sweep.add(result(config(seed=2), versions={"torch": "2.12.0"}))
     assert table_of(tmp_path).notes == (
-        "Results of several versions of mlplab's code are mixed: aaa (2 runs), bbb (1 run), unknown (1 run).",
-        "Results of several versions of torch are mixed: 2.11.0 (2 runs), 2.12.0 (2 runs).",
+        "Several versions of mlplab's code are mixed: aaa (2 runs), bbb (1 run), unknown (1 run).",
+        "Several versions of torch are mixed: 2.11.0 (2 runs), 2.12.0 (2 runs).",
     )
 
 
 @pytest.mark.parametrize(
-    ("earlier", "said"),
+    ("earlier", "others"),
     [
         ([], ()),
         ([{"torch": "2.11.0"}], ()),
         (
             [{"torch": "2.9.0", "code": "aaa"}, {"torch": "2.10.0", "code": "bbb"}],
-            ("begun otherwise than they ended: code aaa, torch 2.10.0, torch 2.9.0.",),
+            ("code aaa, torch 2.10.0, torch 2.9.0",),
         ),
     ],
 )
-def test_runs_that_went_on_with_other_versions_are_noted(
-    earlier: list[dict[str, str]], said: tuple[str, ...], tmp_path: Path
+def test_runs_resumed_with_other_versions_are_noted(
+    earlier: list[dict[str, str]], others: tuple[str, ...], tmp_path: Path
 ) -> None:
     versions = {"torch": "2.11.0", "code": "bbb"}
     add_widths(Sweep(tmp_path), versions=versions, earlier_versions=earlier)
-    assert table_of(tmp_path).notes == tuple(f"2 runs had been {text}" for text in said)
+    assert table_of(tmp_path).notes == tuple(
+        f"2 runs began with other versions than they ended with: {text}." for text in others
+    )

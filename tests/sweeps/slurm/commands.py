@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from waiting import PATIENCE_S
 
 
 def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

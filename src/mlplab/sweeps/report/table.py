@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,71 +23,84 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Column:
+class Factor:
     """A setting that varies."""
 
     key: str
     name: str  # as short as it is clear
 
-    def text(self, value: Setting) -> str:
-        return shown(self.key, value)
+    def text(self, level: Setting, digits: int = 6) -> str:
+        return shown(self.key, level, digits)
+
+    def exact(self, level: Setting) -> Setting:
+        return level if isinstance(level, float) else self.text(level, digits=17)
 
 
 @dataclass(frozen=True)
 class Configuration:
-    values: tuple[Setting, ...]  # of the columns
-    runs: tuple[Run, ...]  # one a seed
-    val_acc: Spread | None  # None without validation
-    test_acc: Spread
-    fit_s: float  # mean
-    images_per_s: float  # mean
+    values: tuple[Setting, ...]  # a level of each factor
+    runs: tuple[Run, ...]  # one per seed
 
-    @classmethod
-    def of(cls, values: tuple[Setting, ...], runs: Iterable[Run]) -> Self:
-        runs = tuple(sorted(runs, key=lambda run: run.seed))
-        validated = [run.val_acc for run in runs if run.val_acc is not None]
-        return cls(
-            values,
-            runs,
-            Spread.of(validated) if validated else None,
-            Spread.of([run.metrics["test/acc"] for run in runs]),
-            statistics.fmean(run.fit_s for run in runs),
-            statistics.fmean(run.images_per_s for run in runs),
-        )
+    @property
+    def val_by_seed(self) -> dict[int, float]:
+        return {run.seed: run.val_acc for run in self.runs if run.val_acc is not None}
+
+    @property
+    def test_by_seed(self) -> dict[int, float]:
+        return {run.seed: run.metrics["test/acc"] for run in self.runs}
+
+    @property
+    def val_acc(self) -> Spread | None:
+        """None without validation."""
+        accs = list(self.val_by_seed.values())
+        return Spread.of(accs) if accs else None
+
+    @property
+    def test_acc(self) -> Spread:
+        return Spread.of(list(self.test_by_seed.values()))
+
+    @property
+    def fit_s(self) -> float:
+        return statistics.fmean(run.fit_s for run in self.runs)
+
+    @property
+    def images_per_s(self) -> float:
+        return statistics.fmean(run.images_per_s for run in self.runs)
 
 
 @dataclass(frozen=True)
 class Table:
-    columns: tuple[Column, ...]
+    factors: tuple[Factor, ...]
     configurations: tuple[Configuration, ...]  # the best first, those without validation last
     notes: tuple[str, ...]
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Self:
-        columns = varying_columns(runs)
+        factors = varying_factors(runs)
         alike: defaultdict[tuple[Setting, ...], dict[int, Run]] = defaultdict(dict)
-        for run in sorted(runs, key=lambda run: run.written):  # the newest of two with the same seed is left
-            alike[tuple(run.settings.get(column.key) for column in columns)][run.seed] = run
-        configurations = [Configuration.of(values, by_seed.values()) for values, by_seed in alike.items()]
+        for run in sorted(runs, key=lambda run: run.written):  # of two with the same seed the newest stays
+            alike[tuple(run.settings.get(factor.key) for factor in factors)][run.seed] = run
+        configurations = [
+            Configuration(values, tuple(by_seed[seed] for seed in sorted(by_seed))) for values, by_seed in alike.items()
+        ]
         configurations.sort(key=_rank)
-        counted = [run for configuration in configurations for run in configuration.runs]
-        return cls(columns, tuple(configurations), tuple(_notes(configurations, counted, len(runs))))
+        return cls(factors, tuple(configurations), tuple(_notes(configurations, len(runs))))
 
     def text(self, configuration: Configuration) -> str:
-        """Its values in one line."""
-        pairs = zip(self.columns, configuration.values, strict=True)
-        return ", ".join(column.text(value) for column, value in pairs)
+        """Its levels in one line."""
+        pairs = zip(self.factors, configuration.values, strict=True)
+        return ", ".join(factor.text(level) for factor, level in pairs)
 
     @property
     def validated(self) -> list[Configuration]:
         return [configuration for configuration in self.configurations if configuration.val_acc is not None]
 
 
-def varying_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
-    """The settings that tell the runs apart, without those that only follow the name of their section.
+def varying_factors(runs: Sequence[Run]) -> tuple[Factor, ...]:
+    """Return the settings that tell the runs apart, without those that only follow from another.
 
-    Where optimizer.name varies, the rate or the momentum that comes with each optimizer tells nothing new. Nor does
-    what a name for several settings stands for.
+    Where optimizer.name varies, the rate or the momentum that comes with each optimizer tells nothing new; nor does a
+    setting that a named set of settings brings along.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     varying = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
@@ -98,47 +111,49 @@ def varying_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
     ]
     short = {key: key.removesuffix(".name").rpartition(".")[2] for key in varying}
     times = Counter(short.values())
-    return tuple(Column(key, name if times[name] == 1 else key) for key, name in short.items())
+    return tuple(Factor(key, name if times[name] == 1 else key) for key, name in short.items())
 
 
 def _follows(key: str, name: str, runs: Sequence[Run]) -> bool:
-    if key == name:
-        return False
     values = defaultdict(set)
     for run in runs:
         values[run.settings.get(name)].add(run.settings.get(key))
-    return all(len(of_name) == 1 for of_name in values.values())
+    return key != name and all(len(of_name) == 1 for of_name in values.values())
 
 
 def _rank(configuration: Configuration) -> tuple[bool, float, tuple[object, ...]]:
-    """By the validation images alone: who chooses by the test images has none left to test with."""
+    """Sort by validation alone: whoever chooses by the test images has none left to test with."""
     spread = configuration.val_acc
     return spread is None, -spread.mean if spread else 0, tuple(map(order, configuration.values))
 
 
-def _notes(configurations: Sequence[Configuration], counted: Sequence[Run], number_of_runs: int) -> Iterable[str]:
+def _notes(configurations: Sequence[Configuration], number_of_runs: int) -> Iterator[str]:
+    counted = [run for configuration in configurations for run in configuration.runs]
     unranked = sum(configuration.val_acc is None for configuration in configurations)
     if unranked:
-        yield f"Without validation, and therefore last and not ranked: {_count(unranked, 'configuration')}."
+        yield f"Last and not ranked, as it has no validation: {_count(unranked, 'configuration')}."
     repeated = number_of_runs - len(counted)
     if repeated:
-        yield f"{_count(repeated, 'run')} had been repeated with the same seed: of each the newest counts."
+        yield f"Not counted, as a newer run has the same settings and seed: {_count(repeated, 'run')}."
     for package in sorted({package for run in counted for package in run.versions}):
         versions = Counter(run.versions.get(package, "unknown") for run in counted)
         if len(versions) > 1:
-            found = ", ".join(f"{version} ({_count(number, 'run')})" for version, number in sorted(versions.items()))
             what = "mlplab's code" if package == "code" else package
-            yield f"Results of several versions of {what} are mixed: {found}."
-    begun = [differences for run in counted if (differences := _earlier(run))]
-    if begun:
-        found = ", ".join(sorted(set[str]().union(*begun)))
-        yield f"{_count(len(begun), 'run')} had been begun otherwise than they ended: {found}."
+            yield f"Several versions of {what} are mixed: {_list(versions)}."
+    changed = [differences for run in counted if (differences := _earlier(run))]
+    if changed:
+        found = ", ".join(sorted(set[str]().union(*changed)))
+        yield f"{_count(len(changed), 'run')} began with other versions than they ended with: {found}."
 
 
 def _earlier(run: Run) -> set[str]:
-    """What its earlier processes had that its last one had not."""
+    """Return the versions of a run's earlier processes that its last one did not have."""
     noted = (pair for versions in run.earlier_versions for pair in versions.items())
     return {f"{package} {version}" for package, version in noted if run.versions.get(package) != version}
+
+
+def _list(versions: Counter[str]) -> str:
+    return ", ".join(f"{version} ({_count(number, 'run')})" for version, number in sorted(versions.items()))
 
 
 def _count(number: int, what: str) -> str:

@@ -14,6 +14,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 
 from mlplab.errors import ConfigError, JobsFailedError
+from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 from mlplab.sweeps.slurm import queue
 from mlplab.sweeps.slurm.work import Work
@@ -74,9 +75,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
 
 def _end_earlier(folder: Path) -> None:
     """A sweep that was killed leaves its jobs in the queue, where they would meet those that are submitted now."""
-    try:
-        array = (folder / ARRAY).read_text()
-    except OSError:
+    array = (atomic_write.read(folder / ARRAY, 100) or b"").decode(errors="replace")
+    if not array.isdecimal():
         return
     deadline = time.monotonic() + EARLIER_S
     queue.cancel([array])

@@ -1,17 +1,16 @@
 """show.py, and what predict.py and evaluate.py draw."""
 
 import json
-import runpy
 import shutil
-import sys
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT
+from conftest import Script
 from PIL import Image, ImageDraw
 
 from mlplab.data import datasets, image_files
@@ -25,21 +24,8 @@ Drawn = dict[str, tuple[Any, ...]]  # what each figure was drawn from
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Run a script in this process, which has imported torch, in an empty folder."""
-
-    def run_script(name: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(PROJECT / "scripts" / name), run_name="__main__")
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_script
+def call(script: Script) -> Call:
+    return lambda *arguments: astuple(script(*arguments))
 
 
 @pytest.fixture
@@ -53,13 +39,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
         return note
 
-    for room, names in (
+    for module, names in (
         (dataset, ("examples", "pixels", "counts", "means", "histogram")),
         (run, ("confusion", "mistakes")),
         (predictions, ("predictions",)),
     ):
         for name in names:
-            monkeypatch.setattr(room, name, noting(name, getattr(room, name)))
+            monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
     return arguments
 
 
@@ -100,14 +86,16 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
-        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: of no matter to these pictures. Give data=..., "),
-        (["augment=shift"], 2, "augment=shift: of no matter to these pictures. "),
-        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: of no matter to these pictures. "),
+        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: does not change these pictures. Give data=..., "),
+        (["augment=shift"], 2, "augment=shift: does not change these pictures. "),
+        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: does not change these pictures. "),
         (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
         (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
     ],
 )
-def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+def test_show_refuses_what_it_does_not_use(
+    call: Call, tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
     ended, out, err = call("show.py", *arguments)
     assert (ended, out) == (code, "")
     assert err.startswith(says)
@@ -115,13 +103,13 @@ def test_show_says_what_is_wrong(call: Call, tmp_path: Path, arguments: list[str
     assert not (tmp_path / "outputs").exists()
 
 
-def test_options_may_stand_between_overrides(call: Call, drawn: Drawn) -> None:
+def test_options_of_show_may_stand_anywhere(call: Call, drawn: Drawn) -> None:
     code, _, err = call("show.py", "data=digits", "--image", 3, "data.normalize=unit")
     assert (code, err) == (0, "")
     assert drawn["pixels"][1].startswith("training image 3: ")
 
 
-def test_what_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
+def test_show_names_what_cannot_be_written(call: Call, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
     code, _, err = call("show.py", "data=digits")
     assert code == 4
@@ -150,7 +138,7 @@ def test_predict_draws_images_of_the_test_set(
     assert second.endswith(f"   (it is {truths[1]})")
 
 
-def test_predict_draws_image_files_and_says_so_beside_json(
+def test_predict_draws_image_files_with_json(
     call: Call, drawn: Drawn, folder: Path, tiny_root: Path, tmp_path: Path
 ) -> None:
     Image.fromarray(datasets.load("mnist", tiny_root).test_images[0, 0].numpy()).save(tmp_path / "digit.png")
@@ -167,13 +155,13 @@ def test_predict_draws_image_files_and_says_so_beside_json(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "give image files, or --test and places of test images"),
-        (("a.png", "--test", "1"), "give image files, or --test and places of test images"),
+        ((), "give image files, or --test with indices, for example --test 0 8"),
+        (("a.png", "--test", "1"), "give image files, or --test with indices, for example --test 0 8"),
         (("--test", "0", "50"), "--test: must be from 0 to 49, got 50"),
         (("--test", "-1"), "--test: must be from 0 to 49, got -1"),
     ],
 )
-def test_predict_wants_images(call: Call, folder: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_predict_needs_images(call: Call, folder: Path, arguments: tuple[str, ...], says: str) -> None:
     code, out, err = call("predict.py", folder, *arguments)
     assert (code, out) == (2, "")
     assert says in err
@@ -216,9 +204,9 @@ def test_a_bad_file_does_not_silence_the_others(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("seven.png", "--json", "--top", "2"), "--top: of no matter with --json, which has the probabilities of all"),
-        (("--test", "1", "--background", "light"), "--background: of no matter with --test"),
-        (("--test", "1", "--several", "--show-input"), "--several, --show-input: of no matter with --test"),
+        (("seven.png", "--json", "--top", "2"), "--top: has no effect with --json, which has the probabilities of all"),
+        (("--test", "1", "--background", "light"), "--background: no effect with --test"),
+        (("--test", "1", "--several", "--show-input"), "--several, --show-input: no effect with --test"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(
@@ -229,7 +217,7 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert says in err
 
 
-def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, folder: Path, seven: Path) -> None:
+def test_predict_writes_what_the_network_sees_and_replaces_only_that(call: Call, folder: Path, seven: Path) -> None:
     written = seven.with_name("seven.png.input.png")
     for _ in range(2):
         assert call("predict.py", folder, "seven.png", "--show-input")[0] == 0
@@ -239,11 +227,11 @@ def test_predict_writes_what_the_network_saw_and_replaces_only_that(call: Call, 
     shutil.copy(seven, written)
     code, out, err = call("predict.py", folder, "seven.png", "--show-input")
     assert (code, out) == (3, "")
-    assert err == "seven.png.input.png: is there, and was not written by --show-input. Move it away.\n"
+    assert err == ".: holds seven.png.input.png, which mlplab did not write and does not replace. Move it.\n"
     assert written.read_bytes() == seven.read_bytes()
 
 
-def test_separate_things_are_said_and_read(call: Call, folder: Path, seven: Path) -> None:
+def test_separate_things_are_counted_and_read(call: Call, folder: Path, seven: Path) -> None:
     one = np.asarray(Image.open(seven))
     Image.fromarray(np.concatenate([one, one], axis=1)).save(seven.with_name("two.png"))
     code, out, _ = call("predict.py", folder, "two.png", "--top", 1)
@@ -256,7 +244,7 @@ def test_separate_things_are_said_and_read(call: Call, folder: Path, seven: Path
     assert [answer["class"] for answer in answers] == [alone["class"]] * 2
 
 
-def test_what_is_unlike_the_training_images_is_said(
+def test_images_unlike_the_training_images_are_doubted(
     call: Call, folder: Path, seven: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outliers.Outliers, "__call__", lambda _, images: images.flatten(1).any(dim=1))
@@ -291,7 +279,8 @@ def test_evaluate_draws_what_it_scores(
     datamodule.setup()
     scores = evaluation.score(classifier, datamodule.batches(split))
     assert drawn["confusion"][0].tolist() == scores.confusion.tolist()
-    images, labels, predicted, probabilities, _, _ = drawn["mistakes"]
+    images, labels, predicted, probabilities, _, _, places = drawn["mistakes"]
+    assert np.array_equal(images.reshape(-1, 28, 28), datamodule.originals(split)[places, 0].numpy())
     with torch.no_grad():
         again = classifier.predict_step(datamodule.normalized(torch.from_numpy(images).unsqueeze(1)))
     assert np.allclose(again.max(dim=1).values.numpy(), probabilities, atol=1e-6)
@@ -299,9 +288,7 @@ def test_evaluate_draws_what_it_scores(
     assert all(true != said for true, said in zip(labels, predicted, strict=True))
 
 
-def test_pictures_of_other_weights_do_not_replace_those_of_the_best(
-    call: Call, drawn: Drawn, folder: Path, tiny_root: Path
-) -> None:
+def test_pictures_of_other_weights_have_other_names(call: Call, drawn: Drawn, folder: Path, tiny_root: Path) -> None:
     code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
     assert code == 0
     assert err.splitlines() == ["run/last_confusion.png", "run/last_mistakes.png"]

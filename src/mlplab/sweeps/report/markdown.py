@@ -1,0 +1,32 @@
+"""A report in Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from mlplab.sweeps.report.cells import Cells, Section
+
+
+def page(title: str, sections: Iterable[Section], pictures: Sequence[str]) -> str:
+    parts = [f"# {_escaped(title)}"]
+    for one in sections:
+        if one.heading and (one.cells or one.lines):
+            parts.append(f"## {_escaped(one.heading)}")
+        parts += content(one)
+    parts += [f"![{name}]({name})" for name in pictures]
+    return "\n\n".join(parts) + "\n"
+
+
+def content(section: Section) -> list[str]:
+    """The paragraphs of a section without its heading: its table, and its lines, as a list where there are several."""
+    bullet = "- " if section.heading and not section.cells else ""
+    lines = "\n".join(f"{bullet}{_escaped(line)}" for line in section.lines)
+    return [part for part in (_table(section.cells) if section.cells else "", lines) if part]
+
+
+def _table(cells: Cells) -> str:
+    sides = ["---" if column.is_setting or column.heading == "rank" else "---:" for column in cells.shown]
+    rows = [[column.heading for column in cells.shown], sides, *cells.texts()]
+    return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{sign}" if sign in r"\|*_`<[" else sign for sign in text)
