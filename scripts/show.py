@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplab import startup
-from mlplab.cli import launch
+from mlplab.cli.compose import compose
 from mlplab.data import download
 from mlplab.errors import ConfigError, reported
 
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     with reported():
         refuse_other_than_data(arguments.overrides)
-        show(launch.compose(arguments.overrides, CONF), arguments.image)
+        show(compose(arguments.overrides, CONF), arguments.image)
 
 
 def refuse_other_than_data(overrides: list[str]) -> None:

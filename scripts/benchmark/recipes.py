@@ -35,9 +35,9 @@ class Recipe:
 
 def composed(experiment: str, epochs: int | None) -> Recipe:
     """Read a recipe, with its own epochs unless others are given."""
-    from mlplab.cli import launch
+    from mlplab.cli.compose import compose
 
-    config = launch.compose([f"experiment={experiment}"], CONF)
+    config = compose([f"experiment={experiment}"], CONF)
     model, data = config.model, config.data
     return Recipe(
         experiment,

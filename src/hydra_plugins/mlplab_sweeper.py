@@ -8,6 +8,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mlplab.errors import reported
+
 
 class Sweeper(BasicSweeper):
     """Combines values as Hydra's own does."""
@@ -22,7 +24,9 @@ class Sweeper(BasicSweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        run.run(self.config, self.hydra_context.config_loader, [*self._parse_config(), *arguments], self.make_launcher)
+        arguments = [*self._parse_config(), *arguments]
+        with reported():  # Hydra would print a traceback
+            run.run(self.config, self.hydra_context.config_loader, arguments, self.make_launcher)
 
     def make_launcher(self) -> Launcher:
         assert self.config is not None

@@ -43,8 +43,7 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
-# Read before Hydra is told to raise, see `mlplab.cli.launch`, which notes it for the processes that this one starts.
-TRACEBACK_WANTED = os.environ.get("MLPLAB_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR")) == "1"
+TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class _Output:

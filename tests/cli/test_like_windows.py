@@ -34,7 +34,7 @@ def test_train_resume_evaluate_predict_show_and_report(windows: Program, tmp_pat
     assert json.loads((run / "result.json").read_text())["epochs"] == 2
     assert "epoch 2/2" in (run / "train.log").read_text(encoding="utf-8")
 
-    assert "resuming" in _good(windows.run(f"resume={run}", "trainer.max_epochs=3"))
+    assert "resuming " in _good(windows.run(f"resume={run}", "trainer.max_epochs=3"))
     assert json.loads((run / "result.json").read_text())["epochs"] == 3
 
     evaluated = windows.run(run, "--pictures", script="scripts/evaluate.py")

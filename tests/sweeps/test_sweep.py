@@ -246,7 +246,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out, err = process.communicate()
     assert process.returncode == 130
-    assert "0 of 40 jobs are complete. Go on with: python train.py -m data=digits" in err
+    assert "0 of 40 jobs are complete. Resume with: python train.py -m data=digits" in err
     assert "resume=" not in out + err
     assert len(re.findall(r"interrupted in epoch \d+ of 100,000, which is lost \(", out)) == 2
     assert f"sweep_name={found[0].folder.parent.name}" in err
@@ -277,7 +277,7 @@ def test_what_was_killed_goes_on_to_the_same_answer(
         _check_that_they_saved_and_ended(found)
         finished = sweep(*grid, "sweep_name=killed")
         assert finished.code == 0, finished.err
-    assert any("resuming" in (one.folder / "train.log").read_text() for one in found)
+    assert any("resuming " in (one.folder / "train.log").read_text() for one in found)
     assert sweep(*grid, "sweep_name=whole").code == 0
     assert table(found[0].folder.parent) == table(tmp_path / "outputs" / "sweeps" / "whole")
 
@@ -322,7 +322,7 @@ def _is_alive(pid: int) -> bool:
         (("sweep_name=..",), ["sweep_name: must be of letters, digits"]),
         (("sweep_name=a/b",), ["sweep_name: must be of letters, digits"]),
         (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: the folder of a job is named by its configuration"]),
-        (("resume=x",), ["resume: goes on with one run, without -m."]),
+        (("resume=x",), ["resume: takes one run, without -m."]),
         (("data=mnist", "data.root=/nowhere/at/all"), ["/nowhere/at/all"]),
     ],
 )

@@ -1,15 +1,24 @@
-"""From what Hydra composes to the configuration of a run."""
+"""From the words of a command line to the configuration of a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlplab.cli import run_name  # noqa: F401  # conf/config.yaml asks for it
+from mlplab.cli import (
+    hydra_errors,
+    run_name,  # noqa: F401  # conf/config.yaml asks for it
+)
 from mlplab.config.schema import Config
 from mlplab.config.validation import parse
 from mlplab.errors import ConfigError
+from mlplab.runs import folder as run_folder
 
 # Hydra would want a + before every key that a config file does not list, such as an argument of an optimizer, and
 # would stop at the first that is unknown. Open groups take them all, and the schema lists what is wrong.
@@ -17,6 +26,39 @@ _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
 NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without")
+
+
+def compose(overrides: list[str], conf: Path) -> Config:
+    """The configuration of the run that these overrides of `conf` describe.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+    """
+    with composing(overrides, conf):
+        return config_of(hydra.compose("config", overrides))
+
+
+@contextmanager
+def composing(overrides: list[str], conf: Path) -> Iterator[None]:
+    """Open Hydra's compose API on the folder `conf`, and raise what it refuses of `overrides` as a ConfigError.
+
+    Hydra stops at the first mistake, so it is asked again without that one.
+    """
+    try:
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            yield
+    except HydraException as error:
+        lines, rest = hydra_errors.explain(error, overrides)
+        if len(rest) < len(overrides):
+            try:
+                compose(rest, conf)
+            except ConfigError as another:
+                lines += str(another).splitlines()
+        raise ConfigError("\n".join(lines)) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise ConfigError("\n".join(hydra_errors.not_choices(overrides, conf))) from error
 
 
 def config_of(composed: DictConfig) -> Config:
@@ -33,9 +75,30 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     if not isinstance(composed.get("resume_anyway", False), bool):
         raise ConfigError(f"resume_anyway: must be true or false, got {composed.resume_anyway}")
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in NOT_OF_THE_RUN])
-    try:
+    with resolving():
         tree = OmegaConf.to_container(own, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(tree, dict)
     return {str(key): value for key, value in tree.items()}
+
+
+def write(composed: DictConfig, folder: Path) -> None:
+    """Write the configuration of a run into its folder as Hydra does: config.yaml, hydra.yaml and overrides.yaml.
+
+    Raises:
+        CheckpointError: if the disk does not take it.
+    """
+    composed.hydra.runtime.output_dir = str(folder)
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    hydra_alone, overrides = OmegaConf.masked_copy(composed, "hydra"), composed.hydra.overrides.task
+    (folder / ".hydra").mkdir(exist_ok=True)
+    for name, part in {"config": own, "hydra": hydra_alone, "overrides": overrides}.items():
+        run_folder.write(folder / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(part).encode())
+
+
+@contextmanager
+def resolving() -> Iterator[None]:
+    """Turn an interpolation that leads nowhere into a ConfigError."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error

@@ -11,18 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import ClassVar, Self
 
+import hydra
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from mlplab import startup
-from mlplab.cli.compose import config_of
-from mlplab.cli.resume import Earlier
-from mlplab.config.schema import PIXELS, Config
-from mlplab.errors import JobsFailedError, MlplabError
+from mlplab.cli import resume
+from mlplab.cli.compose import composing, config_of, plain, resolving, write
+from mlplab.config.schema import PIXELS, Config, flatten
+from mlplab.data import download
+from mlplab.errors import ConfigError, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.log_file import LogFile
 from mlplab.runs.result import State, read_status, write_status
@@ -55,41 +56,89 @@ def become_worker_of_sweep() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained."""
-
     config: Config
     folder: Path
-    resume: bool
-    began: Callable[[], None]  # to be called once it is sure that the run goes on
     anyway: bool  # even with another arithmetic
 
-    earlier: ClassVar[Earlier | None] = None  # set by Guard: Hydra hands nothing from one hook to the next
 
-    @classmethod
-    def of(cls, composed: DictConfig) -> Self:
-        """The job that is running."""
-        earlier = cls.earlier
-        if earlier is not None:
-            return cls(earlier.config, earlier.folder, True, earlier.keep_changes, composed.resume_anyway)
-        assert composed.resume is None, "the run to go on with was not looked at"
-        folder = Path(HydraConfig.get().runtime.output_dir, os.environ.get(FOLDER, ""))
-        return cls(config_of(composed), folder, False, lambda: None, composed.resume_anyway)
+def job_of_sweep(composed: DictConfig) -> float:
+    """The monitored figure of a job of a sweep."""
+    folder = Path(HydraConfig.get().runtime.output_dir, os.environ.get(FOLDER, ""))
+    return _run_apart(Job(config_of(composed), folder, composed.resume_anyway), composed)
 
 
-def run(composed: DictConfig) -> float:
-    """The monitored figure of a run, or of a job of a sweep.
+def run(words: list[str], conf: Path) -> None:
+    """Train the run that a command line describes, or the rest of the one that it resumes.
 
     Raises:
-        MlplabError: as `training.train` does; JobsFailedError if the process of a job came to no result.
+        MlplabError: if the command is wrong, or as `training.run.train` does.
     """
-    job = Job.of(composed)
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return _run_apart(job, composed)
-    log.info(introduction(job.config, job.folder))
+    overrides = [word for word in words if not word.startswith("resume=")]  # Hydra would stumble over = in a path
+    paths = [word.removeprefix("resume=") for word in words if word not in (*overrides, "resume=null")]
+    given = paths[-1] if paths else None
+    with composing(overrides, conf), resolving():
+        composed = hydra.compose("config", overrides, return_hydra_config=True)
+        _refuse_what_does_not_fit(composed, given)
+        run_dir = Path(composed.hydra.run.dir).absolute()
+        folder = resume.folder_of(given, run_dir)
+        named = None if given is None else _named(composed)
+    if folder is None:
+        _train_run(composed, _begin(run_dir, composed), run_dir)
+    elif resumed := _resume(folder, flatten(plain(composed)), named):
+        _train_run(composed, resumed.config, folder, resumed.keep_changes)
+
+
+def _refuse_what_does_not_fit(composed: DictConfig, given: str | None) -> None:
+    if composed.sweep_name is not None:
+        raise ConfigError("sweep_name: names a sweep, and this is one run. Add -m, or leave it out.")
+    if given is not None and any(word.startswith("hydra.run.dir=") for word in composed.hydra.overrides.hydra):
+        raise ConfigError("resume: the run stays in its own folder: leave hydra.run.dir out.")
+
+
+def _named(composed: DictConfig) -> set[str]:
+    """The keys and groups that a command gives, by themselves or through another group."""
+    default, own = flatten(plain(hydra.compose("config"))), flatten(plain(composed))
+    words = {word.lstrip("+~").partition("=")[0] for word in composed.hydra.overrides.task}
+    return words | {key for key in {**default, **own} if default.get(key) != own.get(key)}
+
+
+def _begin(folder: Path, composed: DictConfig) -> Config:
+    """Make the folder of a new run, once nothing is wrong."""
+    config = config_of(composed)
+    download.require(config.data.name, Path(config.data.root))
+    run_folder.lock(folder)
+    write_status(folder, "running")  # which marks the folder as a run's
+    write(composed, folder)
+    return config
+
+
+def _resume(folder: Path, composed: resume.Flat, named: set[str] | None) -> resume.ResumedRun | None:
+    """The run to resume, from now on kept from all other processes; None if nothing is left to train."""
+    resumed = resume.resumed(folder, composed, named)
+    if resumed.is_done:
+        print(f"{resumed}. There is nothing to do.")
+        return None
+    download.require(resumed.config.data.name, Path(resumed.config.data.root))
+    run_folder.lock(folder)
+    return resume.resumed(folder, composed, named)  # another process may have trained until now
+
+
+def _train_run(composed: DictConfig, config: Config, folder: Path, began: Callable[[], None] | None = None) -> None:
+    """Train within log, environment and working folder as Hydra settles them for a job."""
+    composed.hydra.runtime.output_dir = str(folder)
+    configure_log(composed.hydra.job_logging, composed.hydra.verbose)
+    os.environ.update(composed.hydra.job.env_set)
+    if composed.hydra.job.chdir:
+        os.chdir(folder)
+    log.info(introduction(config, folder))
     startup.import_lightning()  # once the configuration is good, because it takes seconds
     from mlplab.training.run import train
 
-    return train(job.config, job.folder, job.resume, job.began, job.anyway).score
+    try:
+        train(config, folder, began is not None, began or (lambda: None), composed.resume_anyway)
+    except MlplabError as error:
+        logging.getLogger("mlplab.errors").error(error)
+        raise
 
 
 def introduction(config: Config, folder: Path) -> str:

@@ -1,94 +1,56 @@
-"""The command line: what surrounds a job of Hydra, which only this folder knows."""
+"""Entry point of train.py: trains one run, or lets Hydra print or begin a sweep, and sets the exit code."""
 
-import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser  # of 1.3: what `hydra.main` parses the command line with
-from hydra.errors import HydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlplab import system
-from mlplab.cli import help, hydra_errors  # noqa: A004, F401  # conf/config.yaml asks for it
-from mlplab.cli.compose import config_of
-from mlplab.config.schema import Config
+from mlplab.cli import job, usage
+from mlplab.cli.compose import composing
 from mlplab.config.validation import nearest
-from mlplab.errors import TRACEBACK_WANTED, ConfigError, reported, say
+from mlplab.errors import ConfigError, reported, say
 from mlplab.runs import folder as run_folder
 
 
-def launch(main: Callable[[], object], conf: Path) -> None:
-    """Run a function that `hydra.main` made of `conf`, and end the process with the exit code of what happened."""
-    os.environ["MLPLAB_TRACEBACK"] = str(int(TRACEBACK_WANTED))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print before it ends with 1
+def launch(conf: Path) -> None:
+    """Do what the command line says with the configuration in `conf`, and exit with the code of what happened."""
     ending = [number for number in system.ending() if number != signal.SIGINT]
     for number in ending:
         signal.signal(number, _terminated)
-    if "install=bash" in sys.argv:  # Hydra's would run every script that stands behind `python`
+    words = sys.argv[1:]
+    if "install=bash" in words:  # Hydra's would run every script that stands behind `python`
         completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
         return
-    sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
-    with reported(), _noted(), _in_own_words(sys.argv[1:], conf):
-        sys.argv[1:] = _options_first(sys.argv[1:])
-        _refuse_what_leads_nowhere()
-        main()
+    with reported(), _noted():
+        given = _parsed(words)
+        if given.help:
+            print(usage.text(given.overrides, conf))
+        elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
+            _check(given, conf)
+            options = [word for word in words if word not in given.overrides]
+            sys.argv[1:] = [*given.overrides, *options]  # Hydra takes no option between overrides
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job.job_of_sweep)()
+        else:
+            job.run(given.overrides, conf)
         for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
             signal.signal(heard, signal.SIG_IGN)
 
 
-def compose(overrides: list[str], conf: Path) -> Config:
-    """The configuration of a run that is not to be trained.
+def _parsed(words: list[str]) -> Namespace:
+    """Overrides and options of a command line.
 
     Raises:
-        ConfigError: with a line for everything that is wrong.
-    """
-    with _in_own_words(overrides, conf), hydra.initialize_config_dir(str(conf), version_base="1.3"):
-        return config_of(hydra.compose("config", overrides))
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    """However the process ends, status.json of the run that it began says so."""
-    try:
-        yield
-    except BaseException as error:
-        run_folder.note_the_end(error)
-        raise
-
-
-@contextmanager
-def _in_own_words(overrides: list[str], conf: Path) -> Iterator[None]:
-    """What Hydra refuses, as a ConfigError."""
-    try:
-        yield
-    except HydraException as error:
-        raise ConfigError("\n".join(hydra_errors.mistakes(error, overrides, conf))) from error
-    except ValueError as error:
-        if str(error).startswith("Only one of --"):
-            raise ConfigError("--cfg and --info are of one run, and print it: leave -m, or the other, out.") from error
-        if str(error).startswith("The --resolve flag"):
-            raise ConfigError(f"{error}.") from error
-        if "Config group override" not in str(error):
-            raise
-        raise ConfigError("\n".join(hydra_errors.not_choices(overrides, conf))) from error
-
-
-def _terminated(number: int, frame: object) -> None:
-    say("Terminated." if number == signal.SIGTERM else "The terminal was closed.")
-    sys.exit(128 + number)
-
-
-def _options_first(words: list[str]) -> list[str]:
-    """`seed=1 -m data=digits` -> `-m seed=1 data=digits`: Hydra's parser wants all of key=value in one place.
-
-    Raises:
-        ConfigError: for what is no option of Hydra, or wrong with one.
+        ConfigError: for an option that there is not, or a combination that leads nowhere.
     """
     parser = get_args_parser()
     parser.error = _refuse_option  # type: ignore[method-assign]
@@ -96,33 +58,59 @@ def _options_first(words: list[str]) -> list[str]:
     for word in unknown:
         key = word.lstrip("-").partition("=")[0].replace("-", "_")
         raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
-    if given.package is not None and given.cfg is None:
-        raise ConfigError("--package: says what of a configuration --cfg prints, and does nothing without it.")
-    if given.experimental_rerun is not None:
-        raise ConfigError("--experimental-rerun: not supported. A run goes on with resume=FOLDER.")
-    return [*(word for word in words if word not in given.overrides), *given.overrides]
+    resumes = any(word.startswith("resume=") for word in given.overrides)
+    grids = [word for word in given.overrides if word.startswith("sweep=")]  # Hydra would take the last one
+    files = given.config_dir or given.config_name or given.config_path
+    for holds, reason in (
+        (sum(map(bool, (given.multirun, given.cfg, given.info))) > 1, "--cfg and --info: print one run. Leave -m out."),
+        (given.resolve and not given.cfg, "--resolve: needs --cfg."),
+        (given.package and not given.cfg, "--package: needs --cfg, of which it prints a part."),
+        (given.experimental_rerun, "--experimental-rerun: not supported. A run is resumed with resume=FOLDER."),
+        (files, "--config-dir, --config-name, --config-path: not supported. Add files with hydra.searchpath=[FOLDER]."),
+        (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
+        (resumes and given.multirun, "resume: takes one run, without -m."),
+        (len(grids) > 1, f"{' '.join(grids)}: one at a time: give a command for each"),
+        (not _has_folder(), "The current folder has been deleted: change to another one."),
+    ):
+        if holds:
+            raise ConfigError(reason)
+    return given
 
 
 def _refuse_option(message: str) -> NoReturn:
     raise ConfigError(f"{message}. All options: python train.py --hydra-help")
 
 
-def _refuse_what_leads_nowhere() -> None:
-    run = next((argument for argument in sys.argv if argument.startswith("resume=")), None)
-    if run and {"--cfg", "-c"} & set(sys.argv):
-        raise ConfigError("resume: the configuration of a run is in its folder, .hydra/config.yaml.")
-    grids = [word for word in sys.argv[1:] if word.startswith("sweep=")]
-    if len(grids) > 1:  # Hydra would take the last one
-        raise ConfigError(f"{' '.join(grids)}: one at a time: give a command for each")
+def _has_folder() -> bool:
     try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise ConfigError("The current folder has been deleted: change to another one.") from error
+        return Path.cwd().exists()
+    except FileNotFoundError:
+        return False
 
 
-def _quoted(argument: str) -> str:
-    """`resume` takes a path as it is: Hydra would stumble over = and , in the name of a folder."""
-    key, _, value = argument.partition("=")
-    if key != "resume" or value in ("", "null") or value[0] in "'\"":
-        return argument
-    return "resume='{}'".format(value.replace(os.sep, "/").replace("'", "\\'"))
+def _check(given: Namespace, conf: Path) -> None:
+    """Raise ConfigError for what Hydra would refuse in its own words; the values of a sweep are checked by it."""
+    if given.hydra_help or given.shell_completion:
+        return
+    fixed = given.overrides
+    if given.multirun:
+        with composing(fixed, conf):
+            parsed = OverridesParser.create().parse_overrides(fixed)
+        fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    with composing(fixed, conf):
+        hydra.compose("config", fixed)
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Write into status.json of a run that has begun how the process ended."""
+    try:
+        yield
+    except BaseException as error:
+        run_folder.note_the_end(error)
+        raise
+
+
+def _terminated(number: int, frame: object) -> None:
+    say("Terminated." if number == signal.SIGTERM else "The terminal was closed.")
+    sys.exit(128 + number)

@@ -1,23 +1,20 @@
-"""Which run a command goes on with: the folder that `resume` names, or an unfinished run of the same configuration."""
+"""The run that a command resumes: the folder that `resume` names, or a run that is in its hydra.run.dir already."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlplab.cli.compose import plain
-from mlplab.config.schema import FROM_THE_RUN, Augment, Config, changes_nothing, flatten, nested
+from mlplab.config.schema import FROM_THE_RUN, Config, changes_nothing, flatten, nested
 from mlplab.config.validation import parse
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 
-# What a run may be given anew when it goes on, beside what changes nothing: more epochs, another device's rounding.
+# What may be changed on resume, beside what changes nothing: more epochs, another device's rounding.
 SAFE = ("trainer.max_epochs", "trainer.accelerator")
 
 MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
@@ -26,8 +23,8 @@ Flat = dict[str, Any]  # {"model.hidden": 128, ...}
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A run that was begun, and what a command changes of it."""
+class ResumedRun:
+    """A run that was begun, with what a command changes in it."""
 
     folder: Path
     config: Config
@@ -36,14 +33,14 @@ class Earlier:
 
     @property
     def is_done(self) -> bool:
-        """Is there nothing left to train? A run that stopped early would stop there again."""
+        """Whether nothing is left to train. A run that stopped early would stop there again."""
         if self.result is None:
             return False
         epochs, asked = self.result.epochs, self.result.max_epochs
         return bool(epochs < asked or self.config.trainer.max_epochs <= epochs)
 
     def keep_changes(self) -> None:
-        """Into the run's own configuration, so that it goes on with them next time.
+        """Write the changes into the run's own configuration, for the next time that it is resumed.
 
         Raises:
             CheckpointError: if it cannot be written.
@@ -61,17 +58,17 @@ class Earlier:
         return f"{run_folder.short(self.folder)}: completed after {epochs} epochs, test accuracy {acc:.2%}"
 
 
-def folder_of(composed: DictConfig) -> Path | None:
-    """Where the run is that the command goes on with; None for one that is to begin.
+def folder_of(given: str | None, run_dir: Path) -> Path | None:
+    """The folder of the run to resume; None if a run is to begin in `run_dir`.
 
     Raises:
-        CheckpointError: if `resume` names something else than a run.
+        CheckpointError: if `given`, the value of `resume`, names something else than a run.
+        ConfigError: if `run_dir` holds files that are not of a run.
     """
-    given = composed.resume
-    folder = (Path(composed.hydra.run.dir) if given is None else run_folder.meant(Path(str(given)))).absolute()
+    folder = (run_dir if given is None else run_folder.meant(Path(given))).absolute()
     try:
         if given is not None:
-            return _run_of(folder, str(given))
+            return _run_of(folder, given)
         begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
         if begun:
             run_folder.refuse_others(folder)
@@ -82,33 +79,36 @@ def folder_of(composed: DictConfig) -> Path | None:
     return folder if begun else None
 
 
-def earlier(folder: Path, composed: DictConfig) -> Earlier:
-    """The run in a folder, with what the command changes of it.
+def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> ResumedRun:
+    """The run in a folder, with what a command changes in it.
+
+    Args:
+        folder: of the run.
+        composed: what the command configures.
+        named: the keys and groups that the command changes, all others being as in the run; None for all keys.
 
     Raises:
-        CheckpointError: if the configuration that is kept there is damaged.
+        CheckpointError: if the configuration that is stored in the folder is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    before, stored = recorded(folder), flatten({"augment": Augment().model_dump(mode="json")})  # new keys
-    stored |= flatten(plain(_load(_config_file(folder))))
-    own = flatten(plain(composed))
-    named = {*own, *stored} if composed.resume is None else _named(composed, own, stored)
-    changed = {key: own[key] for key in own if key in named}
-    config = parse(nested({key: value for key, value in stored.items() if key not in named} | changed))
+    before, stored = recorded(folder), flatten(plain(_load(_config_file(folder))))
+    keys = {key for key in {**composed, **stored} if named is None or _is_named(key, named)}
+    changed = {key: value for key, value in composed.items() if key in keys}
+    config = parse(nested({key: value for key, value in stored.items() if key not in keys} | changed))
     was, now = before.decisive, config.decisive
     refused = [
         f"{key}: the run has {stored.get(key, before.defaults.get(key))},"
-        f" the command {own.get(key, config.defaults.get(key))}{reason}"
+        f" the command {composed.get(key, config.defaults.get(key))}{reason}"
         for key in {**now, **was}
         if was.get(key) != now.get(key) and (reason := _obstacle(key, stored, now.get(key))) is not None
     ]
     if refused:
-        way_out = [] if composed.resume is not None else ["Choose another hydra.run.dir, or leave it out."]
-        what = f"{run_folder.short(folder)}: holds another run, which cannot go on so:"
+        way_out = ["Choose another hydra.run.dir, or leave it out."] if named is None else []
+        what = f"{run_folder.short(folder)}: holds another run, which cannot be resumed so:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
     kept = {key: value for key, value in changed.items() if key in SAFE or changes_nothing(key)}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
-    return Earlier(folder, config, changes, result_file.read_result(folder))
+    return ResumedRun(folder, config, changes, result_file.read_result(folder))
 
 
 def recorded(folder: Path) -> Config:
@@ -125,19 +125,13 @@ def recorded(folder: Path) -> Config:
         raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
 
 
-def _named(composed: DictConfig, own: Flat, stored: Flat) -> set[str]:
-    """The keys that the command gives, by themselves or through a group."""
-    loader: ConfigLoader = GlobalHydra.instance().config_loader()
-    default = flatten(plain(loader.load_configuration("config", [], RunMode.RUN)))
-    named = {key for key in {**default, **own} if default.get(key) != own.get(key)}
-    given = OverridesParser.create(config_loader=loader).parse_overrides(list(composed.hydra.overrides.task))
-    for word in (override.key_or_group for override in given):
-        named |= {key for key in {**own, **stored} if key == word or key.startswith(f"{word}.")}
-    return named
+def _is_named(key: str, named: Collection[str]) -> bool:
+    """Whether a key is among them, or in a section that is."""
+    return key in named or any(key.startswith(f"{section}.") for section in named)
 
 
 def _obstacle(key: str, stored: Flat, value: object) -> str | None:
-    """Why a key may not have another value, where that is not plain; None if it may."""
+    """The reason why a key may not have another value, empty where it is plain; None if it may."""
     if key != "trainer.max_epochs":
         return None if key in SAFE else ""
     if not isinstance(value, int) or value <= stored[key]:
@@ -158,7 +152,7 @@ def _run_of(path: Path, given: str) -> Path:
     hint = f" Runs below it: {', '.join(runs[:5])}" if runs else ""
     reason = "does not exist."
     if path.exists():
-        reason = "holds no run to go on with." if folder.is_dir() else "is no folder of a run."
+        reason = "contains no run that can be resumed." if folder.is_dir() else "is not the folder of a run."
     raise CheckpointError(f"resume={given}: {reason} Give a folder that train.py made below outputs/.{hint}")
 
 
@@ -173,7 +167,7 @@ def _load(path: Path) -> DictConfig:
             raise ValueError("a small file that grows without end when it is read")
         tree = OmegaConf.create(text)
     except Exception as error:  # whatever a parser makes of a damaged file
-        raise CheckpointError(f"{path}: missing or damaged, the run cannot go on.") from error
+        raise CheckpointError(f"{path}: missing or damaged, the run cannot be resumed.") from error
     if not isinstance(tree, DictConfig):
-        raise CheckpointError(f"{path}: damaged, the run cannot go on.")
+        raise CheckpointError(f"{path}: damaged, the run cannot be resumed.")
     return tree

@@ -1,6 +1,6 @@
-"""What a folder is called if nobody says: what was chosen and when, or its job, which SLURM may start again.
+"""Default names of run and sweep folders: what was chosen and when, or the job of SLURM, which may be started again.
 
-TensorBoard shows it as the name of the run, and has little room.
+TensorBoard shows them as names of the runs, and has little room.
 """
 
 import hashlib
@@ -17,21 +17,17 @@ from mlplab.config.schema import CHANGES_NOTHING
 LONGEST_LABEL = 40  # characters
 # In a name: the data set is that of the folder above.
 OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", *CHANGES_NOTHING)
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def run_name() -> str:
-    """Unlike any other's, to the microsecond; the same for a job of SLURM that was put back into the queue.
+    """Name a run: a new name each time, but one and the same for a job of SLURM that was put back into the queue.
 
-    `model.hidden=512 seed=1` at 13:41:53 on the 20th of November: hidden=512,seed=1_1120-134153-gr7f.
+    `model.hidden=512 seed=1` at 13:41:53 on the 20th of November: hidden=512,seed=1_1120-134153-9c7f.
     """
-    slurm = _slurm_name()
-    if slurm is not None:
+    if slurm := _slurm_name():
         return slurm
     chosen = [word for word in sys.argv[1:] if re.match(r"[\w.+~]+=", word) and not word.startswith(OF_NO_INTEREST)]
-    now = datetime.now()
-    fraction = "".join(DIGITS[now.microsecond // 36**place % 36] for place in (3, 2, 1, 0))
-    time = f"{now:%m%d-%H%M%S}-{fraction}"
+    time = f"{datetime.now():%m%d-%H%M%S}-{secrets.token_hex(2)}"
     return "_".join([*([label(chosen)[:LONGEST_LABEL]] if chosen else []), time])
 
 
@@ -46,10 +42,8 @@ def label(overrides: list[str]) -> str:
 
 
 def sweep_folder(given: str | None) -> str:
-    """The name of a sweep, or one unlike any other's."""
-    if given is not None:
-        return given
-    return _slurm_name() or f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(3)}"
+    """Name a sweep, if nobody has."""
+    return given or _slurm_name() or f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(3)}"
 
 
 def _slurm_name() -> str | None:

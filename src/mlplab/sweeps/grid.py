@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -13,8 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from mlplab.cli.compose import config_of
-from mlplab.cli.hydra_errors import ONE_AT_A_TIME, of_several
-from mlplab.cli.hydra_errors import mistakes as said_by_hydra
+from mlplab.cli.hydra_errors import ONE_AT_A_TIME, explain, of_several
 from mlplab.cli.run_name import label
 from mlplab.config.schema import PIXELS, TRAINING_IMAGES, Config
 from mlplab.errors import ConfigError
@@ -78,7 +76,7 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
             config = config_of(loader.load_sweep_config(composed, overrides))
             found.setdefault(config.hash, Job(tuple(overrides), config, _label([overrides[i] for i in varying])))
         except HydraException as error:
-            mistakes |= dict.fromkeys(said_by_hydra(error, [], Path()))
+            mistakes |= dict.fromkeys(explain(error, [])[0])
         except ConfigError as error:
             mistakes |= dict.fromkeys(str(error).splitlines())
     if mistakes:

@@ -97,7 +97,7 @@ def _conclude(folder: Path, everything: Sequence[Place], stopping: Stopping) -> 
     way_on = f"python train.py {shlex.join(_arguments(folder))}"
     if missing and stopping.signal is not None:
         complete = f"{len(everything) - missing} of {len(everything)} jobs are complete."
-        raise Interrupted(stopping.signal, f"{complete} Go on with: {way_on}")
+        raise Interrupted(stopping.signal, f"{complete} Resume with: {way_on}")
     if missing:
         raise JobsFailedError(f"{missing} of {len(everything)} jobs failed. Try them again with: {way_on}")
 

@@ -199,7 +199,7 @@ def _go_back(folder: Path, saved: Mapping[str, Any], logger: RunLogger | None) -
     epochs = len(saved.get("history", []))
     if logger is not None:
         logger.go_back(saved.get("global_step", 0), epochs)
-    log.info(f"resuming {run_folder.short(folder)} after {epochs:,} epochs")
+    log.info(f"resuming {run_folder.short(folder)} in epoch {epochs + 1:,}")
 
 
 def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers: bool) -> None:
