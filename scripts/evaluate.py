@@ -75,13 +75,14 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
     """Draw as a run does after its test; the pictures of another split are named after it."""
     from mlplab.plots import canvas, from_tensors
+    from mlplab.plots import run as run_plots
     from mlplab.training import restore
 
     classes = datamodule.info.classes
     prefix = "" if split == "test" else f"{split}_"
     about = f"{split} images, {restore.weights(run)}"
     figures = {
-        "confusion.png": from_tensors.confusion(scores.confusion, classes, about),
+        "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, about),
         "mistakes.png": from_tensors.mistakes(scores, datamodule.originals(split), classes, about),
     }
     paths = {restore.picture(run, prefix + name): figure for name, figure in figures.items()}

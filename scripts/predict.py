@@ -127,13 +127,14 @@ def predict(arguments: argparse.Namespace) -> None:
         for answer in answers:
             print(answer.line(width, arguments.top or 3))
     if arguments.picture and inputs:
-        from mlplab.plots import canvas, from_tensors
+        from mlplab.plots import canvas, predictions
 
         titles = [f"{one.name}: true class {one.truth}" if one.truth else Path(one.title).name for one in inputs]
         labels = [classes.index(one.truth) for one in inputs] if arguments.test else None
         title = f"predictions, {restore.weights(arguments.run)}"
         path = restore.picture(arguments.run, "predictions.png")
-        canvas.save({path: from_tensors.predicted(images, probabilities, classes, titles, labels, title)})
+        arrays = images.numpy(), probabilities.numpy()
+        canvas.save({path: predictions.predictions(*arrays, classes, titles, labels, title)})
         print(run_folder.short(path), file=sys.stderr)
     if mistakes:
         raise DataError("\n".join(mistakes))

@@ -15,11 +15,10 @@ import matplotlib
 import pytest
 import torch
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
 from lightning.pytorch import Trainer
 from waiting import Process
 
-from mlplab.cli.compose import config_of
+from mlplab.cli import launch
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.training.run import Result, train
@@ -115,8 +114,7 @@ def composed() -> Compose:
     """Configurations as train.py gets them: composed from conf/ and overrides."""
 
     def compose_config(*overrides: str) -> Config:
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            return config_of(compose("config", list(overrides)))
+        return launch.compose(list(overrides), PROJECT / "conf")
 
     return compose_config
 

@@ -1,6 +1,5 @@
-"""Accuracies and times by seed, read from result files and kept in measured.json, and what they amount to."""
+"""Accuracies and times by seed, read from the runs of a sweep and kept in measured.json."""
 
-import math
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -8,22 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from published import TOLERANCE, Recipe, data_of, seeds_wanted
 from pydantic import TypeAdapter, ValidationError
+from recipe import seeds_wanted
 
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 from mlplab.runs.result import read_result
-from mlplab.sweeps.report.runs import Run, read_runs
 from mlplab.sweeps.report.table import Spread
 
-ROUNDING = 1e-9  # of percent
-Device = dict[str, str | int]  # as mlplab.runs.provenance describes it; empty where a result does not say
+Device = dict[str, str | int]  # as result.json describes it
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one recipe in one configuration; accuracies are fractions of 1, times are seconds of training."""
+    """The runs of one recipe; accuracies are fractions of 1, times are seconds of training."""
 
     test_acc: dict[int, float]  # by seed, as the next two
     fit_s: dict[int, float]
@@ -40,8 +37,14 @@ class Measured:
         return Spread.of([100 * acc for acc in self.test_acc.values()])
 
     @property
+    def accuracy(self) -> str:
+        """`98.22 ± 0.09`."""
+        found = self.percent
+        return f"{found.mean:.2f}" + ("" if found.sd is None else f" ± {found.sd:.2f}")
+
+    @property
     def seconds(self) -> float:
-        """Of one seed: the median."""
+        """The median time of training a seed."""
         return statistics.median(self.fit_s.values())
 
     @property
@@ -49,69 +52,45 @@ class Measured:
         """How many seeds there should be."""
         return max(seeds_wanted(self.seconds), len(self.test_acc) + len(self.missing))
 
+    @property
+    def place(self) -> str:
+        """`one core of an Intel Xeon`, `an NVIDIA H200`, or several."""
+        return " and ".join(map(_place, self.devices))
+
 
 Entries = Mapping[str, Measured]  # by recipe
 _FILE: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
-def verdict(recipe: Recipe, name: str, entry: Measured) -> str:
-    """Is the published figure reached? Empty where nothing was published.
-
-    Where that is itself a mean over several runs, a difference has the errors of both.
-    """
-    if recipe.accuracy is None:
-        return ""
-    found, published = entry.percent, float(recipe.accuracy)
-    if found.sd is None:
-        return f"one run, {_beside(published, found.mean)}"
-    if found.n < entry.wanted:
-        return "incomplete"
-    its_error = float(recipe.sd or 0) / math.sqrt(recipe.runs or 1)
-    noise = 2 * math.hypot(found.sd / math.sqrt(found.n), its_error)
-    if found.mean - noise > published + ROUNDING:
-        return "beaten"
-    if found.mean >= published - max(noise, found.sd, TOLERANCE[data_of(name)]) - ROUNDING:
-        return "reproduced"
-    return f"short by {published - found.mean:.3f}"  # 0.104 is more than 0.10
-
-
-def _beside(published: float, once: float) -> str:
-    if abs(once - published) < ROUNDING:
-        return "the same"
-    return "above" if once > published else f"short by {published - once:.2f}"
-
-
-def read(folder: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | None:
-    """From the runs of a sweep, those that have the recipe's present configuration; None if there are none.
+def read(sweep: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | None:
+    """Read the runs of a sweep that have the recipe's present configuration; None if there are none.
 
     Args:
-        folder: of the sweep.
-        hash_of: the hash of the present configuration with a seed.
+        sweep: its folder.
+        hash_of: returns the hash of the present configuration with a seed.
         wanted: how many seeds, from 0.
     """
-    runs: dict[int, Run] = {}
-    devices: dict[int, Device] = {}
-    precisions: dict[int, str] = {}
-    for run in sorted(read_runs(folder)[0], key=lambda run: (run.seed, run.written)):
-        result = read_result(folder / run.name)
-        if result is not None and result.config_hash == hash_of(run.seed):
-            runs[run.seed], devices[run.seed] = run, result.device
-            precisions[run.seed] = str(result.precision)
+    results = [read_result(path.parent) for path in sorted(sweep.glob("*/result.json"))]
+    runs = {run.seed: run for run in results if run is not None and run.config_hash == hash_of(run.seed)}
     if not runs:
         return None
     return Measured(
-        test_acc={seed: run.metrics["test/acc"] for seed, run in runs.items()},
-        fit_s={seed: run.fit_s for seed, run in runs.items()},
-        config_hash={seed: hash_of(seed) for seed in runs},
+        test_acc={seed: run.metrics["test/acc"] for seed, run in sorted(runs.items())},
+        fit_s={seed: run.fit_s for seed, run in sorted(runs.items())},
+        config_hash={seed: hash_of(seed) for seed in sorted(runs)},
         missing=[seed for seed in range(wanted) if seed not in runs],
-        precision=" and ".join(sorted(set(precisions.values()))),
+        precision=" and ".join(sorted({str(run.precision) for run in runs.values()})),
         versions=_distinct(versions for run in runs.values() for versions in (*run.earlier_versions, run.versions)),
-        devices=_distinct(devices.values()),
+        devices=_distinct(run.device for run in runs.values()),
     )
 
 
 def load(path: Path) -> dict[str, Measured]:
-    """Raises CheckpointError if it cannot be read; empty if there is none."""
+    """Read what is kept; nothing if there is no file.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
     try:
         return _FILE.validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -121,22 +100,7 @@ def load(path: Path) -> dict[str, Measured]:
         raise CheckpointError(f"{path}: cannot be read: {reason}. Move it away; --only-read makes it anew.") from error
 
 
-def published(before: Entries, found: Entries, is_current: Callable[[str, Measured], bool]) -> dict[str, Measured]:
-    """The entries to be published: what was found where all of its seeds are complete.
-
-    An incomplete recipe is a check of the entry before it, and that is marked as one of an earlier version; so are
-    entries of other recipes that `is_current` is false for.
-    """
-    entries = {name: replace(entry, is_earlier=not is_current(name, entry)) for name, entry in before.items()}
-    for name, entry in found.items():
-        if entry.missing and name in before and before[name].percent.n > entry.percent.n:
-            entries[name] = replace(before[name], is_earlier=True, check=entry.test_acc)
-        else:
-            entries[name] = entry
-    return entries
-
-
-def kept(path: Path, found: Entries) -> dict[str, Measured]:
+def keep(path: Path, found: Entries) -> dict[str, Measured]:
     """Put entries into a file, in which all others stay as they were, and return all of them."""
     entries = {**load(path), **found}
     try:
@@ -147,14 +111,22 @@ def kept(path: Path, found: Entries) -> dict[str, Measured]:
     return entries
 
 
-def place(devices: Iterable[Device]) -> str:
-    """`one core of an Intel Xeon`, `an NVIDIA H200`, or several."""
-    return " and ".join(map(_place, devices))
+def updated(before: Entries, found: Entries, is_current: Callable[[str, Measured], bool]) -> dict[str, Measured]:
+    """Return the entries to publish: the new ones of which all seeds are complete, and the others as they were.
+
+    An incomplete recipe is a check of the entry before it, which is then marked as one of an earlier version; so are
+    other entries that `is_current` is false for.
+    """
+    entries = {name: replace(entry, is_earlier=not is_current(name, entry)) for name, entry in before.items()}
+    for name, entry in found.items():
+        if entry.missing and name in before and before[name].percent.n > entry.percent.n:
+            entries[name] = replace(before[name], is_earlier=True, check=entry.test_acc)
+        else:
+            entries[name] = entry
+    return entries
 
 
 def _place(device: Device) -> str:
-    if "name" not in device:
-        return "an unknown machine"
     name = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*|\d+-Core", " ", str(device["name"])).split())
     name = f"{'an' if name.startswith(('A', 'E', 'I', 'O', 'NVIDIA')) else 'a'} {name}"
     if "threads" not in device:

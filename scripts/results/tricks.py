@@ -1,11 +1,14 @@
-"""Put what a sweep says against its reference into the README: python scripts/results/tricks.py outputs/sweeps/NAME.
+"""Publish the differences to a baseline that a sweep found: python scripts/results/tricks.py outputs/sweeps/NAME.
 
-It is that of `python train.py sweep=tricks`; the section "What is a trick worth?" shows it.
+The sweep is that of `python train.py sweep=tricks`.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+from publish import with_block, write
+from recipe import PROJECT
 
 from mlplab.errors import CheckpointError, reported
 from mlplab.sweeps.report.runs import Run
@@ -20,29 +23,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Raises CheckpointError if the folder compares nothing with a reference, or the README cannot be written."""
-    import headers
-    import sweeps
-
-    from mlplab.runs import atomic_write
+    """Raises CheckpointError if the folder compares nothing with a baseline, or no page can be written."""
     from mlplab.sweeps.report import Report, markdown
 
     report = Report.of(folder)
     if not report.differences:
-        raise CheckpointError(f"{folder}: no runs that could be compared with a reference, such as trick=plain.")
+        raise CheckpointError(f"{folder}: no runs that could be compared with a baseline, such as ablation=plain.")
     pairs = sum(one.val.seeds for one in report.differences)
     block = "\n\n".join([*markdown.content(report.against_baseline), conditions(pairs, report.complete)])
-    readme = sweeps.PROJECT / "README.md"
-    try:
-        text = headers.with_block(readme.read_text(encoding="utf-8"), "tricks", block)
-        atomic_write.write(readme, text.encode(), sync=False)
-    except OSError as error:
-        raise CheckpointError(f"{readme}: cannot be written: {error.strerror}.") from error
-    print("Published: README.md")
+    for path in write(with_block("tricks", block)):
+        print(f"Published: {path.relative_to(PROJECT)}")
 
 
 def conditions(pairs: int, runs: Sequence[Run]) -> str:
-    """How many pairs are compared, and what all runs were trained with."""
+    """Say how many pairs are compared, and what all runs were trained with."""
     epochs, precisions = (
         " or ".join(dict.fromkeys(str(run.settings.get(key, default)) for run in runs))
         for key, default in (("trainer.max_epochs", ""), ("trainer.precision", "32-true"))

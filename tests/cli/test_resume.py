@@ -157,6 +157,18 @@ def test_a_completed_run_says_so(run: Path, command: Command) -> None:
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_with_former_keys_is_the_same_run(run: Path, command: Command) -> None:
+    path = run / ".hydra" / "config.yaml"
+    stored = yaml.safe_load(path.read_text())
+    today = stored.pop("regularization")
+    stored["model"]["input_noise"] = today["input_noise"]
+    stored |= {"aids": {"mixup": today["mixup"]}, "averaging": {"name": None}, "augment": {"shift": today["shift"]}}
+    path.write_text(yaml.safe_dump(stored))
+    finished = command(*DIGITS, "hydra.run.dir=run")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
+
+
 @pytest.mark.parametrize(
     ("given", "lines"),
     [

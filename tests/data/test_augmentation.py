@@ -217,7 +217,7 @@ def test_what_is_much_too_strong_gives_pixels(distortion: Distortion, images: Te
 )
 def test_arguments_are_checked(arguments: dict[str, Any], rule: str) -> None:
     (name,) = arguments
-    with pytest.raises(ValueError, match=rf"`{name}` must be .*{rule}.*augment\.{name}"):
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*{rule}.*regularization\.{name}"):
         Distortion(**arguments)
 
 

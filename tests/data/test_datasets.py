@@ -165,10 +165,10 @@ def test_files_that_were_put_there_by_hand(
 def official(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A root with both data sets, where those of the tests are the official ones."""
     root = tmp_path / "official"
-    for number, (name, source) in enumerate(datasets.IDX_SOURCES.items()):
+    for number, (name, source) in enumerate(datasets.IDX_DATASETS.items()):
         folder = idx.write(root, source.dataset, train=200 + 100 * number, test=50 + 10 * number)
         sha256 = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in idx.FILES}
-        monkeypatch.setitem(datasets.IDX_SOURCES, name, dataclasses.replace(source, sha256=sha256))
+        monkeypatch.setitem(datasets.IDX_DATASETS, name, dataclasses.replace(source, sha256=sha256))
         for file in idx.FILES:
             monkeypatch.setitem(datasets.OFFICIAL_SIZE, f"{name} {file}", (folder / file).stat().st_size)
     return root

@@ -228,8 +228,8 @@ def test_only_copies_of_the_data_set_itself_count(tmp_path: Path, monkeypatch: p
     with pytest.raises(DataError, match=r"MNIST/raw: train-images-idx3-ubyte, .*\nare not there"):
         download.require("mnist", tmp_path)
     sha256 = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES}
-    official = replace(download.IDX_SOURCES["mnist"], sha256=sha256)
-    monkeypatch.setitem(download.IDX_SOURCES, "mnist", official)
+    official = replace(download.IDX_DATASETS["mnist"], sha256=sha256)
+    monkeypatch.setitem(download.IDX_DATASETS, "mnist", official)
     assert download.missing("mnist", tmp_path) == []
     images, labels = folder / FILES[0], folder / FILES[1]
     images.with_name(f"{FILES[0]}.gz").write_bytes(gzip.compress(images.read_bytes()))

@@ -16,8 +16,9 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlplab.data import datamodule as datamodule_file
-from mlplab.data.datamodule import Batch, Block, ImageDataModule
+from mlplab.data import blocks
+from mlplab.data.blocks import Batch, Block
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import DivergedError
 from mlplab.model import fused_optimizers
 from mlplab.model.classifier import Classifier
@@ -152,7 +153,7 @@ def test_a_block_may_end_anywhere(
     tiny_root: Path, trainer: MakeTrainer, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(length: int, seed: int = 0, at_once: int = 1024) -> Blocks:
-        monkeypatch.setattr(datamodule_file, "IMAGES_AT_ONCE", at_once)
+        monkeypatch.setattr(blocks, "IMAGES_AT_ONCE", at_once)
         chosen = {key: value for key, value in arguments.items() if key != "augment"}
         datamodule = _datamodule(tiny_root, augment=arguments.get("augment"), seed=seed)
         classifier, noted = _fitted(trainer, datamodule, length, seed=seed, **chosen)
@@ -300,22 +301,6 @@ def test_a_loader_of_ones_own_trains_as_a_plain_loop(
     assert classifier.images_seen == 2 * 150
 
 
-@pytest.mark.parametrize("kind", ["dropout", "noise", "RReLU", "mixup"])
-def test_what_draws_draws_for_a_loader_of_ones_own(
-    datamodule: ImageDataModule, trainer: MakeTrainer, kind: str
-) -> None:
-    def run(**arguments: Any) -> Classifier:
-        torch.manual_seed(0)
-        classifier = Classifier([16], **{"optimizer": ADAM, **arguments})
-        trainer(max_epochs=2).fit(classifier, train_dataloaders=_own_loader(datamodule))
-        return classifier
-
-    one = run(**DRAWING[kind])
-    torch.rand(5)  # the state of a generator does not matter
-    _assert_equal(one, run(**DRAWING[kind]))
-    assert not torch.equal(one.mlp[-1].weight, run(**DRAWING[kind], seed=1).mlp[-1].weight)
-
-
 def test_a_loader_whose_batches_grow(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     images, labels = datamodule.training_data(torch.device("cpu"))
     batches = [(datamodule.normalized(images[:size]), labels[:size]) for size in (2, 5, 9)]
@@ -323,37 +308,6 @@ def test_a_loader_whose_batches_grow(datamodule: ImageDataModule, trainer: MakeT
     classifier = Classifier([16], dropout=0.5, input_noise=0.1, optimizer=still)
     trainer(max_epochs=1).fit(classifier, train_dataloaders=DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     assert (classifier.steps, classifier.images_seen) == (3, 16)
-
-
-class Foreign(LightningModule):
-    """Somebody else's module, which knows nothing of blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(28 * 28, 10)
-        self.seen: list[Batch] = []
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.seen.append(batch)
-        return F.cross_entropy(self.layer(batch[0].flatten(1)), batch[1])
-
-    def configure_optimizers(self) -> optim.Optimizer:
-        return optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_somebody_elses_module_gets_images_and_labels(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    module = Foreign()
-    trainer(max_epochs=2).fit(module, datamodule=datamodule)
-    torch.testing.assert_close(module.seen, list(_batches(datamodule, 2)), rtol=0, atol=1e-6)
-    assert not torch.equal(module.seen[0][1], module.seen[STEPS][1])
-
-
-def test_somebody_elses_module_gets_distorted_images(tiny_root: Path, trainer: MakeTrainer) -> None:
-    datamodule, module = _datamodule(tiny_root, augment={"elastic_alpha": 8.0}), Foreign()
-    trainer(max_epochs=2).fit(module, datamodule=datamodule)
-    for (images, labels), (plain, expected) in zip(module.seen, _batches(datamodule, 2), strict=True):
-        assert torch.equal(labels, expected)
-        assert ((images - plain).abs().flatten(1).amax(dim=1) > 0.1).all()
 
 
 @pytest.mark.parametrize("length", [4, STEPS])
@@ -429,7 +383,7 @@ def test_limit_train_batches(datamodule: ImageDataModule, trainer: MakeTrainer, 
 def test_overfitting_sees_the_same_batches_in_each_epoch(
     datamodule: ImageDataModule, trainer: MakeTrainer, share: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datamodule_file, "EVAL_BATCH_SIZE", 10)  # Lightning takes that share of validation, too
+    monkeypatch.setattr(blocks, "EVAL_BATCH_SIZE", 10)  # Lightning takes that share of validation, too
     classifier, _ = _fitted(trainer, datamodule, flags={"overfit_batches": share})
     first = list(itertools.islice(_batches(datamodule, 1), steps))
     network, _ = _plain_loop(iter(first * 3), ADAM)
@@ -486,16 +440,6 @@ def test_a_point_has_the_rate_of_its_step(datamodule: ImageDataModule, trainer: 
         assert rate == pytest.approx(expected, abs=1e-9)
 
 
-def test_early_stopping_waits_for_min_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    def epochs(**flags: Any) -> int:
-        stopping = EarlyStopping("val/loss", min_delta=1e9, patience=1)  # the second epoch is no better than the first
-        classifier, _ = _fitted(trainer, datamodule, flags={"max_epochs": 9, "callbacks": [stopping], **flags})
-        return len(classifier.history)
-
-    assert epochs() == 2
-    assert epochs(min_epochs=5) == 5
-
-
 def test_early_stopping_waits_for_min_steps(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     stopping = EarlyStopping("val/loss", min_delta=1e9, patience=1)
     flags = {"max_epochs": 9, "callbacks": [stopping], "min_steps": 3 * STEPS - 2}
@@ -543,13 +487,3 @@ def test_divergence_names_its_first_step(tiny_root: Path, trainer: MakeTrainer, 
     datamodule.bad = bad
     with pytest.raises(DivergedError, match=rf"train/loss of step {bad} is nan: .* optimizer\.lr=0\.001"):
         _fitted(trainer, datamodule, length)
-
-
-def test_a_rate_that_is_too_high_diverges(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    optimizer = {"name": "SGD", "lr": 1e30}
-    *_, expected = itertools.takewhile(
-        lambda number: math.isfinite(_plain_loop(itertools.islice(_batches(datamodule, 1), number), optimizer)[1][-1]),
-        range(1, 9),
-    )
-    with pytest.raises(DivergedError, match=rf"train/loss of step {expected + 1} is (nan|inf): .*lr=1e\+30"):
-        _fitted(trainer, datamodule, optimizer=optimizer)

@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import PROJECT, MakeTrainer
-from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.errors import ConfigError, DivergedError
+from mlplab.errors import ConfigError
 from mlplab.model.classifier import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
@@ -70,19 +69,6 @@ def test_the_same_seed_gives_the_same_weights(
     assert not _same(one, _trained(trainer, datamodule, seed=1, **arguments))
 
 
-@pytest.mark.parametrize("arguments", DRAWING)
-def test_the_seed_of_what_is_drawn_matters(
-    datamodule: ImageDataModule, trainer: MakeTrainer, arguments: dict[str, Any]
-) -> None:
-    runs = []
-    for seed in (0, 1):
-        torch.manual_seed(0)
-        classifier = Classifier([16], seed=seed, **arguments)
-        trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
-        runs.append(classifier)
-    assert not _same(*runs)
-
-
 def test_figures_of_an_epoch_are_exact_means_over_images(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     torch.manual_seed(0)
     classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e-30})  # the weights stay
@@ -133,12 +119,6 @@ def test_what_torch_refuses_is_a_mistake_of_the_configuration(
 def test_a_class_that_torch_has_not_is_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must name a class of torch.optim"):
         Classifier([4], **arguments)
-
-
-def test_divergence_is_an_error(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    classifier = Classifier([16], optimizer={"name": "SGD", "lr": 1e30})
-    with pytest.raises(DivergedError, match=r"train/loss of step \d is nan: .* optimizer\.lr=1e\+30"):
-        trainer(max_epochs=2).fit(classifier, datamodule=datamodule)
 
 
 def test_predictions_are_the_softmax_of_the_logits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
@@ -279,13 +259,6 @@ def test_it_is_loaded_without_a_trainer(datamodule: ImageDataModule, trainer: Ma
     assert loaded.history == classifier.history
 
 
-def test_the_logged_rate_is_that_of_the_epoch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    halved = {"name": "StepLR", "interval": "epoch", "step_size": 1, "gamma": 0.5}
-    classifier = Classifier([4], optimizer={"name": "SGD", "lr": 0.1}, scheduler=halved)
-    trainer(max_epochs=3).fit(classifier, datamodule=datamodule)
-    assert [metrics["lr"] for metrics in classifier.history] == pytest.approx([0.1, 0.05, 0.025])
-
-
 @pytest.mark.parametrize("name", ["Adam", "LBFGS"])  # the other goes over a batch several times in a step
 def test_images_and_steps_are_counted_once(datamodule: ImageDataModule, trainer: MakeTrainer, name: str) -> None:
     classifier = _trained(trainer, datamodule, optimizer={"name": name, "lr": 0.01, **SHORT.get(name, {})})
@@ -293,87 +266,10 @@ def test_images_and_steps_are_counted_once(datamodule: ImageDataModule, trainer:
     assert [row["step"] for row in classifier.history] == [5, 10]
 
 
-def test_points_of_a_curve_within_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    """Sums over an epoch until a step, and the rate of that step; of blocks and of single batches."""
-
-    class Points(Callback):
-        def __init__(self) -> None:
-            self.found: dict[int, Any] = {}
-
-        def on_train_batch_end(self, _: object, __: object, outputs: Any, *___: object) -> None:
-            self.found |= outputs["points"]
-
-    halved = {"name": "StepLR", "interval": "epoch", "step_size": 1, "gamma": 0.5}
-    found = []
-    for flags in ({}, {"limit_train_batches": 5}):
-        torch.manual_seed(0)
-        classifier, points = Classifier([16], optimizer=SGD, scheduler=halved), Points()
-        trainer(max_epochs=2, log_every_n_steps=2, callbacks=[points], **flags).fit(classifier, datamodule=datamodule)
-        found.append(points.found)
-        assert [rate for _, rate in points.found.values()] == pytest.approx([0.1] * 5 + [0.05] * 5)
-        for epoch, row in enumerate(classifier.history):
-            (loss, correct, images), _ = points.found[5 * (epoch + 1)]
-            assert (loss / images, correct / images, images) == pytest.approx(
-                (row["train/loss"], row["train/acc"], 150)
-            )
-    assert found[0] == found[1]
-    assert [images for (_, _, images), _ in found[0].values()] == [32, 64, 96, 128, 150] * 2
-
-
-def test_another_loader_trains_batch_by_batch(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    """To the same weights as the same batches of an `ImageDataModule`."""
-    loader = DataLoader(list(datamodule.batches("train")), batch_size=None)  # type: ignore[arg-type]
-    runs = []
-    sources: list[dict[str, Any]] = [
-        {"train_dataloaders": loader, "val_dataloaders": loader},
-        {"datamodule": datamodule},
-    ]
-    for source in sources:
-        torch.manual_seed(0)
-        classifier = Classifier([16], optimizer=SGD)
-        trainer(max_epochs=1).fit(classifier, **source)
-        runs.append(classifier)
-    assert _same(*runs)
-    assert runs[0].steps == 5
-
-
 def test_gradients_outlive_a_validation(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
     """Lightning would set them to None, and an optimizer of torch would leave such weights as they are."""
     classifier = _trained(trainer, datamodule, optimizer={"name": "Adagrad", "lr": 0.01})
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in classifier.mlp.parameters())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "penalty"),
-    [({"input_noise": 0.5}, 0.25), ({"input_dropout": 0.2}, None)],
-    ids=["input_noise", "input_dropout"],
-)
-def test_noise_on_pixels_is_a_penalty_on_the_loss(
-    datamodule: ImageDataModule,
-    trainer: MakeTrainer,
-    arguments: dict[str, float],
-    penalty: float | None,
-) -> None:
-    """The mean loss of softmax regression, whose weights stay, by a quadratic approximation around the clean pixels.
-
-    Noise of variance v adds v/2 tr(H) to it, H the Hessian by the pixels: sum of p_k |w_k - mean of w|^2 over k
-    (Bishop 1995). A dropped pixel has variance x^2 r / (1 - r).
-    """
-    torch.manual_seed(0)
-    classifier = Classifier([], optimizer={"name": "SGD", "lr": 1e-30}, **arguments)
-    weight = classifier.mlp.logits.weight.detach().double()  # (K, pixels)
-    trainer(max_epochs=30, limit_val_batches=0).fit(classifier, datamodule=datamodule)
-    x = _images(datamodule, "train").flatten(1).double()
-    labels = torch.cat([labels for _, labels in datamodule.batches("train")])
-    logits = x @ weight.T + classifier.mlp.logits.bias.detach().double()
-    probabilities = logits.softmax(dim=1)  # (B, K)
-    variance = torch.full_like(x, penalty) if penalty else x.square() * 0.2 / 0.8  # (B, pixels)
-    hessian = probabilities @ weight.square() - (probabilities @ weight).square()  # (B, pixels), its diagonal
-    added = 0.5 * (variance * hessian).sum(dim=1).mean().item()
-    clean = F.cross_entropy(logits, labels).item()
-    noisy = sum(epoch["train/loss"] for epoch in classifier.history) / 30
-    assert added > 0.01 * clean
-    assert noisy - clean == pytest.approx(added, rel=0.25)
 
 
 def test_label_smoothing_is_in_the_loss_of_training_alone(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:

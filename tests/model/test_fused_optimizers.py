@@ -124,16 +124,6 @@ def test_groups_have_arguments_of_their_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_frozen_weights_stay(name: str) -> None:
-    ours = getattr(fused_optimizers, name)(_weights(), lr=0.1, weight_decay=0.1)
-    frozen = _params(ours)[1].requires_grad_(False)
-    _train(ours, range(1, 4))
-    assert torch.equal(frozen, _weights()[1])
-    assert frozen not in ours.state
-    assert not torch.equal(_params(ours)[0], _weights()[0])
-
-
-@pytest.mark.parametrize("name", PLAIN)
 def test_a_rate_that_a_schedule_moves_is_that_of_the_next_step(name: str) -> None:
     pair = _pair(name, {"lr": 0.01})
     for optimizer in pair:

@@ -25,11 +25,12 @@ from torch.nn import functional as F
 
 from mlplab.config.schema import Config, Show
 from mlplab.data import datasets
-from mlplab.data.datamodule import Block, ImageDataModule
+from mlplab.data.blocks import Block
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.model import evaluation
 from mlplab.model.classifier import Classifier
-from mlplab.monitoring import tensorboard
-from mlplab.monitoring.tensorboard import Board, next_milestone
+from mlplab.monitoring import pictures
+from mlplab.monitoring.pictures import next_milestone
 from mlplab.monitoring.tensorboard_logger import WRITTEN_ONCE
 from mlplab.plots import run
 from mlplab.runs import atomic_write
@@ -67,7 +68,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
             patch.setattr(run, name, noting(name, getattr(run, name)))
-        patch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
+        patch.setattr(pictures, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
 
@@ -284,15 +285,6 @@ def test_the_weights_are_those_of_the_first_layer_of_the_average(
     assert not np.array_equal(drawn[0][0], classifier.mlp.linear1.weight.detach().numpy())
 
 
-def test_the_weights_are_those_of_the_first_layer(shown: Shown) -> None:
-    result, _, drawn = shown
-    ((weights, shape, _, names),) = drawn["first_layer"]
-    assert names is None  # of hidden units
-    classifier, _ = loaded(result)
-    assert np.array_equal(weights, classifier.mlp.linear1.weight.detach().numpy())
-    assert shape == (1, 28, 28)
-
-
 def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> None:
     result, found, drawn = shown
     for name in ("confusion", "mistakes"):
@@ -431,14 +423,6 @@ def test_the_projector_has_the_last_hidden_layer(shown: Shown) -> None:
     assert (folder / "sprite.png").is_file()
 
 
-def test_looking_changes_nothing(tiny: Compose, composed: Compose, tmp_path: Path) -> None:
-    one = train(tiny("model.dropout=0.3"), tmp_path / "one")
-    switches = [f"show.{name}=true" for name in Show.model_fields]
-    other = train(tiny("model.dropout=0.3", *switches), tmp_path / "other")
-    assert one.metrics == other.metrics
-    assert differences(one, other) == []
-
-
 SWITCHES: dict[str, Callable[[EventAccumulator, Path], bool]] = {
     "scalars": lambda found, _: {"train/loss_step", "by_epoch/val/acc", "gap/acc"} <= set(found.Tags()["scalars"]),
     "images": lambda found, _: found.Tags()["images"] == ["data/training"],
@@ -546,7 +530,7 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     expected: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", math.inf)
     found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
     assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
 
@@ -554,54 +538,9 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
 def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", -1)
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", -1)
     config = tiny("show.confusion=true", "trainer.max_epochs=3")
     assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
-
-
-def test_what_is_shown_by_default_of_twenty_epochs_is_small(
-    composed: Compose, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tensorboard, "CONFUSION_SHARE", math.inf)
-    config = composed(  # with as many points in an epoch as 1,500 steps have
-        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=5", "model.hidden=[512,512]",
-        "trainer.max_epochs=20", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu",
-    )  # fmt: skip
-    folder = train(config, tmp_path / "run").folder
-    (file,) = folder.glob("events.out.tfevents.*")
-    assert len(events(folder).Scalars("train/loss_step")) == 600
-    assert 0.1e6 < file.stat().st_size < 3e6
-
-
-class Clock:
-    """Goes on only where a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def before(self, seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
-            self.now += seconds
-            return call(*arguments)
-
-        return timed
-
-
-def test_drawing_confusion_matrices_takes_its_share_of_the_time_and_no_other_drawing_counts(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(tensorboard, "time", clock)
-    monkeypatch.setattr(run, "training_images", clock.before(1000, run.training_images))
-    monkeypatch.setattr(run, "confusion", clock.before(1, run.confusion))
-    monkeypatch.setattr(Board, "on_train_epoch_end", clock.before(40, Board.on_train_epoch_end))
-    config = tiny("show.confusion=true", "show.images=true", "trainer.max_epochs=12")
-    found = titles_of_confusion(config, tmp_path / "run", monkeypatch)
-    # 40 s after the start nothing has been drawn; the second has to wait for 100 s, the third for 200 s.
-    assert [step // 8 + 1 for _, step in found] == [1, 3, 5, 10, 12]
 
 
 def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(

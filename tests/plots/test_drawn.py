@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from mlplab.data.datasets import IDX_SOURCES
+from mlplab.config.datasets import IDX_DATASETS
 from mlplab.plots import canvas, dataset, predictions, run
 from mlplab.plots.image_grid import Mosaic
 
-DIGITS, FASHION = (IDX_SOURCES[name].classes for name in ("mnist", "fashion"))
+DIGITS, FASHION = (IDX_DATASETS[name].classes for name in ("mnist", "fashion"))
 THREE = ("a", "a rather long name of a class", "c")
 random = np.random.default_rng(0)
 
@@ -87,7 +87,7 @@ def figures_of(loss: float, acc: float) -> dict[str, float]:
 def test_curves_are_the_history_with_accuracy_in_percent() -> None:
     figure = run.curves(HISTORY, best_epoch=2)
     loss, acc = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss (nats)", "accuracy (%)"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss (cross-entropy)", "accuracy (%)"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     for axes, metric, factor in ((loss, "loss", 1), (acc, "acc", 100)):
         training, validation, best = axes.get_lines()

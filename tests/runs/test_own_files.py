@@ -54,7 +54,7 @@ def test_a_folder_with_files_of_its_own_is_refused(
 def test_what_a_start_that_failed_left_is_no_obstacle(program: Program, tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in datasets.IDX_SOURCES["mnist"].sha256:
+    for name in datasets.IDX_DATASETS["mnist"].sha256:
         (raw / name).write_text("damaged")
     assert program.run("hydra.run.dir=run", f"data.root={tmp_path}").code == 3
     assert (tmp_path / "run" / ".hydra").exists()

@@ -14,7 +14,7 @@ from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
 from mlplab.sweeps import grid
 
-TRICKS = sorted(path.stem for path in (PROJECT / "conf" / "trick").glob("*.yaml"))
+TRICKS = sorted(path.stem for path in (PROJECT / "conf" / "ablation").glob("*.yaml"))
 OWN = {"flip": {"fashion"}, "affine": {"mnist"}, "elastic": {"mnist"}}
 
 
@@ -39,20 +39,20 @@ def test_the_sweep_has_each_trick_where_it_makes_sense() -> None:
 CHANGES: dict[str, dict[str, object]] = {
     "plain": {},
     "dropout": {"model.dropout": (0.2,)},
-    "input_dropout": {"model.input_dropout": 0.2},
+    "input_dropout": {"regularization.input_dropout": 0.2},
     "batch_norm": {"model.batch_norm": True},
-    "input_noise": {"model.input_noise": 0.97},
-    "hidden_noise": {"model.hidden_noise": 0.3},
-    "label_smoothing": {"aids.label_smoothing": 0.1},
-    "mixup": {"aids.mixup": 0.2},
-    "max_norm": {"aids.max_norm": 1.5},
-    "ema": {"averaging.name": "ema"},
-    "swa": {"averaging.name": "swa"},
+    "input_noise": {"regularization.input_noise": 0.97},
+    "hidden_noise": {"regularization.hidden_noise": 0.3},
+    "label_smoothing": {"regularization.label_smoothing": 0.1},
+    "mixup": {"regularization.mixup": 0.2},
+    "max_norm": {"regularization.max_norm": 1.5},
+    "ema": {"regularization.averaging": "ema"},
+    "swa": {"regularization.averaging": "swa"},
     "warmup": {"scheduler.interval": "step", "scheduler.warmup": 500},
-    "shift": {"augment.shift": 2},
-    "flip": {"augment.flip": 0.5},
-    "affine": {"augment.rotation": 15.0, "augment.scale": (0.85, 1.15), "augment.shear": 15.0},
-    "elastic": {"augment.elastic_alpha": 34.0},
+    "shift": {"regularization.shift": 2},
+    "flip": {"regularization.flip": 0.5},
+    "affine": {"regularization.rotation": 15.0, "regularization.scale": (0.85, 1.15), "regularization.shear": 15.0},
+    "elastic": {"regularization.elastic_alpha": 34.0},
 }
 
 
@@ -63,7 +63,7 @@ def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
         sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
         return {f"{key}.{name}": value for key, section in sections.items() for name, value in section.items()}
 
-    plain, one = (settings(composed("sweep=tricks", f"trick={name}")) for name in ("plain", trick))
+    plain, one = (settings(composed("sweep=tricks", f"ablation={name}")) for name in ("plain", trick))
     changed = {key: one.get(key) for key in one.keys() | plain.keys() if one.get(key) != plain.get(key)}
     assert changed == CHANGES[trick] | ({} if trick == "plain" else {"trick.": trick})
 
@@ -71,7 +71,7 @@ def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
 def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
     with pytest.raises(ConfigError, match="leaves nothing"):
         jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['data=mnist,fashion']")
-    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist trick=ema,swa'")
+    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist ablation=ema,swa'")
     assert len(left) == 2 * len(TRICKS) - 2
     with pytest.raises(ConfigError, match="must be of key=value with keys of the grid, got 'trik=ema'"):
         jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['trik=ema']")
@@ -79,7 +79,7 @@ def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
 
 def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_root: Path) -> None:
     finished = program.run(
-        "sweep=tricks", "hydra.sweeper.params.trick='plain,ema,flip'", "hydra.sweeper.params.seed='0,1'",
+        "sweep=tricks", "hydra.sweeper.params.ablation='plain,ema,flip'", "hydra.sweeper.params.seed='0,1'",
         f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=20", "model.hidden=8", "trainer.max_epochs=1",
         "show=none", "hydra/launcher=basic", "sweep_name=little",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from mlplab.training import restore
 from mlplab.training.run import train
 
 ROOT = Path(os.environ.get("MLPLAB_DATA", "")).expanduser()
-FOLDERS = [ROOT / source.dataset / "raw" for source in datasets.IDX_SOURCES.values()]
+FOLDERS = [ROOT / source.dataset / "raw" for source in datasets.IDX_DATASETS.values()]
 FOUND = "MLPLAB_DATA" in os.environ and all(
     (folder / name).exists() for folder in FOLDERS for name in datasets.OFFICIAL_SIZE
 )

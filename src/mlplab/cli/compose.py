@@ -15,14 +15,15 @@ from mlplab.cli import (
     hydra_errors,
     run_name,  # noqa: F401  # conf/config.yaml asks for it
 )
+from mlplab.config.former_keys import renamed_override
 from mlplab.config.schema import Config
 from mlplab.config.validation import parse
-from mlplab.errors import ConfigError
+from mlplab.errors import ConfigError, say
 from mlplab.runs import folder as run_folder
 
 # Hydra would want a + before every key that a config file does not list, such as an argument of an optimizer, and
 # would stop at the first that is unknown. Open groups take them all, and the schema lists what is wrong.
-_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "averaging")
+_GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
 NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without")
@@ -34,8 +35,17 @@ def compose(overrides: list[str], conf: Path) -> Config:
     Raises:
         ConfigError: with a line for everything that is wrong.
     """
+    overrides = with_new_keys(overrides)
     with composing(overrides, conf):
         return config_of(hydra.compose("config", overrides))
+
+
+def with_new_keys(overrides: list[str]) -> list[str]:
+    """Replace former keys, and say so."""
+    words = [renamed_override(override) for override in overrides]
+    if renamed := [f"{former} is now {word}" for former, word in zip(overrides, words, strict=True) if former != word]:
+        say(f"Renamed: {', '.join(renamed)}.")
+    return words
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from mlplab import startup
 from mlplab.cli import resume
 from mlplab.cli.compose import composing, config_of, plain, resolving, write
-from mlplab.config.schema import PIXELS, Config, flatten
+from mlplab.config.datasets import DATASETS
+from mlplab.config.fields import flatten
+from mlplab.config.schema import Config
 from mlplab.data import download
 from mlplab.errors import ConfigError, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
@@ -32,7 +34,6 @@ from mlplab.sweeps.stop import patience
 
 log = logging.getLogger(__name__)
 
-CLASSES = 10  # of each data set
 
 # In the environment of the processes that run the jobs of a sweep:
 FOLDER = "MLPLAB_JOB"  # of the job, in that of the sweep
@@ -143,8 +144,8 @@ def _train_run(composed: DictConfig, config: Config, folder: Path, began: Callab
 
 def introduction(config: Config, folder: Path) -> str:
     """Say in one line what is to be trained, and where to: mnist, 784-128-10, Adam, batch 32, 5 epochs; ..."""
-    data, epochs = config.data, config.trainer.max_epochs
-    widths = "-".join(map(str, (PIXELS[data.name], *config.model.hidden, CLASSES)))
+    data, epochs, facts = config.data, config.trainer.max_epochs, DATASETS[config.data.name]
+    widths = "-".join(map(str, (facts.pixels, *config.model.hidden, len(facts.classes))))
     return (
         f"{data.name}, {widths}, {config.optimizer.name}, batch {data.batch_size}, {epochs} epoch{'s' * (epochs > 1)};"
         f" run folder {run_folder.short(folder)}"

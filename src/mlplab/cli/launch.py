@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlplab import system
 from mlplab.cli import job, usage
-from mlplab.cli.compose import composing
+from mlplab.cli.compose import composing, with_new_keys
 from mlplab.config.validation import nearest
 from mlplab.errors import ConfigError, reported, say
 from mlplab.runs import folder as run_folder
@@ -33,11 +33,12 @@ def launch(conf: Path) -> None:
         return
     with reported(), _noted():
         given = _parsed(words)
+        options = [word for word in words if word not in given.overrides]
+        given.overrides = with_new_keys(given.overrides)
         if given.help:
             print(usage.text(given.overrides, conf))
         elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
             _check(given, conf)
-            options = [word for word in words if word not in given.overrides]
             sys.argv[1:] = [*given.overrides, *options]  # Hydra takes no option between overrides
             hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job.job_of_sweep)()
         else:

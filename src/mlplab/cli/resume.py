@@ -8,14 +8,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mlplab.cli.compose import plain
-from mlplab.config.schema import FROM_THE_RUN, Config, changes_nothing, flatten, nested
+from mlplab.config import run_hash
+from mlplab.config.class_defaults import FROM_THE_RUN
+from mlplab.config.fields import flatten, nested
+from mlplab.config.former_keys import renamed
+from mlplab.config.schema import Config, keys_that_affect
 from mlplab.config.validation import parse
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 
-# What may be changed on resume, beside what changes nothing: more epochs, another device's rounding.
-SAFE = ("trainer.max_epochs", "trainer.accelerator")
+# What may be changed on resume: more epochs, another device's rounding, and what affects nothing.
+SAFE = keys_that_affect("length", "rounding", "nothing")
 
 MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
 
@@ -91,14 +95,14 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
         CheckpointError: if the configuration that is stored in the folder is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    before, stored = recorded(folder), flatten(plain(_load(_config_file(folder))))
+    before, stored = recorded(folder), flatten(renamed(plain(_load(_config_file(folder)))))
     keys = {key for key in {**composed, **stored} if named is None or _is_named(key, named)}
     changed = {key: value for key, value in composed.items() if key in keys}
     config = parse(nested({key: value for key, value in stored.items() if key not in keys} | changed))
-    was, now = before.decisive, config.decisive
+    was, now = run_hash.decisive(before), run_hash.decisive(config)
     refused = [
-        f"{key}: the run has {stored.get(key, before.defaults.get(key))},"
-        f" the command {composed.get(key, config.defaults.get(key))}{reason}"
+        f"{key}: the run has {stored.get(key, run_hash.defaults(before).get(key))},"
+        f" the command {composed.get(key, run_hash.defaults(config).get(key))}{reason}"
         for key in {**now, **was}
         if was.get(key) != now.get(key) and (reason := _obstacle(key, stored, now.get(key))) is not None
     ]
@@ -106,7 +110,7 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
         way_out = ["Choose another hydra.run.dir, or leave it out."] if named is None else []
         what = f"{run_folder.short(folder)}: holds another run, which cannot be resumed so:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
-    kept = {key: value for key, value in changed.items() if key in SAFE or changes_nothing(key)}
+    kept = {key: value for key, value in changed.items() if key in SAFE}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
     return ResumedRun(folder, config, changes, result_file.read_result(folder))
 
@@ -139,8 +143,10 @@ def _obstacle(key: str, stored: Flat, value: object) -> str | None:
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
     if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer one has other rates
         return " (its schedule spans the run)"
-    is_share = stored.get("averaging.name") == "swa" and stored.get("averaging.start") != 0  # of the epochs
-    return " (averaging.start is a share of the run)" if is_share else None
+    is_share = (
+        stored.get("regularization.averaging") == "swa" and stored.get("regularization.swa_start") != 0
+    )  # of the epochs
+    return " (regularization.swa_start is a share of the run)" if is_share else None
 
 
 def _run_of(path: Path, given: str) -> Path:

@@ -12,11 +12,11 @@ from datetime import datetime
 
 from omegaconf import OmegaConf
 
-from mlplab.config.schema import CHANGES_NOTHING
+from mlplab.config.schema import keys_that_affect
 
 LONGEST_LABEL = 40  # characters
 # In a name: the data set is that of the folder above.
-OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", *CHANGES_NOTHING)
+OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", "show=", *keys_that_affect("nothing"))
 
 
 def run_name() -> str:

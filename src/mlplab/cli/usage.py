@@ -32,7 +32,7 @@ optimizer.amsgrad=true.
   resume=FOLDER        resume a run: its folder, one of its checkpoints, or last
   resume_anyway=true   even if its weights will differ, on another processor or with another version of torch
   sweep_name=NAME      names a sweep (-m); the same command resumes it
-  sweep_without=[...]  leaves jobs out of a sweep, such as "data=mnist trick=shift,affine"
+  sweep_without=[...]  leaves jobs out of a sweep, such as "data=mnist ablation=shift,affine"
   hydra.run.dir=FOLDER hydra.sweep.dir=FOLDER   where a run or a sweep is written
 
 Options: -m sweep, --cfg job print the configuration, --help, and those of Hydra: --hydra-help
@@ -42,7 +42,8 @@ Options: -m sweep, --cfg job print the configuration, --help, and those of Hydra
 def text(overrides: list[str], conf: Path) -> str:
     """Defaults are those of the choices made: `--help optimizer=sgd` has those of SGD."""
     choices = [_wrapped(f"  {group + ':':<14}", ", ".join(names), indent=16) for group, names in groups(conf).items()]
-    return TEMPLATE.format(groups="\n".join(choices), keys="\n".join(map(_line, keys(compose(overrides, conf)))))
+    shown = (key for key in keys(compose(overrides, conf)) if not key.name.startswith("published."))
+    return TEMPLATE.format(groups="\n".join(choices), keys="\n".join(map(_line, shown)))
 
 
 def _line(key: Key) -> str:

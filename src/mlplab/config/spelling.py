@@ -1,13 +1,13 @@
-"""What a person probably meant."""
+"""Guesses at misspelled keys and choices, and at their names in other libraries."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# What Keras, scikit-learn and others call it, by the key or the choice that is meant.
+# Names in Keras, scikit-learn and others, by the key or the choice that is meant.
 ELSEWHERE = {
     "trainer.max_epochs": "epochs epoch n_epochs num_epochs nb_epoch nb_epochs max_epoch max_iter n_iter",
     "optimizer.lr": "learning_rate learningrate learning_rate_init lr_rate rate eta step_length",
-    "optimizer.weight_decay": "wd l2 l2_reg l2_penalty regularization regularisation kernel_regularizer decay",
+    "optimizer.weight_decay": "wd l2 l2_reg l2_penalty kernel_regularizer decay",
     "optimizer": "optim opt solver algorithm optimiser",
     "scheduler": "schedule sched lr_schedule lr_scheduler lr_decay",
     "scheduler.warmup": "warmup_steps warm_up num_warmup_steps",
@@ -22,10 +22,12 @@ ELSEWHERE = {
     "model.dropout": "drop dropout_rate dropout_p drop_rate p_drop droprate",
     "model.activation": "act activation_function activation_fn nonlinearity",
     "model.batch_norm": "batchnorm bn use_bn batch_normalization batch_normalisation",
-    "aids.label_smoothing": "smoothing label_smooth",
-    "augment": "augmentation augmentations aug data_augmentation transform transforms",
+    "regularization.label_smoothing": "smoothing label_smooth",
+    "regularization": "regularisation regularizer augmentation augmentations augment aug data_augmentation transforms",
     "early_stopping.patience": "early_stop earlystopping es_patience n_iter_no_change",
-    "averaging": "average swa ema",
+    "regularization.averaging": "average weight_averaging swa ema",
+    "regularization.mixup": "mix_up mixup_alpha",
+    "regularization.max_norm": "maxnorm max_norm_value kernel_constraint",
     "monitor": "metric metrics",
     "seed": "random_state random_seed manual_seed torch_seed rng",
     "trainer.accelerator": "device gpu gpus cuda use_gpu use_cuda",
@@ -41,7 +43,7 @@ _OTHER_THINGS = {"emnist", "kmnist", "qmnist"}  # data sets of their own, near a
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `word` means elsewhere, or that it is very near to, in upper or lower case."""
+    """Return the one of `known` that `word` means elsewhere or is close to, in upper or lower case."""
     by_lower = {name.lower(): name for name in known}
     lower = word.lower().replace("-", "_")
     meant = _MEANT.get(lower, "")
@@ -55,6 +57,6 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean WORD?', or nothing."""
+    """Return '; did you mean WORD?', or nothing."""
     close = closest(word, known)
     return f"; did you mean {close}?" if close else ""

@@ -7,10 +7,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mlplab.config import torch_signatures
-from mlplab.config.schema import FROM_THE_RUN, Config
+from mlplab.config import cross_checks, torch_signatures
+from mlplab.config.class_defaults import FROM_THE_RUN
+from mlplab.config.fields import fields
+from mlplab.config.former_keys import renamed
+from mlplab.config.schema import Config
 from mlplab.config.spelling import closest, did_you_mean
 from mlplab.errors import ConfigError
+
+_OF_A_COMMAND = ("experiment", "ablation", "sweep", "sweep_name", "resume", "hydra.run.dir")
 
 
 def parse(composed: Mapping[str, Any]) -> Config:
@@ -19,22 +24,24 @@ def parse(composed: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: with a line for everything that is wrong.
     """
-    mistakes = list(_library_mistakes(composed))
+    tree = renamed(composed)
+    mistakes = list(_library_mistakes(tree))
     try:
-        config = Config.model_validate(dict(composed))
+        config = Config.model_validate(tree)
     except ValidationError as error:
         # A union speaks for each of its members: what is out of range tells more than what is of another type.
         lines = {_key(details): _line(details) for details in sorted(error.errors(), key=_is_range)}
-        mistakes = [*lines.values(), *mistakes]
+        raise ConfigError("\n".join([*lines.values(), *mistakes])) from None
+    mistakes += cross_checks.mistakes(config)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return config
 
 
 def nearest(key: str) -> str:
-    """'; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing where no key is near."""
-    known = [*_known_keys(), *Config.model_fields, "experiment", "sweep", "sweep_name", "resume", "hydra.run.dir"]
-    by_last_word = {name.rsplit(".", 1)[-1]: name for name in reversed(known) if not name.startswith("show.")}
+    """Return '; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing where no key is near."""
+    known = [*fields(Config), *Config.model_fields, *_OF_A_COMMAND]
+    by_last_word = {name.rpartition(".")[2]: name for name in reversed(known) if not name.startswith(_RARE)}
     last_word = key.rpartition(".")[2]
     for close in (
         closest(last_word, known),
@@ -47,27 +54,18 @@ def nearest(key: str) -> str:
     return ""
 
 
-def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+_RARE = ("show.", "published.")  # not what is meant by a word alone
 
 
 def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each argument that the named class does not take, or needs and is not given."""
-    sections = {name: composed[name] for name in composed if isinstance(composed[name], Mapping)}
-    for section, classes in (
-        ("optimizer", torch_signatures.optimizers()),
-        ("scheduler", torch_signatures.schedulers()),
+    """Yield a line for each argument that the named class does not take, or needs and is not given."""
+    sections = {name: part for name, part in composed.items() if isinstance(part, Mapping)}
+    for section, classes, own in (
+        ("optimizer", torch_signatures.optimizers(), {"name"}),
+        ("scheduler", torch_signatures.schedulers(), {"name", "interval", "warmup"}),
     ):
-        given = dict(sections.get(section, {}))
-        name = given.pop("name", None)
-        given.pop("interval", None)
-        given.pop("warmup", None)
+        name = sections.get(section, {}).get("name")
+        given = {key: value for key, value in sections.get(section, {}).items() if key not in own}
         if name is None and section == "scheduler":
             yield from _unknown_arguments(section, "a constant rate takes no arguments", given, {})
         elif isinstance(name, str) and name in classes:  # if not, the schema says so
@@ -87,19 +85,16 @@ def _unknown_arguments(
         if argument not in known:
             close = did_you_mean(argument, known) or nearest(f"{section}.{argument}")
             yield f"{section}.{argument}: {takes}{close}"
-        elif not known[argument].takes(value) and (value is None or argument not in _schema(section).model_fields):
+        elif not known[argument].takes(value) and (value is None or f"{section}.{argument}" not in fields(Config)):
             kinds = " or ".join(sorted(known[argument].kinds or ()))
             yield f"{section}.{argument}: must be {kinds}, got {value!r}"
 
 
 def _key(details: ErrorDetails) -> str:
-    """The key a person would type: without positions in a list or members of a union."""
-    keys = _known_keys()
+    """Return the key a person would type: without positions in a list or members of a union."""
     parts = [str(part) for part in details["loc"]]
-    for length in range(len(parts), 0, -1):
-        if ".".join(parts[:length]) in keys:
-            return ".".join(parts[:length])
-    return ".".join(parts)
+    keys = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((key for key in keys if key in fields(Config)), ".".join(parts))
 
 
 def _is_range(details: ErrorDetails) -> bool:
@@ -108,23 +103,17 @@ def _is_range(details: ErrorDetails) -> bool:
 
 def _line(details: ErrorDetails) -> str:
     key = _key(details)
-    if not key:
-        return details["msg"]
     if details["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(key)}"
     if details["type"] == "missing":
         return f"{key}: must be given"
     if details["type"] == "model_type" and "." not in key:
-        return f"{key}: has keys of its own, {', '.join(f'{key}.{name}' for name in _schema(key).model_fields)[:200]}"
+        return f"{key}: has keys of its own, {', '.join(f'{key}.{name}' for name in _names(key))[:200]}"
     rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
-    section, _, name = key.rpartition(".")
-    about = (_schema(section) if section else Config).model_fields[name].description
     close = details.get("ctx", {}).get("close", "")
-    return f"{key}: {rule}, got {details['input']!r}{close}" + (f" ({about})" if about else "")
+    return f"{key}: {rule}, got {details['input']!r}{close} ({fields(Config)[key].description})"
 
 
-def _schema(section: str) -> type[BaseModel]:
+def _names(section: str) -> list[str]:
     schema = Config.model_fields[section].annotation
-    assert isinstance(schema, type)
-    assert issubclass(schema, BaseModel)
-    return schema
+    return list(schema.model_fields) if isinstance(schema, type) and issubclass(schema, BaseModel) else []

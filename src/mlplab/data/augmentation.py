@@ -18,7 +18,7 @@ OF_IMAGES, OF_PIXELS = 0, 1
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far images are distorted at most; each image draws its own share, uniformly and independently.
+    """Limits of distortion; each image draws its own share, uniformly and independently.
 
     An image is flipped, then sheared, scaled and rotated about its centre, then shifted. Elastic displacement is added
     to the place where a pixel is read then: it is in pixels of the image as it was. What comes in from outside is
@@ -61,7 +61,7 @@ class Distortion:
         }
         for name, (rule, holds) in rules.items():
             if not holds:
-                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r} (augment.{name})")
+                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r} (regularization.{name})")
 
     @property
     def is_identity(self) -> bool:
@@ -69,7 +69,7 @@ class Distortion:
 
     @property
     def moves(self) -> bool:
-        """Is there anything but an elastic displacement?"""
+        """Tell whether there is anything but an elastic displacement."""
         return bool(self.shift or self.flip or self.rotation or self.scale != (1, 1) or self.shear)
 
     def __call__(self, images: Tensor, seed: int) -> Tensor:
@@ -116,7 +116,7 @@ def matrices_of(rotation: Tensor, scale: Tensor, shear: Tensor, flipped: Tensor)
 
 
 def affine(images: Tensor, matrices: Tensor | None = None, shifts: Tensor | None = None) -> Tensor:
-    """Where each pixel of the distorted images (B, C, H, W) lies in the given ones.
+    """Find where each pixel of the distorted images (B, C, H, W) lies in the given ones.
 
     Args:
         images: whose size is meant.
@@ -155,7 +155,7 @@ def elastic(images: Tensor, alpha: float, sigma: float, seed: int) -> Tensor:
 
 
 def smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
-    """A matrix (size, size) that smooths a row of pixels with a Gaussian, the sum of which over all integers is 1.
+    """Make a matrix (size, size) that smooths a row of pixels with a Gaussian, whose sum over all integers is 1.
 
     A product with one for each direction takes a tenth of the time of a convolution.
     """

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlplab.config.datasets import DATASETS, IDX_DATASETS, OFFICIAL_SIZE, Facts
 from mlplab.data import download
-from mlplab.data.download import DIGIT_NAMES, IDX_SOURCES, OFFICIAL_SIZE, IdxSource
 from mlplab.errors import DataError
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a trained network needs to know of its data set; plain values, kept in every checkpoint."""
+    """Facts of a data set that a trained network needs; plain values, kept in every checkpoint."""
 
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: tuple[str, ...]  # K names
@@ -42,15 +42,11 @@ class ImageDataset:
     info: DatasetInfo
 
 
-NAMES = (*IDX_SOURCES, "digits")
-VAL_SIZE = {"mnist": 5000, "fashion": 5000, "digits": 200}  # images that validate, unless told otherwise
-
-
 _kept: dict[tuple[str, Path], ImageDataset] = {}
 
 
 def keep(name: str, root: Path) -> None:
-    """`load` it once for this process and all that are forked from it, which share its memory.
+    """Load a data set once for this process and all that are forked from it, which share its memory.
 
     Raises:
         DataError: as `load` does.
@@ -66,18 +62,15 @@ def load(name: str, root: Path) -> ImageDataset:
     """
     if (name, root.absolute()) in _kept:
         return _kept[name, root.absolute()]
-    return _digits() if name == "digits" else _idx(IDX_SOURCES[name], root)
+    return _digits() if name == "digits" else _idx(IDX_DATASETS[name], root)
 
 
 def _digits() -> ImageDataset:
-    """1,797 digits of 8 x 8 pixels: E. Alpaydin, C. Kaynak, UCI machine learning repository, 1998.
-
-    They have no official test set here: every fifth image is the test.
-    """
+    """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here."""
     images, labels = _pixels_and_labels(_file_of_digits())
     images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
     test = torch.arange(len(images)) % 5 == 0
-    info = _info(images[~test], DIGIT_NAMES, object_size=8, centred_by_mass=False)
+    info = _info(images[~test], DATASETS["digits"])
     return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
 
 
@@ -110,7 +103,7 @@ def _pixels_and_labels(path: Path) -> tuple[Tensor, Tensor]:
 _INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
 
 
-def _idx(source: IdxSource, root: Path) -> ImageDataset:
+def _idx(source: Facts, root: Path) -> ImageDataset:
     folder = root / source.dataset / "raw"
     refused: list[str] = []
     try:
@@ -142,7 +135,7 @@ def _idx(source: IdxSource, root: Path) -> ImageDataset:
     if train_images.values.min() == train_images.values.max():
         raise DataError(f"{train_images.path}: all pixels have one value, there is nothing to learn.{_WAY_OUT}")
     pixels, test_pixels = (images.values.unsqueeze(1) for images in (train_images, test_images))  # (N, 1, H, W)
-    info = _info(pixels, source.classes, source.object_size, source.centred_by_mass)
+    info = _info(pixels, source)
     return ImageDataset(pixels, train_labels.values.long(), test_pixels, test_labels.values.long(), info)
 
 
@@ -151,14 +144,14 @@ class _Content(NamedTuple):
     values: Tensor  # uint8: images (N, H, W), or labels (N,)
 
 
-def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Content | None:
+def _found(source: Facts, root: Path, file: str, refused: list[str]) -> _Content | None:
     """Read the first good copy of a file; why others were `refused` is added there.
 
     Raises:
         DataError: if what has its very name, in its very place, is not good.
     """
     folder = root / source.dataset / "raw"
-    at_home = [root / other.dataset / "raw" for other in IDX_SOURCES.values() if other != source]
+    at_home = [root / other.dataset / "raw" for other in IDX_DATASETS.values() if other != source]
     for path, is_own in download.copies(root, source.dataset, file):
         try:
             return _content(path, source, file, only_official=not is_own)
@@ -170,7 +163,7 @@ def _found(source: IdxSource, root: Path, file: str, refused: list[str]) -> _Con
     return None
 
 
-def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> None:
+def _refuse_misfits(source: Facts, images: _Content, labels: _Content) -> None:
     counts = len(images.values), len(labels.values)
     if counts[0] != counts[1]:
         raise DataError(f"{labels.path}: {counts[1]:,} labels for {counts[0]:,} images of {images.path}.{_WAY_OUT}")
@@ -182,7 +175,7 @@ def _refuse_misfits(source: IdxSource, images: _Content, labels: _Content) -> No
 _WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
 
 
-def _content(path: Path, source: IdxSource, file: str, only_official: bool = False) -> _Content:
+def _content(path: Path, source: Facts, file: str, only_official: bool = False) -> _Content:
     """Read a file, or its archive, compared with its header and, where its size is official, with its checksum.
 
     Raises:
@@ -221,10 +214,10 @@ def _content(path: Path, source: IdxSource, file: str, only_official: bool = Fal
     return _Content(path, torch.from_numpy(values.reshape(shape)))
 
 
-def _verify(path: Path, digest: str, source: IdxSource, file: str) -> None:
+def _verify(path: Path, digest: str, source: Facts, file: str) -> None:
     if digest == source.sha256[file]:
         return
-    for name, other in IDX_SOURCES.items():
+    for name, other in IDX_DATASETS.items():
         for known, sha256 in other.sha256.items():
             if digest == sha256:
                 raise DataError(
@@ -243,7 +236,7 @@ def _size_in_archive(path: Path) -> int:
         return int.from_bytes(file.read(), "little")
 
 
-def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, centred_by_mass: bool) -> DatasetInfo:
+def _info(train_images: Tensor, facts: Facts) -> DatasetInfo:
     total = squares = 0.0
     for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
         values = pixels.double()
@@ -252,7 +245,8 @@ def _info(train_images: Tensor, classes: tuple[str, ...], object_size: int, cent
     mean = total / train_images.numel()
     std = (squares / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
-    return DatasetInfo((channels, height, width), classes, mean / 255, std / 255, object_size, centred_by_mass)
+    shape, of_objects = (channels, height, width), (facts.object_size, facts.centred_by_mass)
+    return DatasetInfo(shape, facts.classes, mean / 255, std / 255, *of_objects)
 
 
 def _size(images: Tensor) -> str:

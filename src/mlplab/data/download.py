@@ -9,9 +9,8 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from mlplab.config import torch_signatures
+from mlplab.config.datasets import IDX_DATASETS
 from mlplab.errors import DataError
 from mlplab.runs import atomic_write
 
@@ -29,66 +29,6 @@ if TYPE_CHECKING:  # takes a second, and few starts have anything to download
 # A mirror that is silent for so long is given up; MNIST has two of them.
 TIMEOUT_S = 7.0
 
-DIGIT_NAMES = tuple("0123456789")
-
-
-@dataclass(frozen=True)
-class IdxSource:
-    """A data set in the files and folders of torchvision's MNIST."""
-
-    dataset: str  # class of torchvision.datasets, which is asked for files that are missing
-    classes: tuple[str, ...]
-    object_size: int
-    centred_by_mass: bool
-    sha256: Mapping[str, str]  # of the official files, extracted
-
-
-IDX_SOURCES = {
-    "mnist": IdxSource(
-        dataset="MNIST",
-        classes=DIGIT_NAMES,
-        object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
-        centred_by_mass=True,
-        sha256={
-            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
-    ),
-    "fashion": IdxSource(
-        dataset="FashionMNIST",
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
-        centred_by_mass=False,
-        sha256={
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-    ),
-}
-
-# Extracted sizes in bytes of the official files, the same for both sets: a file of such a size must have its checksum.
-OFFICIAL_SIZE = {
-    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
-    "train-labels-idx1-ubyte": 8 + 60_000,
-    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
-    "t10k-labels-idx1-ubyte": 8 + 10_000,
-}
-
 
 def require(name: str, root: Path) -> None:
     """Look, without torch, for a copy of each file of a data set, or for a mirror that has it.
@@ -97,16 +37,16 @@ def require(name: str, root: Path) -> None:
         DataError: if there is neither.
     """
     if files := missing(name, root):
-        dataset = IDX_SOURCES[name].dataset
+        dataset = IDX_DATASETS[name].dataset
         if reason := _unreachable(torch_signatures.mirrors(dataset), files[0]):
             raise _not_there(root.expanduser() / dataset / "raw", files, reason, torch_signatures.mirrors(dataset))
 
 
 def missing(name: str, root: Path) -> list[str]:
     """Files of a data set of which there is no copy, so that `datasets.load` would download them."""
-    if name not in IDX_SOURCES:
+    if name not in IDX_DATASETS:
         return []
-    source, root = IDX_SOURCES[name], root.expanduser()
+    source, root = IDX_DATASETS[name], root.expanduser()
     try:
         return [
             file

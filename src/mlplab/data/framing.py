@@ -38,7 +38,7 @@ class Thing(NamedTuple):
 
 
 def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -> list[Thing]:
-    """What is drawn, from left to right; nothing, where nothing stands out from its ground."""
+    """Find what is drawn, from left to right; nothing, where nothing stands out from its ground."""
     views = {"dark": picture, "light": 255 - picture}
     if background != "auto":
         views = {background: views[background]}
@@ -56,7 +56,7 @@ def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -
 
 
 def is_framed(image: Bytes, info: DatasetInfo) -> bool:
-    """Whether it is bright on black, of the training images' length, and in the middle as they are."""
+    """Tell whether an image is bright on black, of the training images' length, and in the middle as they are."""
     if image.shape != info.image_shape[1:] or image.min() > INK or image.max() < 200:
         return False
     spans = _box(image > INK)
@@ -71,12 +71,12 @@ def is_framed(image: Bytes, info: DatasetInfo) -> bool:
 
 
 def _fills(info: DatasetInfo) -> bool:
-    """Whether things are as large as their frame: garments, which have no strokes."""
+    """Tell whether things are as large as their frame: garments, which have no strokes."""
     return info.object_size >= max(info.image_shape[1:])
 
 
 def _ground_by_border(picture: Bytes) -> Background:
-    """Light, if what differs from the median of the border is darker than that."""
+    """Judge by the border: light, if what differs from its median is darker than that."""
     pixels = picture.astype(np.float64)
     ground = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
     below, above = (np.clip(sign * (pixels - ground) - INK, 0, None).sum() for sign in (-1, 1))
@@ -97,7 +97,7 @@ def _shrunk(picture: Bytes) -> Floats:
 
 
 def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labels, float, float]:
-    """What rises above the ground (H, W), pieces of it, its contrast, and how little it is like strokes on paper.
+    """Separate drawing and ground: what rises (H, W), pieces of it, contrast, and how unlike strokes on paper it is.
 
     `is_sure`: a person has said that there is something.
     """
@@ -119,7 +119,7 @@ def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labe
 
 
 def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
-    """How steep the edges of what is drawn are; 0 unless `is_sure`, where the ground is nearly as rough: noise."""
+    """Measure how steep the edges of a drawing are; 0 unless `is_sure`, where the ground is nearly as rough: noise."""
     rough = ndimage.maximum_filter(view, 5) - ndimage.minimum_filter(view, 5)
     edge = mask & ~ndimage.binary_erosion(mask, SQUARE)
     ground = rough[~ndimage.binary_dilation(mask, SQUARE, iterations=2)]
@@ -128,7 +128,7 @@ def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
 
 
 def _level(raised: Floats) -> float:
-    """Otsu's (1979), which splits the pixels in two classes the least alike; or higher, above lines of the paper."""
+    """Find Otsu's level (1979), which makes two classes the least alike; or higher, above lines of the paper."""
     counts = np.bincount(np.floor(raised + 0.5).astype(np.int64).ravel(), minlength=256).astype(np.float64)
     below, sums = counts.cumsum(), (counts * np.arange(256)).cumsum()
     apart = (sums[-1] * below - sums * below[-1]) ** 2 / np.maximum(below * (below[-1] - below), 1)
@@ -162,7 +162,7 @@ def _without_specks(pieces: Labels) -> Labels:
 
 
 def _grouped(pieces: Labels) -> list[Mask]:
-    """Things, from left to right: pieces above one another are of one; those far smaller than the largest are none."""
+    """Join pieces that lie above one another, from left to right, and drop things far smaller than the largest."""
     boxes = [(box[1].start, box[1].stop, box[0].start, box[0].stop, {number})
              for number, box in enumerate(ndimage.find_objects(pieces), start=1) if box]  # fmt: skip
     groups = list[tuple[int, int, int, int, set[int]]]()
@@ -237,7 +237,7 @@ def _resampling(old: int, new: int) -> Floats:
 
 
 def _offset(mass: Floats, frame: int, by_mass: bool) -> int:
-    """Where to put `mass`: its middle in that of `frame` pixels, or its centre on `frame / 2`, where MNIST has it."""
+    """Place `mass`: its middle in that of `frame` pixels, or its centre on `frame / 2`, where MNIST has it."""
     if not by_mass:
         return (frame - len(mass)) // 2
     centre = float((mass * np.arange(len(mass))).sum() / mass.sum())

@@ -87,7 +87,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _pictures(path: Path) -> Iterator[Bytes]:
-    """Grey, turned as the camera was held."""
+    """Yield the frames of a file in grey, turned as the camera was held."""
     with Image.open(path) as file:
         for number in range(MOST_FRAMES):
             try:
@@ -129,7 +129,7 @@ def _composited(colours: Floats, alpha: Floats) -> Floats:
 
 
 def _stretched(pixels: Floats) -> Bytes:
-    """From the lowest to the highest value, but for one in a thousand, which may be a faulty pixel, to 0..255."""
+    """Stretch values to 0..255, but for one in a thousand at each end, which may be a faulty pixel."""
     finite = np.sort(pixels[np.isfinite(pixels)])
     few = 1 + len(finite) // 1000
     low, high = (float(finite[few]), float(finite[-1 - few])) if len(finite) > 2 * few else (0.0, 0.0)

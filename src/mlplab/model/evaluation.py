@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data.datamodule import Batch
+from mlplab.data.blocks import Batch
 from mlplab.model.classifier import Classifier
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of N images in K classes, in their order."""
+    """Scores of N images in K classes, in their order."""
 
     loss: float  # mean cross-entropy per image
     confusion: Tensor  # (K, K) int64: images of class row that were taken for class column
@@ -35,28 +35,28 @@ class Scores:
 
     @property
     def precision(self) -> Tensor:
-        """(K,): of the images taken for a class, the fraction that are of it; 0 where none was."""
+        """Share of the images taken for a class that are of it, (K,); 0 where none was."""
         return self.confusion.diag() / self.confusion.sum(dim=0).clamp(min=1)
 
     @property
     def recall(self) -> Tensor:
-        """(K,): of the images of a class, the fraction taken for it."""
+        """Share of the images of a class that were taken for it, (K,)."""
         return self.confusion.diag() / self.confusion.sum(dim=1).clamp(min=1)
 
     @property
     def f1(self) -> Tensor:
-        """(K,): harmonic mean of precision and recall."""
+        """Harmonic mean of precision and recall, (K,)."""
         return 2 * self.confusion.diag() / (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).clamp(min=1)
 
     def most_confident_mistakes(self, limit: int) -> Tensor:
-        """Places (M,) of at most `limit` images that were taken for a wrong class, the surest first."""
+        """Find the indices (M,) of at most `limit` images that were classified wrongly, the most confident first."""
         confidence, guesses = self.probabilities.max(dim=1)
         wrong = (guesses != self.labels).nonzero().flatten()
         return wrong[confidence[wrong].argsort(descending=True, stable=True)[:limit]]
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (N, K), labels (N,) -> (K, K): images of class row that were taken for class column."""
+    """Count the images of class row that were taken for class column, (K, K), from logits (N, K) and labels (N,)."""
     classes = logits.shape[1]
     cells = labels * classes + logits.argmax(dim=1)  # (N,), places in the matrix, row after row
     return cells.bincount(minlength=classes**2).view(classes, classes)

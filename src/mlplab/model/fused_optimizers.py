@@ -81,7 +81,7 @@ def trained(options: Options) -> list[Tensor]:
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
-    """A matrix whose columns lie one after the other, transposed; anything else as it is."""
+    """Transpose a matrix whose columns lie one after the other; anything else stays as it is."""
     return tensor.t() if tensor.dim() == 2 and not tensor.is_contiguous() else tensor
 
 
@@ -159,7 +159,7 @@ class SGD(Fused, optim.SGD):
 
 
 def optimizer_class(name: str, arguments: Options, cycles_momentum: bool = False) -> type[optim.Optimizer]:
-    """The class of torch.optim called `name`, or the one here in its place if it does what `arguments` ask for.
+    """Choose the class of torch.optim called `name`, or the one here if it does what `arguments` ask for.
 
     `cycles_momentum`: whether a schedule will set the momentum.
     """

@@ -62,7 +62,7 @@ class Layer:
 
 
 class Linear(Layer):
-    """Where the weights are of another type than the features, it computes with copies of them."""
+    """A linear layer; where its weights are of another type than the features, it computes with copies of them."""
 
     def __init__(self, module: nn.Linear, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -100,7 +100,7 @@ class Linear(Layer):
 
 
 class ReLU(Layer):
-    """Overwrites its input, unless the layer before needs that for its own gradient."""
+    """Rectifier that overwrites its input, unless the layer before needs that for its own gradient."""
 
     def __init__(self, module: nn.ReLU, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -157,7 +157,7 @@ class Noise(Layer):
 
 
 class BatchNorm(Layer):
-    """Also updates the running statistics."""
+    """Batch norm, which also updates the running statistics."""
 
     def __init__(self, module: nn.BatchNorm1d, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -192,7 +192,7 @@ class BatchNorm(Layer):
 
 
 class Autograd(Layer):
-    """Any other module; autograd computes its gradient."""
+    """Any other module, whose gradient autograd computes."""
 
     def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -237,5 +237,5 @@ LAYERS: dict[type[nn.Module], type[Layer]] = {
 
 
 def layer_of(module: nn.Module, features: Tensor, before: Layer | None = None) -> Layer:
-    """The layer that trains `module`: exactly of a class that is known here, or by autograd."""
+    """Make the layer that trains `module`: one from here for exactly its class, or by autograd."""
     return LAYERS.get(type(module), Autograd)(module, features, before)

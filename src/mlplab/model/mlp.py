@@ -74,6 +74,8 @@ class MLP(nn.Sequential):
     ) -> None:
         hidden = [hidden] if isinstance(hidden, int) else hidden
         rates = [dropout] if isinstance(dropout, int | float) else list(dropout)
+        if not isinstance(image_shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in image_shape):
+            raise ValueError(f"`image_shape` must be (C, H, W), each at least 1, got {image_shape!r}")
         if any(width < 1 for width in hidden):
             raise ValueError(f"`hidden` must be widths of at least 1, got {list(hidden)}")
         if len(rates) not in (1, len(hidden)):

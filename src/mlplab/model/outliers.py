@@ -36,19 +36,19 @@ class Outliers:
         self._limit = float(self._nearest(images[others[:OTHERS]]).quantile(1 - SHARE)) if len(others) else -1.0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) uint8 -> (N,), true where one is unlike the training images."""
+        """Tell which of images (N, C, H, W) uint8 are unlike the training images, (N,)."""
         return self._nearest(images) < self._limit
 
     @torch.inference_mode()
     def _directions(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 -> (N, width of the last hidden layer), of length 1."""
-        *hidden, _ = self._classifier.evaluated
+        """Last hidden layer (N, width), each row of length 1, of images (N, C, H, W) uint8."""
+        *hidden, _ = self._classifier.eval_network
         values = self._datamodule.normalized(images).to(self._classifier.dtype)
         for layer in hidden:
             values = layer(values)
         return F.normalize(values.float())
 
     def _nearest(self, images: Tensor) -> Tensor:
-        """(N,): the cosine of the angle to the nearest training image."""
+        """Cosine of the angle to the nearest training image, (N,)."""
         parts = [(self._directions(some) @ self._references.T).max(dim=1).values for some in images.split(500)]
         return torch.cat(parts)

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def layers(network: nn.Sequential, image_shape: Sequence[int]) -> Iterator[tuple[str, nn.Module | None, torch.Size]]:
-    """Name, module and output shape, without the batch, of each; first come the images, of shape (C, H, W)."""
+    """Yield name, module and output shape, without the batch, of each layer; the images (C, H, W) come first."""
     training = network.training
     network.eval()
     with torch.no_grad():
@@ -20,7 +20,7 @@ def layers(network: nn.Sequential, image_shape: Sequence[int]) -> Iterator[tuple
 
 
 def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> str:
-    """In Markdown, aligned, and of characters that every terminal has; the number of all parameters comes last."""
+    """Make an aligned Markdown table of characters that every terminal has; the number of all parameters comes last."""
     rows = [("layer", "output shape", "parameters")]
     for name, layer, shape in layers(network, image_shape):
         rows.append((name, f"({', '.join(['B', *map(str, shape)])})", "" if layer is None else f"{_count(layer):,}"))

@@ -4,32 +4,68 @@ A step is a list of some 15 calls into torch for one hidden layer, on buffers th
 several batches at once is: random numbers, targets, losses.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlplab.data.blocks import Chunk
 from mlplab.model.cuda_graph import Captured
-from mlplab.model.layers import Autograd, Call, Dropout, Layer, Linear, Noise, layer_of
+from mlplab.model.layers import Call, Layer, Linear, layer_of
+from mlplab.model.noise import draw, may_draw_globally
 from mlplab.model.regularization import max_norm, mixup
-from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, seed_generator
+from mlplab.randomness import Purpose, derive_many
+
+# In floating-point operations, or the time that they take. A block takes 0.1 to 0.3 s: what Lightning does for each is
+# little, and a signal is acted on soon. A step has a cost of its own, and so has an image that is distorted.
+BLOCK, STEP, DISTORTION = 2e10, 1e7, 5e6
+
+
+def block_length(network: nn.Module, batch_size: int, distorts: bool) -> int:
+    """Choose how many batches are trained on between two calls of Lightning's hooks."""
+    weights = sum(weight.numel() for weight in network.parameters())
+    return max(1, int(BLOCK / ((6 * weights + DISTORTION * distorts) * batch_size + STEP)))
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a network is trained, apart from its optimizer."""
+    """Method of training, apart from the optimizer.
+
+    Args:
+        seed: of dropout, noise and mixup.
+        label_smoothing: share of the target, from 0 to below 1, that is spread over all classes (Szegedy et al. 2016).
+            It is in `train/loss` alone: `val/loss` and `test/loss` are plain cross-entropy.
+        mixup: alpha of the Beta distribution, above 0, see `regularization.mixup`; None for no mixing. `train/loss` is
+            that of mixed images, and `train/acc` counts answers with the label of the larger share.
+        max_norm: largest norm of the weights into a hidden unit, see `regularization.max_norm`; None for no bound.
+        gradient_clip_val, gradient_clip_algorithm: largest norm ("norm") of the gradient, or largest value in it
+            ("value"); None or 0 for no bound.
+        dtype: of forward and backward; None for that of the weights.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
 
     seed: int = 0
     label_smoothing: float = 0.0
-    mixup: float | None = None  # alpha
+    mixup: float | None = None
     max_norm: float | None = None
-    clip_norm: float | None = None  # largest norm of the gradient
-    clip_value: float | None = None  # largest value in it
-    dtype: torch.dtype = torch.float32  # of forward and backward
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be from 0 to below 1, got {self.label_smoothing}")
+        for name, value in (("max_norm", self.max_norm), ("mixup", self.mixup)):
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be above 0, or None, got {value}")
+        if self.gradient_clip_algorithm not in (None, "norm", "value"):
+            raise ValueError(f"`gradient_clip_algorithm` must be norm or value, got {self.gradient_clip_algorithm!r}")
 
 
 class Gradients:
@@ -110,20 +146,37 @@ class Steps:
         for weight in network.parameters():
             weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
         self.before_update, self.after_update = list[Call](), list(after_update)
-        if method.clip_norm is not None:
-            self.before_update.append(partial(nn.utils.clip_grad_norm_, self.weights, method.clip_norm))
-        if method.clip_value is not None:
-            self.before_update.append(partial(nn.utils.clip_grad_value_, self.weights, method.clip_value))
+        if method.gradient_clip_val:
+            by_value = method.gradient_clip_algorithm == "value"
+            clip = nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_
+            self.before_update.append(partial(clip, self.weights, method.gradient_clip_val))
         if method.max_norm is not None:
             self.after_update.insert(0, partial(max_norm.limit, max_norm.limited_weights(network), method.max_norm))
         self.by_size: dict[int, Gradients] = {}
 
     @torch.no_grad()
     def gradients(self, size: int) -> Gradients:
-        """Those of batches of `size` images."""
+        """Make or find the gradients for batches of `size` images."""
         if size not in self.by_size:
-            self.by_size[size] = Gradients(self.network, size, self.features, self.method.dtype)
+            dtype = self.method.dtype or next(self.network.parameters()).dtype
+            self.by_size[size] = Gradients(self.network, size, self.features, dtype)
         return self.by_size[size]
+
+    def images(self, size: int) -> Tensor:
+        """Memory from which the images of a batch are read, (B, C*H*W)."""
+        return self.gradients(size).images
+
+    def train(self, chunks: Iterable[Chunk], epoch: int, update: Call) -> tuple[list[float], list[int], list[int]]:
+        """Train on chunks of batches of one size; loss, correct answers and images of each batch."""
+        outcomes, sizes = [], list[int]()
+        with torch.autocast(self.weights[0].device.type, enabled=False), warnings.catch_warnings():
+            # It looks for a call of `step`, which `Fused.update` is not.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for first, images, labels in chunks:
+                outcomes.append(self(images, labels, epoch, first, update))
+                sizes += [labels.shape[1]] * len(labels)
+        losses, correct = (torch.cat(parts).tolist() for parts in zip(*outcomes, strict=True))
+        return losses, correct, sizes
 
     @torch.no_grad()
     def __call__(
@@ -182,50 +235,3 @@ class Steps:
         count, size = labels.shape
         seeds = derive_many(first + count, self.method.seed, Purpose.MIXUP, epoch)[first:]
         return [mixup.mixture(size, self.method.mixup, seed, labels.device) for seed in seeds]
-
-
-def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first: int, count: int) -> Iterator[None]:
-    """Write the random numbers of `count` steps into the layers, those of one step at each `next`.
-
-    Args:
-        layers: for batches of one size.
-        batch_size: the usual size, on which the numbers depend as they do on seed, epoch and step.
-        first: the number of the first step in the epoch.
-    """
-    masks = _masks([layer for layer in layers if isinstance(layer, Dropout)], batch_size, seed, epoch, first, count)
-    noises = [layer.drawn for layer in layers if isinstance(layer, Noise)]
-    is_global, device = may_draw_globally(layers), layers[0].features.device
-    generator = torch.Generator(device)
-    seeds = derive_many(first + count, seed, Purpose.DROPOUT, epoch)[first:] if noises or is_global else []
-    for number in range(count):
-        for drawn, kept in masks:
-            drawn.copy_(kept[number])
-        if noises:
-            generator.manual_seed(seeds[number])
-        for drawn in noises:
-            drawn.normal_(generator=generator)
-        if is_global:
-            seed_generator(device, seeds[number])
-        yield
-
-
-def may_draw_globally(layers: Sequence[Layer]) -> bool:
-    """Whether one of them may draw from torch's global generator."""
-    return any(isinstance(layer, Autograd) for layer in layers)
-
-
-def _masks(
-    layers: Sequence[Dropout], batch_size: int, seed: int, epoch: int, first: int, count: int
-) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """For each layer, where its mask goes, and that of each step, True for a unit that is kept."""
-    if not layers:
-        return []
-    rows = [batch_size * layer.drawn.shape[1] * layer.type.itemsize for layer in layers]
-    ends = list(accumulate(-(-row // ALIGNMENT) * ALIGNMENT for row in rows))
-    stream = random_bytes(seed, Purpose.DROPOUT, epoch, first * ends[-1], count * ends[-1]).reshape(count, ends[-1])
-    masks = []
-    for layer, begin in zip(layers, [0, *ends], strict=False):
-        numbers = stream[:, begin : begin + layer.drawn.numel() * layer.type.itemsize].view(layer.type)
-        kept = torch.from_numpy(numbers >= layer.dropped).to(layer.drawn.device)
-        masks.append((layer.drawn, kept.view(count, *layer.drawn.shape).unbind()))
-    return masks

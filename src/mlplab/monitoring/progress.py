@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar with the time left, and a line when an epoch is done."""
+"""Progress of a run on the terminal: a bar with the time left, and a line when an epoch is done."""
 
 import logging
 import math
@@ -64,7 +64,7 @@ class Progress(Callback):
             done = round(steps / self._total, 4)
             write_status(self._folder, "running", epoch=trainer.current_epoch + 1, step=steps, done=done)
         if self._bar is not None and self._bar.update(steps - self._bar.n):
-            loss, acc = pl_module.totals["train"].means()
+            loss, acc = pl_module.running["train"].means()
             self._bar.set_postfix_str(f"loss {loss:.4f}, acc {acc:.4f}", refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,7 +1,6 @@
-"""What TensorBoard can show of a run beside curves: one function for each, given a SummaryWriter."""
+"""Tabs of TensorBoard beside curves: a function for each, given a SummaryWriter."""
 
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ PR_THRESHOLDS = 101  # from 0 to 1
 
 
 def layout(writer: Any, validates: bool) -> None:
-    """The tab Custom Scalars: training and validation on one chart, by step and by epoch."""
+    """Lay out the tab Custom Scalars: training and validation on one chart, by step and by epoch."""
     by_step = {"loss": ["train/loss_step"], "accuracy": ["train/acc_step"]}
     by_epoch = {"loss": [f"{BY_EPOCH}train/loss"], "accuracy": [f"{BY_EPOCH}train/acc"]}
     if validates:
@@ -42,7 +41,7 @@ def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 
 
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
-    """Configuration, table of layers, and the command line if Hydra noted one in `folder`."""
+    """Write the configuration, the table of layers, and the command line if Hydra noted one in `folder`."""
     shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
     writer.add_text("configuration", _code(shown))
     writer.add_text("layers", layer_table(network, image_shape))
@@ -53,12 +52,12 @@ def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, imag
 
 
 def _code(text: str) -> str:
-    """As Markdown shows it letter for letter."""
+    """Indent text, so that Markdown shows it letter for letter."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:
-    """A node for each layer. SummaryWriter.add_graph would trace the network, and import a second of torch for it."""
+    """Write a node for each layer. SummaryWriter.add_graph would trace the network and import a second of torch."""
     nodes: list[NodeDef] = []
     for name, layer, shape in layers(network, image_shape):
         dimensions = [TensorShapeProto.Dim(size=size) for size in (-1, *shape)]
@@ -71,17 +70,17 @@ def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> No
             node.input.append(nodes[-1].name)
         nodes.append(node)
     nodes.append(NodeDef(name="output", op="Identity", input=[nodes[-1].name]))
-    writer.add_event(Event(graph_def=GraphDef(node=nodes).SerializeToString(), wall_time=time.time()))
+    writer.file_writer.add_event(Event(graph_def=GraphDef(node=nodes).SerializeToString()))
 
 
 def pr_curves(writer: Any, probabilities: Tensor, labels: Tensor, classes: Sequence[str], step: int) -> None:
-    """One class against the rest, each; probabilities (N, K), labels (N,)."""
+    """Write a curve for each class against the rest, from probabilities (N, K) and labels (N,)."""
     for k, name in enumerate(classes):
         writer.add_pr_curve(f"pr/{name.replace('/', ' ')}", labels == k, probabilities[:, k], step, PR_THRESHOLDS)
 
 
 def histograms(writer: Any, network: nn.Module, images: Tensor, labels: Tensor, step: int) -> None:
-    """Weights, and the gradients of the loss over normalised images (B, C, H, W) and their labels (B,)."""
+    """Write weights, and gradients of the loss over normalised images (B, C, H, W) and their labels (B,)."""
     weights = dict(network.named_parameters())
     was_training = network.training
     network.eval()
@@ -100,7 +99,7 @@ def histograms(writer: Any, network: nn.Module, images: Tensor, labels: Tensor, 
 def projector(
     writer: Any, network: nn.Sequential, images: Tensor, originals: Tensor, names: Sequence[str], step: int
 ) -> None:
-    """What the last hidden layer makes of normalised images (N, C, H, W), with `originals` (N, C, H, W) uint8."""
+    """Write the last hidden layer of normalised images (N, C, H, W), with `originals` (N, C, H, W) uint8."""
     network.eval()
     features = images.to(next(network.parameters()).dtype)
     for layer in [*network][:-1]:

@@ -1,1 +1,1 @@
-"""What is drawn, as matplotlib's figures, from arrays of numpy and plain values."""
+"""Matplotlib figures from numpy arrays and plain values."""

@@ -1,4 +1,4 @@
-"""What all pictures share: size, colours, and texts that can be drawn."""
+"""Style of all pictures: size, colours, and texts that can be drawn."""
 
 import io
 import logging
@@ -27,21 +27,21 @@ COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choo
 
 
 def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = None) -> "Figure":
-    """In inches. Without a layout, which draws everything twice, what is on it is put in place with `axes`."""
+    """Make a page, in inches. Without a layout, which draws everything twice, `axes` places what is on it."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
 def axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
-    """Inches from the upper left corner of the page, on whole dots."""
+    """Add axes, in inches from the upper left corner of the page, on whole dots."""
     page_width, page_height = figure.get_size_inches()
     left, bottom = round(left * DPI) / DPI, round((page_height - top - height) * DPI) / DPI
     return figure.add_axes((left / page_width, bottom / page_height, width / page_width, height / page_height))
 
 
 def title(figure: "Figure", text: str, note: str = "") -> None:
-    """Two lines at the upper left corner; they take TITLE_HEIGHT."""
+    """Write one or two lines at the upper left corner; they take TITLE_HEIGHT or NOTE_HEIGHT."""
     width, height = figure.get_size_inches()
     letters = int((width - 0.3) / (TITLE * LETTER))
     figure.text(0.15 / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
@@ -53,7 +53,7 @@ TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches, without and with the second li
 
 
 def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, height: float, says: str) -> None:
-    """Upright, 0.13 inches wide, with room for numbers and text to its right."""
+    """Draw an upright bar, 0.13 inches wide, with room for numbers and text to its right."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = image.get_clim()
@@ -70,7 +70,7 @@ def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, heig
 
 
 def png(figure: "Figure") -> bytes:
-    """RGB: savefig would write the transparency of each pixel too, though none is transparent."""
+    """Encode as RGB: savefig would write the transparency of each pixel too, though none is transparent."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -85,7 +85,7 @@ def png(figure: "Figure") -> bytes:
 
 
 def save(figures: "Mapping[Path, Figure]") -> None:
-    """Make the folders too.
+    """Write figures as PNG files, and make their folders.
 
     Raises:
         ConfigError: if one of them would replace a picture that is not of this project; nothing is written then.
@@ -100,7 +100,7 @@ def save(figures: "Mapping[Path, Figure]") -> None:
 
 
 def label(text: str, longest: int = 40) -> str:
-    """Short, and with nothing that matplotlib would take for a formula or has no letters for."""
+    """Shorten a text, without what matplotlib would take for a formula or has no letters for."""
     text = "".join(sign if sign.isprintable() and ord(sign) < BEYOND_THE_FONT else "?" for sign in text)
     if len(text) > longest:
         text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"

@@ -17,7 +17,7 @@ LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 
 def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
-    """A row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
+    """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
     rows = [np.flatnonzero(labels == k)[:ACROSS] for k in range(len(classes))]
     blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
     for k, of_class in enumerate(rows):
@@ -38,7 +38,7 @@ def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
 
 
 def pixels(image: Array, title: str) -> "Figure":
-    """An image (H, W) or (C, H, W) with the value of each pixel written into it."""
+    """Draw an image (H, W) or (C, H, W) with the value of each pixel written into it."""
     values = grey(image[None])[0]
     height, width = values.shape
     cell = min(LARGEST_CELL, (LARGEST_PAGE - 0.55) / width)
@@ -66,7 +66,7 @@ def pixels(image: Array, title: str) -> "Figure":
 
 
 def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "Figure":
-    """How many images each class has."""
+    """Draw bars as long as each class has images."""
     names = [label(name, 18) for name in classes]
     left = 0.6 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     height = 0.36 * len(names) + 0.1
@@ -95,7 +95,7 @@ def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "
 
 
 def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
-    """The mean of all images (N, H, W) or (N, C, H, W) of each class."""
+    """Draw the mean of all images (N, H, W) or (N, C, H, W) of each class."""
     flat = grey(images)
     shown = np.full((len(classes), *flat.shape[1:]), np.nan)
     for k in range(len(classes)):
@@ -114,7 +114,7 @@ def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
 
 
 def histogram(images: Array) -> "Figure":
-    """How often each of the 256 values is in images uint8 of any shape."""
+    """Draw a histogram of the 256 pixel values of images uint8 of any shape."""
     found = np.bincount(images.ravel(), minlength=256)
     figure = canvas.figure(2.8)
     canvas.title(figure, "values of all pixels of the training images")

@@ -1,4 +1,4 @@
-"""Many images as one, which is drawn many times faster than each by itself."""
+"""A grid of images drawn as one image, many times faster than each by itself."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def grey(images: Array) -> Array:
-    """(N, C, H, W) -> (N, H, W): the mean of the colours; what has none stays as it is."""
+    """Average the colours of images (N, C, H, W) -> (N, H, W); what has none stays as it is."""
     if images.ndim == 3:
         return images
     return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
@@ -25,7 +25,7 @@ def grey(images: Array) -> Array:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Where images go, in rows of `columns`, from left to right and from the top down.
+    """Layout of images in rows of `columns`, from left to right and from the top down.
 
     Every pixel of an image is the same whole number of dots, so that none looks larger than its neighbour.
     """
@@ -38,7 +38,7 @@ class Mosaic:
 
     @classmethod
     def of(cls, images: Array, columns: int, width: float, below: float = 0.04, between: float = 0.04) -> Self:
-        """For images (N, H, W) on a page, in inches: `width` of all, room `below` each row and `between` columns."""
+        """Lay out images (N, H, W), in inches: `width` of all, room `below` each row and `between` columns."""
         count, height_of_one, width_of_one = images.shape
         cell = width * canvas.DPI / columns  # dots
         scale = min(
@@ -60,7 +60,7 @@ class Mosaic:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         return self.pixels[0] * self.scale / canvas.DPI
 
     @property
@@ -68,12 +68,12 @@ class Mosaic:
         return self.pixels[1] * self.scale / canvas.DPI
 
     def corner(self, position: int) -> tuple[int, int]:
-        """Row and column of the upper left pixel of an image."""
+        """Find row and column of the upper left pixel of an image."""
         row, column = divmod(position, self.columns)
         return row * (self.shape[0] + self.gap[0]), column * (self.shape[1] + self.gap[1])
 
     def assembled(self, images: Array) -> npt.NDArray[np.float32]:
-        """Of images (N, H, W) one, NaN where there is none."""
+        """Put images (N, H, W) into one, NaN where there is none."""
         whole = np.full(self.pixels, np.nan, dtype=np.float32)
         for position, image in enumerate(images):
             top, left = self.corner(position)
@@ -81,14 +81,14 @@ class Mosaic:
         return whole
 
     def draw(self, figure: "Figure", images: Array, left: float, top: float, **colours: Any) -> "AxesImage":
-        """Inches from the upper left corner of the page; `colours` are imshow's, by default grey from 0 to 255."""
+        """Draw at inches from the upper left corner of the page; `colours` are imshow's, by default grey, 0 to 255."""
         axes = canvas.axes(figure, left, top, self.width, self.height)
         axes.set_axis_off()
         colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
     def write(self, image: "AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
-        """Below an image, in the middle."""
+        """Write below an image, in the middle."""
         top, left = self.corner(position)
         size = style.setdefault("fontsize", canvas.SMALL)
         y = top + self.shape[0] + (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5

@@ -1,4 +1,4 @@
-"""A picture of what a network says of some images."""
+"""A picture of a network's predictions."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def predictions(
     truths: Sequence[int] | None = None,
     title: str = "predictions",
 ) -> "Figure":
-    """The first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
+    """Draw the first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:
         names: a line above each image.

@@ -1,4 +1,4 @@
-"""Pictures of a run: how it went, what its network confuses, what it has learned, and what it sees."""
+"""Pictures of a run: curves, confusion matrix, mistakes, first layer, training images."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 def curves(
     history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
 ) -> "Figure":
-    """Loss and accuracy by epoch; metrics that an epoch lacks are left out."""
+    """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out."""
     top = canvas.TITLE_HEIGHT
     figure = canvas.figure(top + 2.9)
     canvas.title(figure, title)
     shown = {}
-    panels = {"loss": ("loss (nats)", 1), "acc": ("accuracy (%)", 100)}
+    panels = {"loss": ("loss (cross-entropy)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
         axes = canvas.axes(figure, 0.95 + place * 3.72, top + 0.1, 2.72, 2.05)
         for split, name, colour, style in (("train", "training", BLUE, "--"), ("val", "validation", ORANGE, "-")):
@@ -65,7 +65,7 @@ def _style(axes: "Axes", epochs: Sequence[float]) -> None:
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
-    """`matrix` (K, K): images of class row that were taken for class column.
+    """Draw a confusion matrix (K, K): images of class row that were taken for class column.
 
     Mistakes are coloured by their share of the images of the true class; what is right is not, or nothing else would
     be seen.
@@ -111,9 +111,9 @@ def mistakes(
     probabilities: Array,
     classes: Sequence[str],
     title: str,
-    places: Sequence[int],
+    indices: Sequence[int],
 ) -> "Figure":
-    """The first 24 of images (N, H, W) or (N, C, H, W) uint8, and their `places` in the data set.
+    """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8, with their `indices` in the data set.
 
     `probabilities` (N,) are of the predicted classes.
     """
@@ -124,20 +124,20 @@ def mistakes(
         return figure
     mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
     figure = canvas.figure(canvas.NOTE_HEIGHT + mosaic.height + 0.08)
-    note = "black: the true class, and the place of the image, from 0; red-orange: the answer, and its probability"
+    note = "black: true class and index of the image, from 0; orange: the network's answer and its probability"
     canvas.title(figure, title, note)
     image = mosaic.draw(figure, shown, (canvas.WIDTH - _full(mosaic)) / 2, canvas.NOTE_HEIGHT)
-    of_shown = zip(labels[: len(shown)], predicted, probabilities, places, strict=False)
-    for position, (true, said, probability, place) in enumerate(of_shown):
+    of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
+    for position, (true, said, probability, index) in enumerate(of_shown):
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
-        mosaic.write(image, position, f"{label(classes[int(true)], 12)} #{place}", fontsize=TEXT)
+        mosaic.write(image, position, f"{label(classes[int(true)], 12)} #{index}", fontsize=TEXT)
         text = f"{label(classes[int(said)], 16)}, {percent:.1f} %"
         mosaic.write(image, position, text, line=1, fontsize=TEXT, color=VERMILION)
     return figure
 
 
 def _full(mosaic: Mosaic) -> float:
-    """Inches of a whole row, even where there is none."""
+    """Width of a whole row in inches, even where there is none."""
     cells = mosaic.columns * (mosaic.shape[1] + mosaic.gap[1]) - mosaic.gap[1]
     return cells * mosaic.scale / canvas.DPI
 
@@ -145,7 +145,7 @@ def _full(mosaic: Mosaic) -> float:
 def first_layer(
     weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
 ) -> "Figure":
-    """`weights` (units, C*H*W) of up to 64 units, those with the largest norm, each as an image of `image_shape`.
+    """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
     Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
     """
@@ -172,7 +172,7 @@ def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
 
 
 def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "Figure":
-    """The first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
+    """Draw the first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
     stored, given = grey(originals[:MOST_IMAGES]), grey(seen[:MOST_IMAGES])
     mosaic = Mosaic.of(stored, columns=4, width=3.3, below=0.19, between=0.15)
     height = max(mosaic.height, 1.2)

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from mlplab.cli.compose import config_of
 from mlplab.cli.hydra_errors import ONE_AT_A_TIME, explain, of_several
 from mlplab.cli.run_name import label
-from mlplab.config.schema import PIXELS, TRAINING_IMAGES, Config
+from mlplab.config.datasets import DATASETS
+from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
 
 LONGEST_NAME = 120  # characters; file systems take 255
@@ -39,10 +40,10 @@ class Job:
     @property
     def cost(self) -> float:
         """A guess of its seconds on one core, good enough to begin with the longest and to tell the time left."""
-        config = self.config
-        images = TRAINING_IMAGES[config.data.name] - config.data.val_size
+        config, facts = self.config, DATASETS[self.config.data.name]
+        images = facts.train_images - config.data.val_size
         steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)
-        widths = (PIXELS[config.data.name], *config.model.hidden, 10)
+        widths = (facts.pixels, *config.model.hidden, len(facts.classes))
         weights = sum(a * b for a, b in itertools.pairwise(widths))
         return steps * (1.5e-4 + 3.5e-11 * weights * config.data.batch_size)  # as measured on an Intel Xeon
 

@@ -170,17 +170,16 @@ def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, begun_with
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     """Read and verify the data, and make an untrained classifier that fits them."""
-    augment = config.augment.model_dump() if config.augment.distorts else None
+    augment = config.regularization.distortions
     datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
     torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
     classifier = Classifier(
         **config.model.model_dump(),
-        **config.aids.model_dump(),
+        **config.regularization.arguments,
         gradient_clip_val=config.trainer.gradient_clip_val,
         gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
         max_steps=config.trainer.max_steps,
-        averaging=config.averaging.model_dump(exclude_unset=True) if config.averaging.name else None,
         image_shape=datamodule.info.image_shape,
         classes=datamodule.info.classes,
         optimizer=config.optimizer.model_dump(exclude_unset=True),
@@ -215,7 +214,7 @@ def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers:
 
 def _score_untrained(trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule) -> dict[str, float]:
     trainer.validate(classifier, datamodule=datamodule, verbose=False)
-    metrics = classifier.figures
+    metrics = classifier.metrics
     log.info(f"untrained  val loss {metrics['val/loss']:.4f} acc {metrics['val/acc']:.4f}")
     return {f"untrained/{name}": value for name, value in metrics.items()}
 
@@ -247,11 +246,11 @@ def _score_best(
     run_folder.choose_best(folder)
     best = run_folder.best_weights(folder)
     trainer.test(classifier, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
-    test = {name: value for name, value in classifier.figures.items() if name.startswith("test/")}
+    test = {name: value for name, value in classifier.metrics.items() if name.startswith("test/")}
     if best is None:
         return classifier.history[-1], test
-    of_epoch = classifier.history[int(classifier.loaded_figures["epoch"]) - 1]
-    return {**of_epoch, **classifier.loaded_figures}, test
+    of_epoch = classifier.history[int(classifier.loaded_metrics["epoch"]) - 1]
+    return {**of_epoch, **classifier.loaded_metrics}, test
 
 
 def _hyperparameters(config: Config) -> dict[str, str | float]:
@@ -293,5 +292,5 @@ def _facts(
         "device": provenance.device(trainer.strategy.root_device),
         "history": classifier.history,
         "config": config.recorded,
-        **classifier.begins_with,
+        **classifier.optimizer_settings,
     }

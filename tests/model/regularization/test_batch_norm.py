@@ -47,7 +47,7 @@ def test_what_is_evaluated_has_statistics_of_whole_images_under_its_weights(
     trainer: MakeTrainer, datamodule: ImageDataModule, aids: dict[str, Any]
 ) -> None:
     classifier = fit(trainer, datamodule, batch_norm=True, **aids)
-    mean = _assert_statistics(classifier.evaluated, datamodule)
+    mean = _assert_statistics(classifier.eval_network, datamodule)
     if classifier.average is not None:
         assert not torch.allclose(classifier.mlp.batch_norm1.running_mean, mean, rtol=0.01)
 
@@ -66,7 +66,7 @@ def test_the_last_weights_have_their_own_statistics_however_a_run_ends(
     trainer: MakeTrainer, datamodule: ImageDataModule, flags: dict[str, Any]
 ) -> None:
     classifier = fit(trainer, datamodule, flags=flags, batch_norm=True, dropout=0.5)
-    _assert_statistics(classifier.evaluated, datamodule)
+    _assert_statistics(classifier.eval_network, datamodule)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_validation_within_an_epoch_has_the_statistics_of_its_weights(
     class Looks(Callback):
         def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             assert isinstance(pl_module, Classifier)
-            seen.append(_assert_statistics(pl_module.evaluated, datamodule))
+            seen.append(_assert_statistics(pl_module.eval_network, datamodule))
 
     classifier = Classifier([16, 12], batch_norm=True, mixup=0.4, averaging=averaging)
     trainer(max_epochs=1, val_check_interval=2, callbacks=[Looks()]).fit(classifier, datamodule=datamodule)

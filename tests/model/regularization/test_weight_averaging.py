@@ -60,7 +60,7 @@ def test_averages_in_64_bits_are_exact(trainer: MakeTrainer, datamodule: ImageDa
     noted = Noted()
     classifier = fit(trainer, datamodule, noted, {"precision": "64-true"}, averaging={"name": "swa", "start": 0.25})
     mean = torch.stack([noted.after_step[end]["logits.weight"] for end in (9, 14, 19)]).mean(dim=0)
-    torch.testing.assert_close(classifier.evaluated.logits.weight, mean, rtol=1e-13, atol=0)
+    torch.testing.assert_close(classifier.eval_network.logits.weight, mean, rtol=1e-13, atol=0)
 
 
 def test_validation_and_predictions_use_the_average(trainer: MakeTrainer, datamodule: ImageDataModule) -> None:

@@ -1,3 +1,3 @@
-"""Training aids, each off by default and one idea a file. Those of a line or two (dropout, noise, label smoothing) are
-layers of mlplab.model.mlp or arguments of mlplab.model.classifier.
+"""Regularization, each kind off by default and one idea a file. Dropout and noise are layers of mlplab.model.mlp; label
+smoothing, of a line, is in mlplab.model.training_step.
 """

@@ -1,9 +1,9 @@
-"""Statistics of batch norm, means over the batches of all training images, as the weights are then.
+"""Statistics of batch norm for evaluation: means over the batches of all training images, under the weights of then.
 
 Those that torch keeps in training are averages over past weights, and over images with noise and dropout, or mixed,
 which an evaluation does not have (Li et al. 2019, "Understanding the disharmony between dropout and batch
-normalization"). Rasmus et al. (2015) and Izmailov et al. (2018) take them anew before they evaluate. Where
-distortions are all that changes the images, the running ones are kept.
+normalization"). Rasmus et al. (2015) and Izmailov et al. (2018) renew them before they evaluate. Where distortions are
+all that changes the images, the running ones are kept.
 """
 
 from collections.abc import Iterable
@@ -11,19 +11,25 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mlplab.model.mlp import GaussianNoise
 
-def batch_norms(network: nn.Sequential) -> list[nn.BatchNorm1d]:
-    return [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
+
+def draws(network: nn.Sequential) -> bool:
+    """Tell whether a network draws random numbers in training."""
+    return any(isinstance(layer, nn.Dropout | nn.RReLU | GaussianNoise) for layer in network)
 
 
 @torch.no_grad()
 def renew(network: nn.Sequential, batches: Iterable[Tensor]) -> None:
-    """Put the mean over all images in place of the running statistics; nothing is dropped or added.
+    """Replace the running statistics, if there are any, by the means over all images; nothing is dropped or added.
 
     Args:
+        network: whose statistics are renewed.
         batches: images (B, C, H, W) as the network takes them; a batch of one has no variance and is left out.
     """
-    norms = batch_norms(network)
+    norms = [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
+    if not norms:
+        return
     momenta, was_training = [norm.momentum for norm in norms], network.training
     network.eval()
     for norm in norms:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Mixture(NamedTuple):
-    """How the images of one batch are mixed: with one share for all, as in the authors' own code."""
+    """Mixing of one batch: one share for all its images, as in the authors' own code."""
 
     share: Tensor  # () float32 of an image itself, the rest is of its partner
     partners: Tensor  # (B,) int64, a permutation of the batch
@@ -23,7 +23,7 @@ class Mixture(NamedTuple):
 
 
 def draw(size: int, alpha: float, seed: int) -> tuple[float, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
-    """A share from Beta(alpha, alpha), and a permutation of `size` images, as a function of `seed` (32 bits).
+    """Draw a share from Beta(alpha, alpha), and a permutation of `size` images, as a function of `seed` (32 bits).
 
     numpy promises that a RandomState gives the same numbers in every version.
     """
@@ -32,6 +32,6 @@ def draw(size: int, alpha: float, seed: int) -> tuple[float, "np.ndarray[tuple[i
 
 
 def mixture(size: int, alpha: float, seed: int, device: torch.device) -> Mixture:
-    """The same as tensors on a device."""
+    """Draw the same as tensors on a device."""
     share, partners = draw(size, alpha, seed)
     return Mixture(torch.tensor(share, device=device), torch.from_numpy(partners).to(device))

@@ -1,69 +1,109 @@
-"""Averages of the weights, which validate, test and predict in place of those that are trained.
+"""Averages of the weights, which validate, test and predict in place of those that are trained."""
 
-- ema: exponential, after each step, of weights and of the running statistics of batch norm: step n moves it towards
-  the weights after that step by 1 - decay, or by 1/n where that is more, so that it begins as the plain mean (Tarvainen
-  and Valpola 2017).
-- swa: the plain mean over the weights at the end of each epoch that ends after a share `start` of them (Izmailov et
-  al. 2018). Until the first of these the average is the weights themselves. The statistics of batch norm are then taken
-  anew, under the mean weights, see `mlplab.model.regularization.batch_norm`.
-"""
-
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-
-DEFAULTS: Mapping[str, Any] = {"name": None, "decay": 0.999, "start": 0.75}
 
 
-def make_average(network: nn.Module, averaging: Mapping[str, Any]) -> AveragedModel | None:
-    """An average that begins with the weights of `network`; None if `averaging` names none.
+class WeightAverage(nn.Module):
+    """An average of the weights and buffers of a network; it begins as a copy of them."""
+
+    n_averaged: Tensor  # how many states are in it, ()
+
+    def __init__(self, network: nn.Sequential) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(network).requires_grad_(False)
+        self.register_buffer("n_averaged", torch.tensor(0))
+
+    def follow(self, network: nn.Module) -> Callable[[], None]:
+        """Average `network`, whose tensors must stay where they are; returns what to call after each step."""
+        self.averages = [*self.module.parameters(), *self.module.buffers()]
+        self.values = [*network.parameters(), *network.buffers()]
+        self.count = int(self.n_averaged)
+        return self.after_step
+
+    def after_step(self) -> None:
+        """Take in the weights after a step, or not."""
+
+    def after_block(self, progress: float, is_epoch_over: bool) -> None:
+        """Take in the weights after a block of steps, or not; `progress`: share of epochs, this one included."""
+
+    def _take_in(self, share: float) -> None:
+        self._move(share)
+        self.count += 1
+        self.n_averaged.fill_(self.count)
+
+    @torch.no_grad()
+    def _move(self, share: float) -> None:
+        """Move each average by a share of the way to its value; a count, which has no mean, is copied."""
+        for average, value in zip(self.averages, self.values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, share)
+            else:
+                average.copy_(value)
+
+
+class Ema(WeightAverage):
+    """Exponential average over steps, of the running statistics of batch norm too (Tarvainen and Valpola 2017).
+
+    Step n moves it towards the weights by 1 - decay, or by 1/n where that is more: it begins as the plain mean.
+    """
+
+    def __init__(self, network: nn.Sequential, decay: float) -> None:
+        super().__init__(network)
+        self.decay = decay
+
+    def after_step(self) -> None:
+        self._take_in(max(1 / (self.count + 1), 1 - self.decay))
+
+
+class Swa(WeightAverage):
+    """Plain mean over the ends of all epochs that end after a share `start` of them (Izmailov et al. 2018).
+
+    Until the first of these it is the weights themselves. Statistics of batch norm are renewed under the mean weights,
+    see `mlplab.model.regularization.batch_norm`.
+    """
+
+    def __init__(self, network: nn.Sequential, start: float) -> None:
+        super().__init__(network)
+        self.start = start
+
+    @property
+    def is_mean(self) -> bool:
+        """Tell whether its weights are a mean, of which the statistics of batch norm are not."""
+        return bool(self.count)
+
+    def after_block(self, progress: float, is_epoch_over: bool) -> None:
+        if is_epoch_over and progress > self.start:
+            self._take_in(1 / (self.count + 1))
+        elif not self.count:
+            self._move(1)
+
+
+def make_average(network: nn.Sequential, averaging: Mapping[str, Any] | None) -> WeightAverage | None:
+    """Make the average that `averaging` names; None if it names none.
 
     Args:
-        averaging: `name`; `decay` of ema and `start` of swa, from 0 to below 1.
+        network: to average.
+        averaging: `name` "ema" and `decay`, or "swa" and `start`, both from 0 to below 1.
 
     Raises:
-        ValueError: if there is no average of that name, no such key, or a value is out of range.
+        ValueError: if there is no such average or key, or a value is out of range.
     """
-    if unknown := averaging.keys() - DEFAULTS.keys():
-        raise ValueError(f"`averaging` must have the keys {', '.join(DEFAULTS)}, got {', '.join(sorted(unknown))}")
-    name, decay, start = (averaging[key] for key in DEFAULTS)
-    if name is None:
-        return None
-    if name not in ("ema", "swa"):
-        raise ValueError(f"`averaging` must name ema or swa, got {name!r}")
-    if not 0 <= decay < 1 or not 0 <= start < 1:
-        raise ValueError(f"`averaging` must have decay and start from 0 to below 1, got {decay} and {start}")
-
-    def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
-        move(averages, values, 1 / (int(count) + 1))
-
-    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-    return average.requires_grad_(False)
-
-
-class Ema:
-    """Moves an average, each time it is called, towards the weights of `network`."""
-
-    def __init__(self, average: AveragedModel, network: nn.Module, decay: float) -> None:
-        self.averages = [*average.module.parameters(), *average.module.buffers()]
-        self.values = [*network.parameters(), *network.buffers()]
-        self.average, self.decay = average, decay
-        self.count = int(average.n_averaged)
-
-    def __call__(self) -> None:
-        move(self.averages, self.values, max(1 / (self.count + 1), 1 - self.decay))
-        self.count += 1
-        self.average.n_averaged.fill_(self.count)
-
-
-@torch.no_grad()
-def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: float) -> None:
-    """Move each average, in place, by a share of the way to its value; a count, which has no mean, is copied."""
-    for average, value in zip(averages, values, strict=True):
-        if average.is_floating_point():
-            average.lerp_(value, share)
-        else:
-            average.copy_(value)
+    if not isinstance(averaging, Mapping | None):
+        raise ValueError(f"`averaging` must be a mapping, such as {{'name': 'ema'}}, got {averaging!r}")
+    chosen = {"name": None, "decay": 0.999, "start": 0.75, **(averaging or {})}
+    if unknown := chosen.keys() - {"name", "decay", "start"}:
+        raise ValueError(f"`averaging` must have the keys name, decay, start, got {', '.join(sorted(unknown))}")
+    if chosen["name"] not in (None, "ema", "swa"):
+        raise ValueError(f"`averaging` must name ema or swa, got {chosen['name']!r}")
+    if not (0 <= chosen["decay"] < 1 and 0 <= chosen["start"] < 1):
+        raise ValueError(
+            "`averaging` must have decay and start from 0 to below 1, got {decay} and {start}".format(**chosen)
+        )
+    if chosen["name"] == "ema":
+        return Ema(network, chosen["decay"])
+    return Swa(network, chosen["start"]) if chosen["name"] == "swa" else None

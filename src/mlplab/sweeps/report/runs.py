@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplab.config.schema import with_class_defaults
+from mlplab.config.schema import completed
 from mlplab.runs.result import Result, composed, read_status
 from mlplab.sweeps.report.settings import Setting, flatten, printable
 
@@ -90,7 +90,7 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
 def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
     log = folder / "train.log"
     try:
-        settings = flatten(with_class_defaults(composed(folder)))
+        settings = flatten(completed(composed(folder)))
     except ValueError:
         settings = {}
     return Unfinished(name, status, reason, log if log.is_file() else None, settings)
@@ -100,7 +100,7 @@ def _complete(folder: Path, name: str) -> Run:
     found = Result.load(folder)
     return Run(
         name=name,
-        settings=flatten(with_class_defaults(found.config)),
+        settings=flatten(completed(found.config)),
         seed=found.seed,
         metrics={printable(key): value for key, value in found.metrics.items()},
         history=tuple(found.history),

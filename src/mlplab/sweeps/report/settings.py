@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from mlplab.config.schema import CHANGES_NOTHING
+from mlplab.config.schema import keys_that_affect
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
 
-# Seeds are merged into mean and spread; the others change none of the figures that are compared.
-NOT_SETTINGS = {"seed", "resume", "experiment", "evaluate_untrained", *CHANGES_NOTHING}
+# Seeds are merged into mean and spread; the others affect none of the metrics that are compared.
+NOT_SETTINGS = {"seed", *keys_that_affect("nothing", "untrained")}
 # A name for settings that vary together, and the name that the others are compared with.
 REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list

@@ -1,0 +1,71 @@
+"""Write conf/README.md, the reference of all keys, from the schema and the choices in conf.
+
+python scripts/conf_readme.py
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mlplab.cli.compose import compose
+from mlplab.config.former_keys import GROUPS, KEYS
+from mlplab.config.keys import Key, keys
+from mlplab.runs import atomic_write
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+ABOUT = """\
+# Configuration
+
+*Written by `scripts/conf_readme.py` from `src/mlplab/config/schema.py`.*
+
+Set a key with `key=value`, choose one of a group with `group=choice`; `-m` makes a sweep of several values:
+
+    python train.py model.hidden=[512,512] optimizer=rmsprop regularization=shift
+    python train.py -m model.hidden=128,512 seed=0,1,2
+
+`config.yaml` holds the defaults and what overrides what, `experiment/` the recipes. `python train.py --cfg job` prints
+the configuration of a run; `python train.py --help` has the keys of the command itself, such as `resume`.
+"""
+OPEN = """\
+Every other argument of the optimizer and the schedule, and every other flag of `lightning.Trainer`, is a key, too:
+`optimizer.amsgrad=true`. In `optimizer` and `scheduler`, null stands for an argument that the class does not have, or
+for its own default. `regularization` holds all that regularises but `model.dropout`, `model.batch_norm`,
+`optimizer.weight_decay`, `scheduler.warmup` and `early_stopping`.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    atomic_write.write(CONF / "README.md", content().encode(), sync=False)
+    print(CONF / "README.md")
+
+
+def content() -> str:
+    os.environ.pop("MLPLAB_DATA", None)  # the default of data.root is that of everybody
+    found = [key for key in keys(compose([], CONF)) if not key.name.startswith("published.")]
+    table = ["| key | default | values | meaning |", "| --- | --- | --- | --- |", *map(_row, found)]
+    return "\n".join(
+        [ABOUT, "## Groups\n", _groups(), "\n## Keys\n", OPEN, *table, "\n## Former keys\n", _former(), ""]
+    )
+
+
+def _groups() -> str:
+    folders = sorted(folder for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+    return "\n".join(
+        f"- `{folder.name}`: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in folders
+    )
+
+
+def _row(key: Key) -> str:
+    cells = (f"`{key.name}`", f"`{key.value}`", key.range, key.meaning)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _former() -> str:
+    renamed = [f"`{former}` is `{key}`" for former, key in {**GROUPS, **KEYS}.items()]
+    return f"Still understood, in commands and in runs of earlier versions: {', '.join(renamed)}."
+
+
+if __name__ == "__main__":
+    main()

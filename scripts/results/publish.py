@@ -1,0 +1,63 @@
+"""Puts figures where people read them: between marks of a page, and into the headers of conf/experiment."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import page
+from measured import Entries, Measured
+from recipe import PROJECT
+
+from mlplab.errors import CheckpointError
+from mlplab.runs import atomic_write
+
+PAGES = ("README.md", "scripts/results/README.md")  # a block goes into each that has its marks
+
+
+def publish(entries: Entries) -> list[Path]:
+    """Rewrite the files that do not have these figures yet, and return them.
+
+    Raises:
+        CheckpointError: if no page has a place for the table, or a file cannot be written.
+    """
+    texts = {recipe.file: with_header(_text(recipe.file), entry) for recipe, entry in page.known(entries).items()}
+    return write(texts | with_block("results", page.block(entries)))
+
+
+def with_header(text: str, entry: Measured) -> str:
+    """Return a recipe with what was measured in the line for it."""
+    took = f"{page.seconds(entry.seconds)} s a seed on {entry.place}"
+    earlier = ", with an earlier version" if entry.is_earlier else ""
+    line = f"# Measured: {entry.accuracy} % test accuracy, n = {entry.percent.n}, {took}{earlier}"
+    return re.sub(r"^# Measured:.*", lambda _: line, text, count=1, flags=re.MULTILINE)
+
+
+def with_block(name: str, block: str) -> dict[Path, str]:
+    """Return the pages with `block` between the marks of this name, by path.
+
+    Raises:
+        CheckpointError: if no page has them.
+    """
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    texts = {path: _text(path) for path in (PROJECT / page for page in PAGES) if path.exists()}
+    found = {
+        path: marks.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text) for path, text in texts.items() if marks.search(text)
+    }
+    if not found:
+        raise CheckpointError(f"{' or '.join(PAGES)}: must have <!-- {name} --> and <!-- /{name} -->, for the table.")
+    return found
+
+
+def write(texts: Mapping[Path, str]) -> list[Path]:
+    """Write the files whose text changes, and return them."""
+    changed = {path: text for path, text in texts.items() if text != _text(path)}
+    for path, text in changed.items():
+        try:
+            atomic_write.write(path, text.encode(), sync=False)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
+    return list(changed)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,64 @@
+"""The fields of the schema by dotted key, such as model.hidden, and what each affects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True)
+class Affects:
+    """A mark at a field that says what its value affects, where that is not every figure of the run.
+
+    nothing: no figure. Left out of the hash, of names and of the report, and free to change on resume.
+    rounding: the last bits. Free to change on resume.
+    length: how long the run is. Free to change on resume.
+    report: how runs are grouped there. Left out of the hash.
+    untrained: the figures before training. Left out of the report.
+    """
+
+    what: Literal["nothing", "rounding", "length", "report", "untrained"]
+
+
+@cache
+def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a schema and of its sections by key; a mark at a section holds for all its fields."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            found[name] = field
+            continue
+        marks = [mark for mark in field.metadata if isinstance(mark, Affects)]
+        for key, own in fields(inner).items():
+            found[f"{name}.{key}"] = marked = FieldInfo.merge_field_infos(own)
+            marked.metadata = [*own.metadata, *marks]
+    return found
+
+
+def affects(field: FieldInfo) -> str:
+    """Return what the value of a field affects: `Affects.what`, or "result"."""
+    return next((mark.what for mark in field.metadata if isinstance(mark, Affects)), "result")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"hidden": 128}} -> {"model.hidden": 128}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"model.hidden": 128} -> {"model": {"hidden": 128}}."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return tree

@@ -1,0 +1,106 @@
+"""A data set on the CPU, read at its first use: its validation split, and its normalisation."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlplab.config.datasets import DATASETS
+from mlplab.data import datasets
+from mlplab.data.blocks import Batch, Scaling
+from mlplab.data.datasets import DatasetInfo, ImageDataset
+from mlplab.errors import ConfigError, DataError
+from mlplab.randomness import Purpose, permutation
+
+
+class SplitDataset:
+    """Images to train on, to validate and to test; arguments are those of `ImageDataModule`."""
+
+    def __init__(self, name: str, root: str, val_size: int, split_seed: int, normalize: str) -> None:
+        super().__init__()
+        require_one_of("name", name, tuple(DATASETS))
+        require_one_of("normalize", normalize, ("standard", "unit", "symmetric"))
+        require_whole(0, val_size=val_size, split_seed=split_seed)
+        if "://" in root:
+            raise ValueError(f"`root` must be a folder, got {root!r}")
+        self.name: str | None = name
+        self.root = Path(root).expanduser()
+        self.val_size, self.split_seed, self.normalize = val_size, split_seed, normalize
+        self._dataset: ImageDataset | None = None
+        self._info: DatasetInfo | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Facts of the data set, from a checkpoint or from the files."""
+        if self._info is None:
+            self.setup()
+            assert self._info is not None
+        return self._info
+
+    @property
+    def train_rows(self) -> Tensor:
+        """Rows of the training images that are trained on, (N - val_size,)."""
+        self.setup()
+        return self._order[self.val_size :]
+
+    @property
+    def val_rows(self) -> Tensor:
+        """Rows of those that validate, (val_size,)."""
+        self.setup()
+        return self._order[: self.val_size]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the files, unless that is done, and choose the validation images."""
+        if self._dataset is not None:
+            return
+        dataset = datasets.load(str(self.name), self.root)
+        info, images = self._info or dataset.info, len(dataset.train_images)
+        if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
+            raise DataError(
+                f"{self.root}: images of shape {dataset.info.image_shape}, but the network was trained on"
+                f" {info.image_shape}. Give the folder of its data set."
+            )
+        if self.val_size >= images:
+            raise ConfigError(
+                f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self.val_size}"
+            )
+        self._order = permutation(images, self.split_seed, Purpose.SPLIT)
+        self._dataset, self._info = dataset, info
+
+    def test_data(self) -> Batch:
+        """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
+        return self._loaded.test_images, self._loaded.test_labels
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Scale images (B, C, H, W) of pixels from 0 to 255 to float32 in the range of `normalize`."""
+        return self.scaling(images, torch.empty_like(images, dtype=torch.float32))
+
+    @property
+    def scaling(self) -> Scaling:
+        return Scaling.of(self.normalize, self.info)
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self.info)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._dataset is None:
+            self._info = DatasetInfo(**state_dict)
+
+    @property
+    def _loaded(self) -> ImageDataset:
+        self.setup()
+        assert self._dataset is not None
+        return self._dataset
+
+
+def require_one_of(argument: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"`{argument}` must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def require_whole(least: int, **values: int) -> None:
+    for argument, value in values.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"`{argument}` must be an int of at least {least}, got {value!r}")

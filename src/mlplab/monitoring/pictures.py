@@ -1,0 +1,93 @@
+"""Pictures of a run, in TensorBoard and in its folder, and the time that they take."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from mlplab.monitoring.tensorboard_logger import RunLogger
+from mlplab.plots import canvas, run
+from mlplab.runs import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+CONFUSION_SHARE = 0.01  # of the time so far, above which no confusion matrix of the validation is drawn but the last
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """Warn of whatever fails, matplotlib, its fonts or the disk: the run is worth more than what is shown of it."""
+    try:
+        yield
+    except Exception as error:
+        log.warning(f"{name} cannot be shown: {type(error).__name__}: {error}")
+
+
+class Pictures:
+    """Draws figures into TensorBoard and into the run folder; `seconds` is what that took."""
+
+    def __init__(self, folder: Path, logger: RunLogger | None) -> None:
+        self.seconds = 0.0
+        self._folder = folder
+        self._logger = logger
+
+    def show(
+        self, draw: "Callable[[], Figure]", tag: str | None = None, file: str | None = None, step: int = 0
+    ) -> None:
+        """Draw a figure under `tag`, and as `file`, where they are given."""
+        if file is None and (tag is None or self._logger is None):
+            return
+        with guarded(tag or str(file)):
+            with self.timed():
+                png = canvas.png(draw())
+            if tag is not None and self._logger is not None:
+                self._logger.add_png(tag, png, step)
+            if file is not None:
+                atomic_write.write_own({self._folder / file: png})
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - started
+
+
+class ValidationConfusion:
+    """Shows the confusion matrix of a validation after epochs 1, 2, 5, 10, ..., if drawing is quick, and the last."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._seconds = 0.0  # that drawing took
+        self.start(0)
+
+    def start(self, epochs: int) -> None:
+        """Begin to count time, after so many epochs."""
+        self._due = next_milestone(epochs)
+        self._started = time.monotonic()
+
+    def show(self, matrix: Tensor, classes: tuple[str, ...], epoch: int, step: int, is_last: bool) -> None:
+        """Draw a matrix (K, K) if it is wanted."""
+        has_time = self._seconds <= CONFUSION_SHARE * (time.monotonic() - self._started)
+        if not (is_last or (epoch >= self._due and has_time)):
+            return
+        import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
+
+        self._due = next_milestone(epoch)
+        started, title = time.monotonic(), f"validation images after epoch {epoch}"
+        self._pictures.show(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=step)
+        self._seconds += time.monotonic() - started
+
+
+def next_milestone(epoch: int) -> int:
+    """Return the next of 1, 2, 5, 10, 20, 50, 100, ... after `epoch`: much changes at first, and little later."""
+    power = 1
+    while 5 * power <= epoch:
+        power *= 10
+    return next(n for n in (power, 2 * power, 5 * power) if n > epoch)
