@@ -18,7 +18,7 @@ from filelock import FileLock
 from lightning.pytorch import Trainer
 from waiting import Process
 
-from mlplab.cli import launch
+from mlplab.cli.compose import compose
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.training.run import Result, train
@@ -114,7 +114,7 @@ def composed() -> Compose:
     """Configurations as train.py gets them: composed from conf/ and overrides."""
 
     def compose_config(*overrides: str) -> Config:
-        return launch.compose(list(overrides), PROJECT / "conf")
+        return compose(list(overrides), PROJECT / "conf")
 
     return compose_config
 

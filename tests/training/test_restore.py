@@ -72,7 +72,7 @@ def test_a_rebuilt_classifier_scores_what_the_run_scored(
         score = evaluation.score(classifier, datamodule.batches(split))
         assert score.acc == result.metrics[f"{split}/acc"]
         assert score.loss == pytest.approx(result.metrics[f"{split}/loss"], rel=1e-6)
-    assert datamodule.distortion == Distortion(**config.augment.model_dump())
+    assert datamodule.distortion == Distortion(**config.regularization.distortions or {})
     if not config.data.val_size:
         with pytest.raises(ConfigError, match="no validation images"):
             next(datamodule.batches("val"))

@@ -91,7 +91,7 @@ def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
         return usual(self, *arguments)
 
     monkeypatch.setattr(Classifier, step, signalled)
-    monkeypatch.setattr("mlplab.data.datamodule.EVAL_BATCH_SIZE", 20)
+    monkeypatch.setattr("mlplab.data.blocks.EVAL_BATCH_SIZE", 20)
     if completes:
         train(tiny("evaluate_untrained=true"), tmp_path)
     else:
