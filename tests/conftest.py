@@ -15,6 +15,7 @@ import matplotlib
 import pytest
 import torch
 from filelock import FileLock
+from fork_server import Forked, Server
 from lightning.pytorch import Trainer
 from waiting import Process
 
@@ -50,8 +51,8 @@ class Run:
 class Program:
     """Starts train.py or a script in a folder, with nothing of the caller's settings."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
         self.environment = {
             key: value for key, value in os.environ.items() if key not in ("MLPLAB_DATA", "HYDRA_FULL_ERROR")
         } | {"OMP_NUM_THREADS": "1", "HOME": str(folder / "home"), "COLUMNS": "120"}
@@ -61,8 +62,10 @@ class Program:
 
     def start(
         self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
-    ) -> Process:
-        """`before` is called in the new process."""
+    ) -> Process | Forked:
+        """`before` is called in the new process, which is then one that has imported nothing yet."""
+        if before is None and self.server.serves(self.environment):
+            return Forked(self.server, PROJECT / script, [str(a) for a in arguments], self.folder, self.environment)
         return Process(
             [sys.executable, PROJECT / script, *arguments],
             cwd=self.folder,
@@ -95,9 +98,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
+def program(tmp_path: Path, fork_server: Server) -> Program:
+    return Program(tmp_path, fork_server)
 
 
 @pytest.fixture(scope="session")
@@ -151,14 +161,14 @@ def trainer() -> MakeTrainer:
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
+def digits_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server: Server) -> Run:
     """`python train.py data=digits trainer.max_epochs=20`, started once for all processes of pytest-xdist."""
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "digits"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             shared.mkdir()
-            finished = Program(shared).run("data=digits", "trainer.max_epochs=20")
+            finished = Program(shared, fork_server).run("data=digits", "trainer.max_epochs=20")
             assert finished.code == 0, finished.err
             (shared / "printed").write_text(finished.out + finished.err)
     (result,) = (shared / "outputs" / "digits").glob("*/result.json")

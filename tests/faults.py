@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlplab.cli import job
-from mlplab.config.schema import Config
+from mlplab.sweeps import worker
 
 CAUSES = {
     1: "ZeroDivisionError: as the test wants it",
@@ -16,7 +15,7 @@ CAUSES = {
     3: "the process was killed by SIGKILL, as the system does when memory is short",
 }
 
-_train = job._train
+_train = worker.train
 
 
 def _hold(file: Path) -> None:
@@ -35,18 +34,21 @@ def _hold(file: Path) -> None:
     Classifier.training_step = held  # type: ignore[method-assign]
 
 
-def train(config: Config, folder: Path, anyway: bool) -> float:
-    """In place of what the process of a job does."""
+def train(folder: Path, *arguments: Any) -> None:
+    """Stand in for what the process of a job does."""
     if held := os.environ.get("HELD"):
         _hold(Path(held))
-        return _train(config, folder, anyway)
-    if config.seed in CAUSES:
+        _train(folder, *arguments)
+        return
+    seed = int(folder.name.partition("seed=")[2][0])
+    if seed in CAUSES:
+        folder.mkdir(exist_ok=True)
         with (folder / "train.log").open("a") as log:
             os.dup2(log.fileno(), 2)
-    if config.seed == 1:
+    if seed == 1:
         raise ZeroDivisionError("as the test wants it")
-    if config.seed == 2:
+    if seed == 2:
         sys.exit(3)
-    if config.seed == 3:
+    if seed == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _train(config, folder, anyway)
+    _train(folder, *arguments)

@@ -1,13 +1,14 @@
-"""What not every system has: most signals, their masks and timers, forks. No other module names it (ruff: banned-api).
+"""What not every system has: most signals, and processes that fork. No other module names it (ruff: banned-api).
 
-Windows has none of it. A list of signals is then empty, and there are no sweeps.
+Windows has none of it: a list of signals is empty there.
 """
 
+import _thread
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from pathlib import Path
 
 
 def _known(*names: str) -> list[signal.Signals]:
@@ -16,14 +17,12 @@ def _known(*names: str) -> list[signal.Signals]:
 
 HANGUP = _known("SIGHUP")  # the terminal is closed
 REQUEUE = _known("SIGUSR1")  # of SLURM, with --signal=USR1@60
-ALARM = _known("SIGALRM")
-KILL = _known("SIGKILL")
-# SLURM, or a terminal that is closed, sends them to all processes, and they are meant for the one that waits.
-NOT_FOR_ALL = _known("SIGTERM", "SIGUSR2", "SIGHUP")
+# A terminal or SLURM sends them to all processes of a sweep, and they are meant for the one that leads.
+FOR_THE_LEADER = _known("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2")
 
-CAN_FORK = hasattr(os, "fork")
+_CAN_FORK = hasattr(os, "fork")
 # Where a process that has imported torch can be forked: Apple's libraries do not survive it.
-START_METHOD = "forkserver" if CAN_FORK and sys.platform == "linux" else "spawn"
+START_METHOD = "forkserver" if _CAN_FORK and sys.platform == "linux" else "spawn"
 
 
 def ending() -> list[signal.Signals]:
@@ -32,31 +31,23 @@ def ending() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *is_heard]
 
 
-def ring(seconds: float) -> None:
-    """Send ALARM after so many seconds, and again; 0 stops it."""
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+def end(pid: int, at_once: bool = False) -> None:
+    """Ask a process to save and to end, or kill it, as Windows does in any case; one that is gone hears nothing."""
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL if at_once and _CAN_FORK else signal.SIGTERM)
 
 
-@contextmanager
-def blocked(numbers: Iterable[int]) -> Iterator[None]:
-    """Signals wait within; a process that is started within never gets them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def unblock(number: int) -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-
-
-send = os.kill  # only where there are signals: Windows ends the process, whatever the number
+def end_this_process() -> None:
+    """Let the main thread handle SIGTERM, whichever thread calls."""
+    if _CAN_FORK:
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        _thread.interrupt_main(signal.SIGTERM)
 
 
 def is_alive(pid: int) -> bool:
     """Is there a process of this number? Where asking would end it, as on Windows, it is believed to be there."""
-    if not CAN_FORK:
+    if not _CAN_FORK:
         return True
     try:
         os.kill(pid, 0)
@@ -67,8 +58,11 @@ def is_alive(pid: int) -> bool:
     return pid > 0
 
 
-def end_forkserver() -> None:
-    """The memory of what it has imported is free until it is needed again."""
-    from multiprocessing import forkserver
-
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # in Python 3.11 to 3.13; there is no public way
+def cores() -> int:
+    """The number of cores that this process may use; a container may have a share of them."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # cgroup v2: "200000 100000", "max 100000"
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return allowed

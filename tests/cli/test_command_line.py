@@ -131,7 +131,7 @@ def test_a_signal_ends_a_run_without_a_result(
         ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
         ("optimizer=adm", ["optimizer=adm: unknown, must be one of adam, rmsprop, sgd; did you mean adam?"]),
         ("experiment=fashion_12", ["experiment=fashion_12: unknown, must be one of fashion_100, fashion_128"]),
-        ("model=3", ["model=3"]),
+        ("model=3", ["model: has keys of its own, model.hidden, model.dropout, model.activation, model.batch_norm"]),
         ("data=null", ["data=null"]),
         ("model.hidden=abc", ["model.hidden: must be a valid integer, got 'abc'"]),
         ("model.hidden=0", ["model.hidden: must be greater than or equal to 1, got 0"]),

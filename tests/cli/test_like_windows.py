@@ -50,12 +50,17 @@ def test_train_resume_evaluate_predict_show_and_report(windows: Program, tmp_pat
     assert (tmp_path / "outputs" / "report.md").exists()
 
 
-def test_a_sweep_is_refused_in_one_line(windows: Program, tmp_path: Path) -> None:
-    finished = windows.run("-m", *FAST, "seed=0,1")
-    assert finished.code == 2
-    assert finished.err.startswith("-m: sweeps do not run on Windows yet.")
-    assert len(finished.err.splitlines()) == 1
-    assert not (tmp_path / "outputs").exists()
+def test_a_sweep_and_one_of_its_jobs_that_fails(windows: Program, tmp_path: Path) -> None:
+    """The processes of its jobs are no copies there: each imports all by itself."""
+    sweep = ("-m", *FAST, "jobs=2", "seed=0,1", "sweep_name=two")
+    finished = windows.run(*sweep)
+    assert finished.code == 0, finished.err
+    folder = tmp_path / "outputs" / "sweeps" / "two"
+    assert len(list(folder.glob("*/result.json"))) == 2
+    assert "2 jobs, 2 complete" in _good(windows.run(*sweep))
+    refused = windows.run("-m", *FAST, "trainer.profiler=foo", "seed=0,1", "sweep_name=refused")
+    assert refused.code == 2
+    assert "trainer: Lightning refuses these flags" in refused.err
 
 
 @pytest.mark.parametrize(

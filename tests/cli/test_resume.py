@@ -14,6 +14,7 @@ import pytest
 import states
 import yaml
 from conftest import Command, Program
+from fork_server import Server
 
 from mlplab.runs import checkpoint_file
 from mlplab.runs.result import write_status
@@ -28,10 +29,10 @@ def _data_as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: Server) -> Path:
     """The run that nobody stops."""
     folder = tmp_path_factory.mktemp("whole")
-    finished = Program(folder).run(*DIGITS, "hydra.run.dir=run")
+    finished = Program(folder, fork_server).run(*DIGITS, "hydra.run.dir=run")
     assert finished.code == 0, finished.err
     return folder / "run"
 

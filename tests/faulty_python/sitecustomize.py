@@ -9,7 +9,7 @@ _run = BaseProcess.run
 
 def _run_with_faults(process: BaseProcess) -> None:
     writer, function, arguments = process._args if len(process._args) == 3 else (None, None, None)
-    if getattr(function, "__qualname__", "") == "_train":
+    if getattr(function, "__module__", "") == "mlplab.sweeps.worker":
         sys.path.append(str(Path(__file__).resolve().parents[1]))
         import faults
 

@@ -1,4 +1,4 @@
-"""Sweeps over the digits: begun, stopped, killed, given again and extended, under each launcher."""
+"""Sweeps over the digits: begun, joined, stopped, killed, given again and extended."""
 
 import csv
 import json
@@ -18,11 +18,11 @@ import pytest
 from conftest import PROJECT, Finished, Program
 from waiting import wait_until
 
-from mlplab.cli import job
+from mlplab.sweeps import worker
 
 FAST = ("data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
-TWO_AT_ONCE = ("hydra.launcher.n_jobs=2",)  # whatever cores there are
+TWO_AT_ONCE = ("jobs=2",)  # whatever cores there are
 
 Sweep = Callable[..., Finished]
 
@@ -58,9 +58,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """`python train.py -m` in this process, which has imported torch; one job after another."""
     monkeypatch.chdir(tmp_path)
 
-    return lambda *overrides, launcher="basic": in_process.train(
-        "-m", *FAST, f"hydra/launcher={launcher}", *overrides, capfd=capfd
-    )
+    return lambda *overrides: in_process.train("-m", *FAST, "jobs=1", *overrides, capfd=capfd)
 
 
 def test_each_configuration_has_a_folder_and_the_end_is_an_answer(sweep: Sweep, tmp_path: Path) -> None:
@@ -96,7 +94,7 @@ def test_the_same_command_does_nothing_again(sweep: Sweep, program: Program, tmp
     assert "again: 2 jobs, 2 complete" in finished.out
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/**/*") if path.is_file()} == before
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in finished.err.splitlines() if "|" in line}
-    assert not imported & {"torch", "torchvision", "lightning", "joblib", "sklearn"}
+    assert not imported & {"torch", "torchvision", "lightning", "sklearn"}
 
 
 def test_a_grid_can_grow(sweep: Sweep, tmp_path: Path) -> None:
@@ -115,25 +113,6 @@ def test_a_grid_can_grow(sweep: Sweep, tmp_path: Path) -> None:
 def test_a_configuration_that_is_written_in_two_ways_is_trained_once(sweep: Sweep, tmp_path: Path) -> None:
     assert sweep("model.hidden=8,[8]", "sweep_name=once").code == 0
     assert len(jobs(tmp_path / "outputs" / "sweeps" / "once")) == 1
-
-
-def test_a_sweep_of_a_version_with_other_hashes_is_complete(sweep: Sweep, tmp_path: Path) -> None:
-    """Its folders are known by the configuration that is recorded in them; one that cannot be read is named."""
-    grid = ("seed=0,1", "optimizer.weight_decay=0", "sweep_name=before")
-    assert sweep(*grid).code == 0
-    folder = tmp_path / "outputs" / "sweeps" / "before"
-    for name, one in jobs(folder).items():
-        (one.folder / "result.json").write_text(json.dumps(one.result | {"config_hash": "0123456789abcdef"}))
-        one.folder.rename(folder / f"{name}-0123{name[-1]}56789")
-    finished = sweep("seed=0,1", "sweep_name=before")  # without the default
-    assert "before: 2 jobs, 2 complete" in finished.out, finished.err
-    config = folder / "seed=1-0123156789" / ".hydra" / "config.yaml"
-    config.write_text(config.read_text() + "compile: auto\n")
-    finished = sweep(*grid)
-    assert "before: 2 jobs, 1 complete, 1 to begin" in finished.out
-    reason = "damaged, or of another version of mlplab: compile: unknown key"
-    assert f"Not counted, and trained anew if it is of this grid: {config}: {reason}" in finished.out
-    assert finished.code == 0, finished.err
 
 
 def test_a_default_that_is_named_trains_nothing_again(sweep: Sweep, tmp_path: Path) -> None:
@@ -159,7 +138,7 @@ def test_what_becomes_of_a_job_is_no_matter_to_the_others(
     """Of eight, one raises, one calls sys.exit and one is killed; given again, these three are trained."""
     grid = ("seed=0,1,2,3,4,5,6,7", "sweep_name=faults")
     with monkeypatch.context() as patched:
-        patched.setattr(job, "_train", faults.train)
+        patched.setattr(worker, "train", faults.train)
         _check_failures(sweep(*grid), tmp_path)
     finished = sweep(*grid)
     assert finished.code == 0, finished.err
@@ -254,10 +233,11 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
     _check_that_they_saved_and_ended(found)
 
 
-@pytest.mark.parametrize("victim", ["the sweep", "a worker"])
+@pytest.mark.parametrize("victim", ["the sweep", "the server"])
 def test_what_was_killed_goes_on_to_the_same_answer(
     sweep: Sweep, program: Program, tmp_path: Path, victim: str
 ) -> None:
+    """The server is the process that those of the jobs are copies of."""
     grid = ("seed=0,1", "trainer.max_epochs=10", "model.hidden=8")
     held = tmp_path / "held"
     held.touch()
@@ -267,26 +247,49 @@ def test_what_was_killed_goes_on_to_the_same_answer(
         if victim == "the sweep":
             process.kill()
         else:
-            os.kill(_worker(process.pid), signal.SIGKILL)
-            wait_until(lambda: any(one.status["status"] == "interrupted" for one in found), process)
+            os.kill(_parent(found[0].status["pid"]), signal.SIGKILL)
             held.unlink()
             _, err = process.communicate()
             assert process.returncode == 0, err
-            assert "The launcher broke: TerminatedWorkerError" in err
     if victim == "the sweep":
         _check_that_they_saved_and_ended(found)
         finished = sweep(*grid, "sweep_name=killed")
         assert finished.code == 0, finished.err
-    assert any("resuming " in (one.folder / "train.log").read_text() for one in found)
+        assert all("resuming " in (one.folder / "train.log").read_text() for one in found)
     assert sweep(*grid, "sweep_name=whole").code == 0
     assert table(found[0].folder.parent) == table(tmp_path / "outputs" / "sweeps" / "whole")
 
 
-def _worker(pid: int) -> int:
-    """A process of joblib that waits for a job."""
-    listed = subprocess.run(["ps", "-ewwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    return next(int(own) for own, parent, command in rows if parent == str(pid) and "popen_loky" in command)
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, tmp_path: Path) -> None:
+    """Of two jobs each of two processes trains one; then the first process is killed."""
+    grid = ("-m", *FAST, "jobs=1", "seed=0,1", "sweep_name=two")
+    held = tmp_path / "held"
+    held.touch()
+    folder = tmp_path / "outputs" / "sweeps" / "two"
+    environment = program.environment
+    program.environment = environment | {"PYTHONPATH": FAULTY_PYTHON, "HELD": str(held)}
+    with program.start(*grid) as first:
+        wait_until(lambda: bool(list(folder.glob("*/checkpoints/last.ckpt"))), first)
+        ((_, one),) = jobs(folder).items()
+        other_grid = sweep("seed=0,1,2", "sweep_name=two")
+        assert other_grid.code == 2
+        assert "outputs/sweeps/two: another process" in other_grid.err
+        program.environment = environment
+        with program.start(*grid) as second:
+            wait_until(lambda: bool(list(folder.glob("*/result.json"))), second)
+            assert not (one.folder / "result.json").exists()
+            first.kill()
+            out, err = second.communicate()
+    assert second.returncode == 0, err
+    assert "two: 2 jobs, 1 to go on, 1 to begin\nAnother process is at work on this sweep: joining it." in out
+    assert len(list(folder.glob("*/result.json"))) == 2
+    logs = {path.parent: path.read_text() for path in folder.glob("*/train.log")}
+    assert [path for path, text in logs.items() if "resuming " in text] == [one.folder]
+    assert [row["seeds"] for row in table(folder)] == ["2"]
 
 
 def _two_that_train(process: subprocess.Popen[str], folder: Path) -> list[Job]:
@@ -315,10 +318,10 @@ def _is_alive(pid: int) -> bool:
         (("seed=1,-1", "model.hidden=8,0"), ["model.hidden: must be greater than", "seed: must be greater than"]),
         (("trainer.devices=1,2",), ["trainer.devices: one run trains on one device"]),
         (("trainer.strategy=ddp",), ["trainer.strategy: one run trains on one device"]),
-        (
-            ("optimizer.lr=0.1,1", "trainer.profiler=simple,foo"),
-            ["trainer: Lightning refuses these flags"],
-        ),
+        (("hydra/launcher=joblib",), ["hydra/launcher=joblib: ", "jobs=N", "launcher=slurm"]),
+        (("hydra.launcher.n_jobs=2",), ["hydra.launcher.n_jobs=2: ", "jobs=N", "launcher=slurm"]),
+        (("launcher=cloud",), ["launcher=cloud: unknown, must be one of local, slurm"]),
+        (("jobs=0",), ["jobs: must be auto or a number of at least 1, got 0"]),
         (("sweep_name=..",), ["sweep_name: must be of letters, digits"]),
         (("sweep_name=a/b",), ["sweep_name: must be of letters, digits"]),
         (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: the folder of a job is named by its configuration"]),
@@ -337,12 +340,24 @@ def test_what_is_wrong_anywhere_is_said_before_the_first_job(
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_one_sweep_at_a_time_in_a_folder(sweep: Sweep, program: Program, tmp_path: Path) -> None:
-    grid = ("-m", *FAST, "trainer.max_epochs=100000", "sweep_name=two", "hydra/launcher=basic")
-    folder = tmp_path / "outputs" / "sweeps" / "two"
-    with program.start(*grid) as process:
-        wait_until(lambda: bool(jobs(folder)), process)
-        finished = sweep("trainer.max_epochs=100000", "sweep_name=two")
-        process.kill()
-    assert finished.code == 2
-    assert "outputs/sweeps/two: another process" in finished.err
+@pytest.mark.parametrize(("profilers", "code"), [("foo", 2), ("simple,foo", 6)])
+def test_what_only_lightning_refuses_stops_the_sweep_if_it_is_the_first_job(
+    sweep: Sweep, tmp_path: Path, profilers: str, code: int
+) -> None:
+    finished = sweep("seed=0,1", f"trainer.profiler={profilers}", "trainer.max_epochs=1", "sweep_name=refused")
+    assert finished.code == code
+    assert "trainer: Lightning refuses these flags" in (finished.err if code == 2 else finished.out)
+    assert "Traceback" not in finished.out + finished.err
+    found = jobs(tmp_path / "outputs" / "sweeps" / "refused")
+    ended = [one.status["status"] for one in found.values()]
+    assert sorted(ended) == (["failed"] if code == 2 else ["completed", "completed", "failed", "failed"])
+
+
+def test_damaged_data_stop_the_sweep_with_its_first_job(sweep: Sweep, tiny_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_root, tmp_path / "data")
+    labels = tmp_path / "data" / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1])
+    finished = sweep("data=mnist", f"data.root={tmp_path / 'data'}", "data.val_size=50", "seed=0,1,2")
+    assert finished.code == 3
+    assert f"{labels}: expected" in finished.err
+    assert len(list(tmp_path.glob("outputs/sweeps/*/*/status.json"))) == 1

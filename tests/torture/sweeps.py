@@ -15,23 +15,23 @@ from report import Report
 
 GRID = ["-m", *runs.RUN, "model.dropout=0.3", "trainer.max_epochs=40", "model.hidden=16,[32,16]", "seed=0,1"]
 JOBS = 4
-LAUNCHERS = ("basic", "joblib")
+AT_ONCE = (1, 2)
 
 
 def killed_at_random_times(folder: Path, dice: random.Random, report: Report, kills: int = 5) -> None:
     """Any of its processes, again and again, until the sweep is complete."""
-    for launcher in LAUNCHERS:
-        whole = folder / f"whole-{launcher}"
+    for at_once in AT_ONCE:
+        whole = folder / f"whole-{at_once}"
         started = time.monotonic()
-        with runs.start(folder, *_grid(whole, launcher)) as process:
+        with runs.start(folder, *_grid(whole, at_once)) as process:
             assert runs.finish(process)[0] == 0, "the sweep that nobody stops failed"
         seconds = time.monotonic() - started
         for number in range(2):
-            sweep = folder / f"{launcher}-{number}"
+            sweep = folder / f"{at_once}-{number}"
             found: list[str] = []
             for _ in range(kills):
                 complete = _results(sweep)
-                with runs.start(folder, *_grid(sweep, launcher)) as process:
+                with runs.start(folder, *_grid(sweep, at_once)) as process:
                     time.sleep(dice.uniform(0.3, 0.9) * seconds)
                     victim = dice.choice([process.pid, *_descendants(process.pid)])
                     was_there = _kill(victim)
@@ -41,18 +41,18 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
                 if was_there and victim != process.pid and (code not in (0, 6) or len(after) < JOBS - 1):
                     found.append(f"one process was killed, ended with {code}, {len(after)} complete: {printed[-300:]}")
                 found += [f"{name} was trained again" for name in complete if after.get(name) != complete[name]]
-            with runs.start(folder, *_grid(sweep, launcher)) as process:
+            with runs.start(folder, *_grid(sweep, at_once)) as process:
                 code, printed = runs.finish(process)
             found += [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
             found += [] if _table(sweep) == _table(whole) else ["another table"]
             for job in whole.glob("*/result.json"):
                 found += runs.problems(sweep / job.parent.name, job.parent)
-            report.add(f"five kills of a sweep's processes, {launcher}", found)
+            report.add(f"five kills of a sweep's processes, {at_once} at once", found)
 
 
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
     """In the same second, without names; one job at a time each, because 20 times two take more than 24 GB."""
-    grid = ["-m", "data=digits", "trainer.max_epochs=1", "seed=0,1", "hydra/launcher=basic"]
+    grid = ["-m", "data=digits", "trainer.max_epochs=1", "seed=0,1", "jobs=1"]
     outcomes = []
     processes = [runs.start(folder, *grid) for _ in range(count)]
     for process in processes:
@@ -67,8 +67,8 @@ def started_together(folder: Path, dice: random.Random, report: Report, count: i
     )
 
 
-def _grid(sweep: Path, launcher: str) -> list[str]:
-    return [*GRID, f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
+def _grid(sweep: Path, at_once: int) -> list[str]:
+    return [*GRID, f"hydra.sweep.dir={sweep}", f"jobs={at_once}"]
 
 
 def _results(sweep: Path) -> dict[str, int]:

@@ -10,7 +10,7 @@ from mlplab.config.schema import Config
 from mlplab.config.spelling import did_you_mean
 from mlplab.config.validation import nearest
 
-ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without")  # a grid is of one sweep
+ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without", "jobs", "launcher")  # a grid is of one sweep
 
 
 def explain(error: HydraException, overrides: list[str]) -> tuple[list[str], list[str]]:

@@ -40,7 +40,7 @@ def launch(conf: Path) -> None:
         elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
             _check(given, conf)
             sys.argv[1:] = [*given.overrides, *options]  # Hydra takes no option between overrides
-            hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job.job_of_sweep)()
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(_no_task)()
         else:
             job.run(given.overrides, conf)
         for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
@@ -61,6 +61,7 @@ def _parsed(words: list[str]) -> Namespace:
         raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
     resumes = any(word.startswith("resume=") for word in given.overrides)
     grids = [word for word in given.overrides if word.startswith("sweep=")]  # Hydra would take the last one
+    launchers = " ".join(word for word in given.overrides if word.startswith(("hydra/launcher", "hydra.launcher")))
     files = given.config_dir or given.config_name or given.config_path
     for holds, reason in (
         (sum(map(bool, (given.multirun, given.cfg, given.info))) > 1, "--cfg and --info: print one run. Leave -m out."),
@@ -70,11 +71,14 @@ def _parsed(words: list[str]) -> Namespace:
         (files, "--config-dir, --config-name, --config-path: not supported. Add files with hydra.searchpath=[FOLDER]."),
         (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
         (resumes and given.multirun, "resume: takes one run, without -m."),
+        (launchers, f"{launchers}: sweeps start their jobs themselves: jobs=N at once, launcher=slurm on a cluster."),
         (len(grids) > 1, f"{' '.join(grids)}: one at a time: give a command for each"),
         (not _has_folder(), "The current folder has been deleted: change to another one."),
     ):
         if holds:
             raise ConfigError(reason)
+    named = any(word.startswith(("sweep=", "hydra.mode=MULTIRUN")) and word != "sweep=null" for word in given.overrides)
+    given.multirun = given.multirun or (named and not given.cfg and not given.info)  # a named sweep needs no -m
     return given
 
 
@@ -110,6 +114,10 @@ def _noted() -> Iterator[None]:
     except BaseException as error:
         run_folder.note_the_end(error)
         raise
+
+
+def _no_task(composed: object) -> None:
+    """Stand where Hydra wants what a job does: workers train the jobs of a sweep."""
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -32,6 +32,7 @@ optimizer.amsgrad=true.
   resume=FOLDER        resume a run: its folder, one of its checkpoints, or last
   resume_anyway=true   even if its weights will differ, on another processor or with another version of torch
   sweep_name=NAME      names a sweep (-m); the same command resumes it
+  jobs=N               how many jobs of a sweep run at once; launcher=slurm runs them on a cluster
   sweep_without=[...]  leaves jobs out of a sweep, such as "data=mnist ablation=shift,affine"
   hydra.run.dir=FOLDER hydra.sweep.dir=FOLDER   where a run or a sweep is written
 

@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mlplab.runs.result import Status, outcome, read_result
-from mlplab.sweeps.job import Place
+from mlplab.sweeps.job import Job
 
 REFRESH_S = 0.5
 
 
 @contextmanager
-def shown(places: Sequence[Place]) -> Iterator[None]:
-    """Look at the folders of the jobs until they have ended, whatever runs them."""
-    display = _Display(places)
+def shown(jobs: Sequence[Job]) -> Iterator[None]:
+    """Look at the folders of the jobs until they have ended, whoever trains them."""
+    display = _Display(jobs)
     thread = threading.Thread(target=display.follow, name="display", daemon=True)
     thread.start()
     try:
@@ -31,11 +31,10 @@ def shown(places: Sequence[Place]) -> Iterator[None]:
 
 
 class _Display:
-    def __init__(self, places: Sequence[Place]) -> None:
-        # What has not ended, with the last sign of life of an earlier attempt.
-        self.waiting = {place: place.last_sign() for place in places}
-        self.total = len(places)
-        self.cost = sum(place.job.cost for place in places)
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.waiting = list(jobs)  # that have not ended
+        self.total = len(jobs)
+        self.cost = sum(job.cost for job in jobs)
         self.first: tuple[float, float] | None = None  # when something had been done, and what was left then
         self.is_over = threading.Event()
 
@@ -54,34 +53,33 @@ class _Display:
         self._tell(console, at_the_end=True)
 
     def _tell(self, console: Console, at_the_end: bool = False) -> None:
-        """A line for each job that has ended since the last time; an interrupted one may be put back into a queue."""
-        for place, earlier in list(self.waiting.items()):
-            if place.last_sign() == earlier:
+        """Print a line for each job that has ended since the last time; another worker may take an interrupted one."""
+        for job in list(self.waiting):
+            if job.sign_of_life() == job.earlier:
                 continue
-            status = place.status()
+            status = job.status()
             if status is None or status.status in ("running", *([] if at_the_end else ["interrupted"])):
                 continue
-            del self.waiting[place]
+            self.waiting.remove(job)
             count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
-            console.print(Text(f"{count} {place.job.label}: {_outcome(place, status)}"), soft_wrap=True)
+            console.print(Text(f"{count} {job.label}: {_outcome(job, status)}"), soft_wrap=True)
 
     def _picture(self) -> Group:
         table = Table.grid(padding=(0, 1))
         left = 0.0
-        for place, earlier in self.waiting.items():
-            status = place.status() if place.last_sign() != earlier else None
+        for job in self.waiting:
+            status = job.status() if job.sign_of_life() != job.earlier else None
             done = (status and status.done) or 0.0
-            left += place.job.cost * (1 - done)
+            left += job.cost * (1 - done)
             if status is not None and status.status == "running" and len(table.rows) < 64:
-                of = place.job.config.trainer.max_epochs
-                epoch = f"epoch {status.epoch}/{of}" if status.epoch else "starting"
-                table.add_row(Text(place.job.label, overflow="ellipsis"), _bar(done), epoch)
+                epoch = f"epoch {status.epoch}/{job.epochs}" if status.epoch else "starting"
+                table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
         table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
         return Group(table)
 
     def _time_left(self, left: float) -> str:
-        """At the pace since something was done for the first time: before that Python has imported its packages."""
+        """Tell the time left, at the pace since something was first done: before that Python imports its packages."""
         now = time.monotonic()
         if left == self.cost:
             return ""
@@ -91,8 +89,8 @@ class _Display:
         return _time((now - since) * left / (then - left)) if then - left > 0.01 * self.cost else ""
 
 
-def _outcome(place: Place, status: Status) -> str:
-    result = read_result(place.folder) if status.status == "completed" else None
+def _outcome(job: Job, status: Status) -> str:
+    result = read_result(job.folder) if status.status == "completed" else None
     if result is None:
         return outcome(status.status, status.reason or "")
     accuracies = (
@@ -104,7 +102,7 @@ def _outcome(place: Place, status: Status) -> str:
 
 
 def _bar(done: float) -> ProgressBar:
-    """With what is left in a grey that can be seen on black and on white."""
+    """Draw what is left in a grey that can be seen on black and on white."""
     return ProgressBar(1, done, width=20, style="bright_black")
 
 

@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -17,72 +17,69 @@ from mlplab.cli.run_name import label
 from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
+from mlplab.sweeps.job import HASH_DIGITS, Job, State, folders
 
-LONGEST_NAME = 120  # characters; file systems take 255
-HASH_DIGITS = 10
+LONGEST_LABEL = 120  # characters; file systems take 255 for a name
 MANY = 50  # jobs that take long enough to compose, at 0.06 s each, to say so
 
 
-@dataclass(frozen=True)
-class Job:
-    overrides: tuple[str, ...]  # key=value
-    config: Config
-    label: str  # what tells it from the others of its grid
-
-    @property
-    def hash(self) -> str:
-        return self.config.hash[:HASH_DIGITS]
-
-    @property
-    def folder_name(self) -> str:
-        return f"{self.label}-{self.hash}"
-
-    @property
-    def cost(self) -> float:
-        """A guess of its seconds on one core, good enough to begin with the longest and to tell the time left."""
-        config, facts = self.config, DATASETS[self.config.data.name]
-        images = facts.train_images - config.data.val_size
-        steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)
-        widths = (facts.pixels, *config.model.hidden, len(facts.classes))
-        weights = sum(a * b for a, b in itertools.pairwise(widths))
-        return steps * (1.5e-4 + 3.5e-11 * weights * config.data.batch_size)  # as measured on an Intel Xeon
+def next_job(jobs: Sequence[Job], states: Mapping[Path, State]) -> Job | None:
+    """Decide what comes next: the longest job that is open. Workers on all machines decide by this alone."""
+    return max((job for job in jobs if states[job.folder] == "open"), key=lambda job: job.cost, default=None)
 
 
 def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[Job]:
-    """One for each configuration, the longest first; none for what `sweep_without` describes.
+    """Make a job of each configuration, the longest first; none of what `sweep_without` describes.
 
     Raises:
         ConfigError: with a line for everything that is wrong in any of them.
     """
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
-    for override in parsed:
-        one_at_a_time = override.is_sweep_override() and override.get_key_element() in ONE_AT_A_TIME
-        if one_at_a_time or override.is_interval_sweep():
-            raise ConfigError(of_several(str(override.input_line)))
-    (every,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    if not every:
-        raise ConfigError("A glob among these fits no choice: the grid has no job.")
-    left_out = composed.sweep_without
-    without = [left_out] if isinstance(left_out, str) else left_out or []
-    combinations = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
-    if not combinations:
-        raise ConfigError("sweep_without: leaves nothing of the grid")
+    combinations = _combinations(composed, loader, arguments)
     varying = [position for position, column in enumerate(zip(*combinations, strict=True)) if len(set(column)) > 1]
     if len(combinations) > MANY:
         print(f"{len(combinations)} jobs: composing and checking each ...", flush=True)
-    mistakes: dict[str, None] = {}  # a set that keeps the order
-    found: dict[str, Job] = {}
+    lines: dict[str, None] = {}  # a set that keeps the order
+    found: dict[str, tuple[tuple[str, ...], Config]] = {}
     for overrides in combinations:
         try:
-            config = config_of(loader.load_sweep_config(composed, overrides))
-            found.setdefault(config.hash, Job(tuple(overrides), config, _label([overrides[i] for i in varying])))
+            config = config_of(loader.load_sweep_config(composed, list(overrides)))
+            found.setdefault(config.hash, (overrides, config))
         except HydraException as error:
-            mistakes |= dict.fromkeys(explain(error, [])[0])
+            lines |= dict.fromkeys(explain(error, [])[0])
         except ConfigError as error:
-            mistakes |= dict.fromkeys(str(error).splitlines())
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
-    return sorted(found.values(), key=lambda job: -job.cost)
+            lines |= dict.fromkeys(str(error).splitlines())
+    if lines:
+        raise ConfigError("\n".join(lines))
+    labels = {key: _label([overrides[i] for i in varying]) for key, (overrides, _) in found.items()}
+    names = {key: f"{name}-{key[:HASH_DIGITS]}" for key, name in labels.items()}
+    places = folders(Path(composed.hydra.sweep.dir).absolute(), names)
+    made = [_job(places[key], overrides, labels[key], config) for key, (overrides, config) in found.items()]
+    return sorted(made, key=lambda job: -job.cost)
+
+
+def _combinations(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[tuple[str, ...]]:
+    """Each is of key=value, one for each key."""
+    columns: dict[str, list[str]] = {}  # the last that is given of a key counts
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments):
+        columns[override.get_key_element()] = _column(override)
+    if not all(columns.values()):
+        raise ConfigError("A glob among these fits no choice: the grid has no job.")
+    left_out = composed.sweep_without
+    without = [left_out] if isinstance(left_out, str) else left_out or []
+    every = itertools.product(*columns.values())
+    left = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
+    if not left:
+        raise ConfigError("sweep_without: leaves nothing of the grid")
+    return left
+
+
+def _column(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if key in ONE_AT_A_TIME or override.is_interval_sweep():
+        raise ConfigError(of_several(str(override.input_line)))
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _fits(overrides: Sequence[str], description: str) -> bool:
@@ -95,4 +92,21 @@ def _fits(overrides: Sequence[str], description: str) -> bool:
 
 
 def _label(overrides: list[str]) -> str:
-    return label(overrides)[:LONGEST_NAME] or "run"
+    return label(overrides)[:LONGEST_LABEL] or "run"
+
+
+def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) -> Job:
+    if config.trainer.devices not in (1, "1"):
+        raise ConfigError("trainer.devices: the jobs of a sweep are spread over all devices; leave it out.")
+    data = config.data.name, str(Path(config.data.root).expanduser().absolute())
+    return Job(folder, overrides, name, config.hash, data, config.trainer.max_epochs, _cost(config))
+
+
+def _cost(config: Config) -> float:
+    """Guess the seconds on one core, well enough to begin with the longest and to tell the time left."""
+    facts = DATASETS[config.data.name]
+    images = facts.train_images - config.data.val_size
+    steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)
+    widths = (facts.pixels, *config.model.hidden, len(facts.classes))
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    return steps * (1.5e-4 + 3.5e-11 * weights * config.data.batch_size)  # as measured on an Intel Xeon

@@ -1,100 +1,101 @@
-"""How the jobs of a sweep stand, as their folders tell it."""
+"""A job of a sweep, and how it stands, as its folder tells it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from mlplab.cli.resume import recorded
-from mlplab.errors import ConfigError, MlplabError
+from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import Result, Status, read_result, read_status
-from mlplab.sweeps.grid import HASH_DIGITS, Job
+
+HASH_DIGITS = 10  # in the name of a folder
+State = Literal["open", "taken", "complete", "failed"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """A job, and the folder that is or will be its own."""
-
-    job: Job
-    folder: Path
+class Job:
+    folder: Path  # of its run, in that of the sweep
+    overrides: tuple[str, ...]  # key=value
+    label: str  # tells it from the others of its grid
+    hash: str  # of its configuration
+    data: tuple[str, str]  # name and folder of the data set
+    epochs: int
+    cost: float  # a guess of its seconds
+    earlier: int = 0  # the last sign of life of an earlier attempt, whose failure does not count
 
     def result(self) -> Result | None:
-        """Of a job that is complete.
+        """The result of a complete job.
 
         Raises:
             ConfigError: if the folder holds another run.
         """
         result = read_result(self.folder)
-        wanted = self.job.config.hash
-        if result is not None and result.config_hash != wanted and recorded_hash(self.folder) != wanted:
+        if result is not None and result.config_hash != self.hash:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
     def status(self) -> Status | None:
         return read_status(self.folder)
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it says so, and is not known to be dead."""
-        status = self.status()
-        return status is not None and status.status == "running" and not status.is_killed
-
-    def last_sign(self) -> int:
+    def sign_of_life(self) -> int:
         """When status.json was written: another number after each sign of life."""
         try:
             return (self.folder / "status.json").stat().st_mtime_ns
         except OSError:
             return 0
 
+    def refusal(self) -> str:
+        """Why the folder cannot be used; empty if it can."""
+        try:
+            run_folder.refuse_others(self.folder)
+        except (ConfigError, OSError) as error:
+            return str(error)
+        return ""
 
-def places(sweep_folder: Path, jobs: Sequence[Job]) -> list[Place]:
-    """A job keeps its folder in a larger grid, in which it would have a longer name: the hash tells it.
+    def state(self) -> State:
+        if (self.folder / "result.json").exists() and self.result() is not None:
+            return "complete"
+        status = self.status()
+        has_failed = status is not None and status.status in ("failed", "diverged")
+        return "failed" if (has_failed and self.sign_of_life() != self.earlier) or self.refusal() else "open"
 
-    Other versions had other hashes: of folders without a job, the configuration that is recorded there tells it.
+
+def write(path: Path, jobs: Sequence[Job]) -> None:
+    """Write a line of JSON for each job.
+
+    Raises:
+        CheckpointError: if the disk does not take it.
     """
-    names = [path.name for path in sweep_folder.iterdir() if path.is_dir()] if sweep_folder.is_dir() else []
-    by_hash = {name.rpartition("-")[2]: name for name in sorted(names, reverse=True)}
-    hashes = {job.hash for job in jobs}
-    if hashes - by_hash.keys():
-        for name in (name for key, name in by_hash.copy().items() if key not in hashes):
-            by_hash.setdefault(str(recorded_hash(sweep_folder / name))[:HASH_DIGITS], name)
-    return [
-        Place(
-            job,
-            sweep_folder / (job.folder_name if job.folder_name in names else by_hash.get(job.hash, job.folder_name)),
-        )
-        for job in jobs
-    ]
+    lines = (json.dumps(asdict(job) | {"folder": job.folder.name}) + "\n" for job in jobs)
+    run_folder.write(path, "".join(lines).encode())
 
 
-def unreadable(sweep_folder: Path, places: Sequence[Place]) -> list[str]:
-    """Why a folder is of no job of this version: a line for each that holds a result."""
-    lines = []
-    for result in sorted(sweep_folder.glob("*/result.json")):
-        if result.parent not in {place.folder for place in places}:
-            try:
-                recorded(result.parent)
-            except MlplabError as error:
-                lines.append(str(error).splitlines()[0])
-    return lines
+def read(path: Path) -> list[Job]:
+    """Read the jobs; none where the file is missing."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [_job(path.parent, json.loads(line)) for line in lines]
 
 
-def recorded_hash(folder: Path) -> str | None:
-    """Of the configuration that a job was begun with, as this version computes it; None if it cannot be read."""
-    try:
-        return _hash_of(folder, (folder / ".hydra" / "config.yaml").stat().st_mtime_ns)
-    except (MlplabError, OSError):
-        return None
+def _job(sweep_folder: Path, line: dict[str, Any]) -> Job:
+    tuples = {key: tuple(line[key]) for key in ("overrides", "data")}
+    return Job(**line | tuples | {"folder": sweep_folder / line["folder"]})
 
 
-@cache
-def _hash_of(folder: Path, written: int) -> str:
-    """To read a configuration takes 30 ms, and a sweep asks for it again and again."""
-    return recorded(folder).hash
+def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+    """The folder of each job, by the hash of its configuration; `names` are those of new folders.
+
+    A job keeps its folder in a larger grid, in which it would have a longer name.
+    """
+    found = sorted(path.name for path in sweep_folder.iterdir()) if sweep_folder.is_dir() else []
+    by_hash = {name.rpartition("-")[2]: name for name in reversed(found)}
+    return {
+        key: sweep_folder / (name if name in found else by_hash.get(key[:HASH_DIGITS], name))
+        for key, name in names.items()
+    }
 
 
-def data_of(places: Sequence[Place]) -> list[tuple[str, str]]:
+def data_of(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     """Name and folder of each data set."""
-    configs = [place.job.config.data for place in places]
-    return sorted({(config.name, str(Path(config.root).expanduser().absolute())) for config in configs})
+    return sorted({job.data for job in jobs})

@@ -1,109 +1,133 @@
-"""A sweep from its grid to its answer: what is complete is skipped, the rest is launched, and all of it is compared."""
+"""A sweep from its grid to its answer: what is complete is skipped, workers train the rest, all of it is compared."""
 
+import re
 import shlex
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from mlplab.cli.job import announce_sweep
+from mlplab import system
 from mlplab.data import download
-from mlplab.errors import ConfigError, Interrupted, JobsFailedError, MlplabError
+from mlplab.errors import ConfigError, DataError, Interrupted, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 from mlplab.runs.provenance import changed
-from mlplab.sweeps import grid
+from mlplab.sweeps import grid, slurm, stop, worker
 from mlplab.sweeps.display import shown
-from mlplab.sweeps.job import Place, data_of, places, unreadable
-from mlplab.sweeps.launching import are_running, launch
-from mlplab.sweeps.rehearsal import rehearse
+from mlplab.sweeps.job import Job, data_of
+from mlplab.sweeps.queue import Queue, opened
 from mlplab.sweeps.report import Report
-from mlplab.sweeps.stop import Stopping
+
+POLL_S = 0.1
 
 
-def run(
-    composed: DictConfig, loader: ConfigLoader, arguments: list[str], make_launcher: Callable[[], Launcher]
-) -> None:
+def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> None:
     """Raises what is wrong with the grid, Interrupted after a signal, JobsFailedError after failures."""
+    _refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     jobs = grid.jobs(composed, loader, arguments)
-    _refuse(composed, jobs)
     run_folder.refuse_others(folder)
-    everything = places(folder, jobs)
-    remaining = [place for place in everything if place.result() is None]
-    print(_plan(folder, everything, remaining), flush=True)  # before it takes seconds to import torch
+    remaining = [job for job in jobs if job.result() is None]
+    print(_plan(folder, jobs, remaining), flush=True)  # before it takes seconds to import torch
+    for label, refusal in [(job.label, job.refusal()) for job in remaining]:
+        if refusal:
+            print(f"{label}: {refusal}", file=sys.stderr)
     for name, root in data_of(remaining):
         download.require(name, Path(root))
     if remaining:
-        launcher = make_launcher()
-        announce_sweep(data_of(remaining))
-        rehearse(remaining, launcher)
-    with run_folder.locked(folder):
-        everything = places(folder, jobs)  # as they are now that nobody else is at work
-        remaining = [place for place in everything if place.result() is None]
-        run_folder.write(folder / "multirun.yaml", OmegaConf.to_yaml(composed).encode())
-        stopping = Stopping(folder, lambda: are_running(remaining))
-        if remaining:
-            with shown(remaining), stopping.noticed():
-                launch(remaining, launcher, stopping)
-        _conclude(folder, everything, stopping)
+        with opened(folder, remaining, OmegaConf.to_yaml(composed).encode()) as to_do, shown(to_do):
+            _train(folder, len(to_do), worker.Recipe(loader, composed))
+    _conclude(folder, jobs, stop.asked(folder) if remaining else None)
 
 
-def _refuse(composed: DictConfig, jobs: Sequence[grid.Job]) -> None:
-    given = [override.partition("=")[0] for override in composed.hydra.overrides.hydra]
-    if "hydra.sweep.subdir" in given:
-        raise ConfigError("hydra.sweep.subdir: the folder of a job is named by its configuration; leave it out.")
-    if any(job.config.trainer.devices not in (1, "1") for job in jobs):
+def _refuse(composed: DictConfig) -> None:
+    """Raises ConfigError."""
+    if composed.resume is not None:
+        raise ConfigError("resume: takes one run, without -m.")
+    name = composed.sweep_name
+    if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
         raise ConfigError(
-            "trainer.devices: the jobs of a sweep are spread over all devices that there are; leave it out."
+            f"sweep_name: must be of letters, digits and . _ + = , - after a letter or digit, got {name!r}"
         )
+    if any(override.startswith("hydra.sweep.subdir=") for override in composed.hydra.overrides.hydra):
+        raise ConfigError("hydra.sweep.subdir: the folder of a job is named by its configuration; leave it out.")
+    jobs = composed.jobs
+    if jobs != "auto" and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ConfigError(f"jobs: must be auto or a number of at least 1, got {jobs}")
+    if composed.launcher.name == "slurm":
+        slurm.require()
 
 
-def _plan(folder: Path, everything: Sequence[Place], remaining: Sequence[Place]) -> str:
-    complete = [place for place in everything if place not in remaining]
-    begun = [place for place in remaining if (place.folder / "checkpoints").exists()]
+def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
+    """Wait for the workers, and pass on to them what signals ask."""
+    signals = stop.Signals(folder)
+    queue = Queue(folder, grid.next_job)
+    with signals.noted():
+        workers = _workers(queue, jobs, recipe)
+        stopped = None
+        while workers.are_at_work():
+            signals.pass_on()
+            if stop.asked(folder) is not None:
+                stopped = stopped or time.monotonic()
+                if time.monotonic() - stopped > stop.GRACE_S + 1:
+                    break
+            time.sleep(POLL_S)
+
+
+def _workers(queue: Queue, jobs: int, recipe: worker.Recipe) -> worker.Team | slurm.Array:
+    """Start as many as `jobs` of the configuration says, and none without a job."""
+    settings, wanted = recipe.composed.launcher, recipe.composed.jobs
+    if settings.name == "slurm":
+        return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings)
+    devices = worker.gpus()
+    most = len(devices) if len(devices) > 1 else system.cores()
+    return worker.Team(queue, recipe, min(jobs, most if wanted == "auto" else wanted), devices)
+
+
+def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
+    complete = [job for job in jobs if job not in remaining]
+    begun = [job for job in remaining if (job.folder / "checkpoints").exists()]
     counts = {"complete": len(complete), "to go on": len(begun), "to begin": len(remaining) - len(begun)}
     lines = [
-        f"{run_folder.short(folder)}: {len(everything)} jobs, "
-        + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        f"{run_folder.short(folder)}: {len(jobs)} jobs, " + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     ]
-    damaged = [(place.job.label, result_file.damage(place.folder)) for place in remaining]
+    damaged = [(job.label, result_file.damage(job.folder)) for job in remaining]
     lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (
-        ("complete", complete, [result.versions for place in complete if (result := place.result())]),
-        ("begun", begun, [status.versions[-1] for place in begun if (status := place.status()) and status.versions]),
+        ("complete", complete, [result.versions for job in complete if (result := job.result())]),
+        ("begun", begun, [status.versions[-1] for job in begun if (status := job.status()) and status.versions]),
     ):
         differences = Counter(filter(None, map(changed, made_with)))
         lines += [
             f"{count} of {len(some)} {what} jobs were made with {difference}"
             for difference, count in differences.items()
         ]
-    if len(begun) + len(complete) < len(everything) and (refused := unreadable(folder, everything)):
-        more = f" ({len(refused) - 1} more)" if len(refused) > 1 else ""
-        lines.append(f"Not counted, and trained anew if it is of this grid: {refused[0]}{more}")
     return "\n".join(lines)
 
 
-def _conclude(folder: Path, everything: Sequence[Place], stopping: Stopping) -> None:
-    """The answer, and how it ends."""
-    if any(place.status() for place in everything):
+def _conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> None:
+    """Give the answer, and end as the sweep did."""
+    if stopped is not None and stopped.reason:
+        raise (ConfigError if stopped.code == ConfigError.exit_code else DataError)(stopped.reason)
+    if any(job.status() for job in jobs):
         _report(folder)
-    missing = len([place for place in everything if place.result() is None])
+    missing = len([job for job in jobs if job.result() is None])
     way_on = f"python train.py {shlex.join(_arguments(folder))}"
-    if missing and stopping.signal is not None:
-        complete = f"{len(everything) - missing} of {len(everything)} jobs are complete."
-        raise Interrupted(stopping.signal, f"{complete} Resume with: {way_on}")
+    if missing and stopped is not None:
+        complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
+        raise Interrupted(stopped.code - 128, f"{complete} Resume with: {way_on}")
     if missing:
-        raise JobsFailedError(f"{missing} of {len(everything)} jobs failed. Try them again with: {way_on}")
+        raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Try them again with: {way_on}")
 
 
 def _report(folder: Path) -> None:
-    """What goes wrong here takes nothing away from the runs."""
+    """Show and write the report; what goes wrong with it takes nothing away from the runs."""
     try:
         report = Report.of(folder)
         try:

@@ -1,75 +1,70 @@
-"""Ctrl-C, SIGTERM and a closed terminal in a sweep: its jobs save and end, wherever they run, and no other begins."""
+"""Ctrl-C, SIGTERM and a closed terminal stop a sweep: its jobs save and end, wherever they run, and no other begins."""
 
+import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mlplab import system
 from mlplab.runs import atomic_write
 
-PATIENCE_S = 8.0  # for a job, to save what it has
-LOOK_S = 0.3
-# In the folder of the sweep: the processes that run jobs look for it, on other machines too. The next sweep removes it.
-MARK = ".stopped"
+GRACE_S = 8.0  # for a job, to save what it has
+MARK = ".stopped"  # in the folder of the sweep, where workers on other machines see it; the next sweep removes it
 
 
-class Stopped(BaseException):
-    """Raised out of the launcher when the last job that ran has ended: it would go through all that have not begun."""
+@dataclass(frozen=True)
+class Stop:
+    code: int  # what the sweep exits with
+    reason: str = ""
+    at_once: bool = False
+
+    @property
+    def grace_s(self) -> float:
+        return 0.0 if self.at_once else GRACE_S
 
 
-class Stopping:
-    """What has been asked of a sweep while it runs.
+def ask(folder: Path, stop: Stop) -> None:
+    """Ask all workers of a sweep to stop."""
+    atomic_write.write(folder / MARK, json.dumps(asdict(stop)).encode(), sync=False)
 
-    Args:
-        folder: of the sweep.
-        are_running: tells whether any of its jobs still runs.
-    """
 
-    def __init__(self, folder: Path, are_running: Callable[[], bool]) -> None:
-        self.mark = folder / MARK
-        self.are_running = are_running
-        self.signal: int | None = None
-        self._since = 0.0
-        self._launching = False
+def asked(folder: Path) -> Stop | None:
+    """What was asked of the workers of a sweep, if anything was."""
+    content = atomic_write.read(folder / MARK, 2**16)
+    try:
+        return None if content is None else Stop(**json.loads(content))
+    except (ValueError, TypeError):  # somebody else made the file
+        return Stop(128 + signal.SIGTERM)
+
+
+class Signals:
+    """The signals that came, noted by a handler and passed on to the workers by who leads the sweep."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._came: list[int] = []
+        self._passed_on = 0
 
     @contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Signals are noticed within, and do not interrupt the launcher while a job that it waits for runs."""
-        self.mark.unlink(missing_ok=True)
-        handlers = {**dict.fromkeys(system.ending(), self._stop), **dict.fromkeys(system.ALARM, self._look)}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    def noted(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._note) for number in system.ending()}
         try:
-            self._launching = True
             yield
-            self._launching = False
-        except Stopped:
-            pass
         finally:
-            self._launching = False
-            system.ring(0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _stop(self, number: int, frame: object) -> None:
-        again = self.signal is not None and number == signal.SIGINT  # an impatient system is not a person
-        if self.signal is None:
-            self._since = time.monotonic()
-            system.ring(LOOK_S)
-        self.signal = number
-        self.mark.write_text("at once" if again else "")
+    def pass_on(self) -> None:
+        if self._passed_on == len(self._came):
+            return
+        at_once = self._passed_on > 0 and self._came[-1] == signal.SIGINT  # an impatient system is not a person
+        self._passed_on = len(self._came)
+        ask(self.folder, Stop(128 + self._came[-1], at_once=at_once))
         with suppress(OSError):  # of a terminal that has been closed
-            os.write(2, b"\nStopping at once.\n" if again else b"\nStopping the jobs ...\n")
+            os.write(2, b"\nStopping at once.\n" if at_once else b"\nStopping the jobs ...\n")
 
-    def _look(self, number: int, frame: object) -> None:
-        is_over = not self.are_running() or time.monotonic() - self._since > PATIENCE_S + 1
-        if self._launching and is_over:
-            raise Stopped  # and again, should Python have swallowed it, as it does in a destructor
-
-
-def patience(sweep_folder: Path) -> float | None:
-    """The seconds that a job has to end; None where nobody asked it to."""
-    asked = atomic_write.read(sweep_folder / MARK, 100)
-    return None if asked is None else 0.0 if asked else PATIENCE_S
+    def _note(self, number: int, frame: object) -> None:
+        self._came.append(number)

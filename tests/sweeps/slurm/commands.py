@@ -21,6 +21,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 def start_again_now(job: str) -> None:
-    """SLURM would let a requeued job wait for two minutes."""
-    wait_until(lambda: slurm("squeue", "--noheader", "--format=%T", f"--jobs={job}") == "PENDING", f"requeue of {job}")
+    """Start a requeued job, which SLURM would let wait for two minutes."""
+    state = ("squeue", "--noheader", "--format=%T", f"--jobs={job}")
+    wait_until(lambda: slurm(*state) == "PENDING", f"requeue of {job}")
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")

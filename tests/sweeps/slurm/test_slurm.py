@@ -1,65 +1,72 @@
-"""Against a real SLURM, which `make test-slurm` starts for them."""
+"""Sweeps whose workers run on a real SLURM, which `make test-slurm` starts for them."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from commands import slurm, start_again_now, wait_until
-from waiting import PATIENCE_S
-
-HERE = Path(__file__).parent
+from conftest import PROJECT, Program
+from waiting import Process
 
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif("MLPLAB_TEST_CLUSTER" not in os.environ, reason="needs a cluster of its own: make test-slurm"),
 ]
 
+CLUSTER = ("launcher=slurm", "launcher.memory=1")
+LONG = "trainer.max_epochs=100000"
+FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+
 
 class Sweep:
-    """app.py with jobs that last until they are let go, or as long as it is said."""
+    """Six jobs of digits, for two workers; they wait after their first epoch as long as the file `held` is there."""
 
-    def __init__(self, folder: Path, *overrides: str, program: str | Path = HERE / "app.py") -> None:
-        self.folder = folder
-        self.sweep_folder = folder / "sweep"
-        with (folder / "printed").open("w") as printed:
-            self.process = subprocess.Popen(
-                [sys.executable, program, "-m", "hydra/launcher=slurm", "hydra.launcher.mem_gb=1", *overrides],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=printed,
-            )
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.held = program.folder / "held"
+        self.folder = program.folder / "outputs" / "sweeps" / "six"
+        program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "HELD": str(self.held)}
+        self.processes: list[Process] = []
 
-    def job(self, index: int, starts: int = 1) -> str:
-        """The id of a job, once it has been started that often."""
-        wait_until(lambda: len(self._starts(index)) >= starts, f"start {starts} of job {index}")
-        return self._starts(index)[-1]
+    def start(
+        self, *overrides: str, hold: bool = True, script: str = "train.py", where: Sequence[str] = CLUSTER
+    ) -> Process:
+        if hold:
+            self.held.touch()
+        grid = ("-m", "data=digits", "model.hidden=8,16,32", "seed=0,1", "trainer.max_epochs=3", "sweep_name=six")
+        quick = ("jobs=2", "trainer.accelerator=cpu", "show=none")
+        self.processes.append(self.program.start(*grid, *quick, *where, *overrides, script=script))
+        return self.processes[-1]
 
-    def _starts(self, index: int) -> list[str]:
-        path = self.sweep_folder / f"index={index}" / "starts"
-        return path.read_text().split() if path.exists() else []
+    def training(self, count: int = 2) -> dict[str, Path]:
+        """The run folders in which something can be gone on with, by the id of the worker."""
+        wait_until(lambda: len(self._training()) >= count, f"{count} runs with a checkpoint")
+        return self._training()
 
-    def let_go(self) -> None:
-        (self.sweep_folder / "go").touch()
+    def _training(self) -> dict[str, Path]:
+        folders = [path.parents[1] for path in self.folder.glob("*/checkpoints/last.ckpt")]
+        running = [folder for folder in folders if _status(folder)["status"] == "running"]
+        return {_worker(folder): folder for folder in running}
 
-    def returns(self) -> list[tuple[str, str]]:
-        """Status and value or error of each job, once all have ended."""
-        try:
-            self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"the sweep does not end: {self.printed}\n{slurm('squeue', '--states=all')}")
-        assert (self.folder / "returns.json").exists(), self.printed
-        return [(status, value) for status, value in json.loads((self.folder / "returns.json").read_text())]
+    def results(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self.folder.glob("*/result.json")}
 
-    @property
-    def printed(self) -> str:
-        return (self.folder / "printed").read_text()
+
+def _status(folder: Path) -> dict[str, object]:
+    status: dict[str, object] = json.loads((folder / "status.json").read_text())
+    return status
+
+
+def _worker(folder: Path) -> str:
+    """What SLURM calls the job in which a run trains."""
+    variables = Path(f"/proc/{_status(folder)['pid']}/environ").read_text().split("\0")
+    environment = dict(variable.partition("=")[::2] for variable in variables)
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
 
 
 @pytest.fixture(autouse=True)
@@ -70,96 +77,95 @@ def _empty_queue() -> Iterator[None]:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
-    begun: list[Sweep] = []
-
-    def begin(*overrides: str) -> Sweep:
-        begun.append(Sweep(tmp_path, *overrides))
-        return begun[-1]
-
-    yield begin
-    for each in begun:
-        each.process.kill()
-        each.process.wait()
+def sweep(program: Program) -> Iterator[Sweep]:
+    one = Sweep(program)
+    yield one
+    for process in one.processes:
+        process.kill()
+        process.communicate()
 
 
-def test_all_jobs_come_back_in_their_order(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=0,1,2,3,4,5")
-    assert running.returns() == [("COMPLETED", str(index**2)) for index in range(6)]
+def test_two_workers_train_six_jobs(sweep: Sweep) -> None:
+    process = sweep.start(hold=False)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(sweep.results()) == 6
+    assert len(list((sweep.folder / ".slurm").glob("*/*_log.err"))) == 2
+    assert "six: 6 jobs, 6 to begin" in out
+    assert "[6/6] " in err
 
 
-def test_a_job_that_raises_is_one_that_failed(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=1,-1")
-    assert running.returns() == [("COMPLETED", "1"), ("FAILED", "an index below zero")]
+@pytest.mark.parametrize("how", ["KILL", "TERM", "requeue"])
+def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
+    """Killed, cancelled or put back into the queue: its job is free, and another worker goes on with it."""
+    process = sweep.start()
+    worker, folder = next(iter(sweep.training().items()))
+    if how == "requeue":
+        slurm("scontrol", "requeue", worker)
+    else:
+        slurm("scancel", f"--signal={how}", f"{worker}.0")
+    sweep.held.unlink()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(sweep.results()) == 6
+    assert "resuming " in (folder / "train.log").read_text()
+
+
+def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
+    process = sweep.start("jobs=1", "launcher.time=2", "launcher.signal=75")
+    ((worker, folder),) = sweep.training(1).items()
+    start_again_now(worker)
+    assert _status(folder)["status"] == "interrupted"
+    sweep.held.unlink()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "resuming " in (folder / "train.log").read_text()
+
+
+def test_ctrl_c_leaves_no_worker(sweep: Sweep) -> None:
+    process = sweep.start(LONG)
+    found = sweep.training()
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
+    assert time.monotonic() - began < 15
+    assert process.returncode == 130
+    assert "0 of 6 jobs are complete. Resume with: python train.py -m data=digits" in err
+    assert {_status(folder)["status"] for folder in found.values()} == {"interrupted"}
+
+
+def test_the_sweep_says_so_when_all_workers_are_lost_and_the_same_command_goes_on(sweep: Sweep, tmp_path: Path) -> None:
+    impatient = tmp_path / "impatient.py"  # SLURM says nothing of ended jobs here, for want of accounting
+    train = PROJECT / "train.py"
+    impatient.write_text(
+        "import runpy, sys\nfrom mlplab.sweeps import slurm\nslurm.IDLE_S = 2.0\nslurm.LOST_S = 5.0\n"
+        f"sys.argv[0] = {str(train)!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    process = sweep.start(script=str(impatient))
+    for worker in sweep.training():
+        slurm("scancel", "--signal=KILL", f"{worker}.0")
+    out, err = process.communicate()
+    assert process.returncode == 6, err
+    assert "All workers on the cluster have ended. Their logs: outputs/sweeps/six/.slurm" in err
+    assert out.count("failed: lost with its worker on the cluster (outputs/sweeps/six/.slurm)") == 2
+    process = sweep.start(where=(), hold=False)
+    sweep.held.unlink()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(sweep.results()) == 6
 
 
 @pytest.mark.parametrize(
-    ("step", "cause"), [("", "was cancelled"), (".0", "was killed by SIGKILL")], ids=["scancel ends it", "killed"]
+    ("overrides", "code", "says"),
+    [
+        (("launcher.partition=nowhere",), 2, "invalid partition specified: nowhere"),
+        (("trainer.profiler=foo",), 2, "trainer: Lightning refuses these flags"),
+    ],
 )
-def test_a_job_that_is_killed_is_named_and_the_others_end_well(
-    sweep: Callable[..., Sweep], step: str, cause: str
-) -> None:
-    running = sweep("index=0,1,2,3,4,5", "seconds=30")
-    job = running.job(1)
-    slurm("scancel", "--signal=KILL", job + step)
-    running.let_go()
-    first, killed, *others = running.returns()
-    assert [first, *others] == [("COMPLETED", str(index**2)) for index in (0, 2, 3, 4, 5)]
-    assert killed[0] == "FAILED"
-    assert cause in killed[1]
-    assert Path(killed[1].rpartition(" ")[2]).exists()
-
-
-def test_a_requeued_job_is_waited_for(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=0,1", "seconds=60")
-    job = running.job(1)
-    slurm("scontrol", "requeue", job)
-    start_again_now(job)
-    assert running.job(1, starts=2) == job
-    running.let_go()
-    assert running.returns() == [("COMPLETED", "0"), ("COMPLETED", "1")]
-
-
-def test_a_job_that_is_asked_to_make_room_goes_back_into_the_queue(sweep: Callable[..., Sweep]) -> None:
-    """SIGTERM while it counts as running, as in the grace time of a pre-emption."""
-    running = sweep("index=0,1", "seconds=60")
-    job = running.job(1)
-    slurm("scancel", "--signal=TERM", job)
-    start_again_now(job)
-    running.job(1, starts=2)
-    running.let_go()
-    assert running.returns() == [("COMPLETED", "0"), ("COMPLETED", "1")]
-
-
-def test_a_job_goes_on_after_its_time_limit(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=3", "seconds=100", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20")
-    start_again_now(running.job(3))
-    running.job(3, starts=2)  # SLURM may hold it back for two minutes all the same
-    running.let_go()
-    assert running.returns() == [("COMPLETED", "9")]
-
-
-def test_a_stopped_sweep_leaves_no_job(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=0,1,2,3,4,5", f"seconds={2 * PATIENCE_S}")
-    running.job(2)
-    (running.sweep_folder / ".stopped").touch()
-    returns = running.returns()
-    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
-    assert [status for status, _ in returns] == ["FAILED"] * 6
-    assert all("was stopped with the sweep" in error for _, error in returns)
-
-
-def test_a_sweep_that_breaks_cancels_its_jobs(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=0,1", f"seconds={2 * PATIENCE_S}")
-    running.job(1)
-    time.sleep(2)  # a job may begin before sbatch has said so
-    running.process.send_signal(signal.SIGINT)
-    running.process.wait(PATIENCE_S)
-    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
-
-
-def test_what_the_cluster_refuses_is_said(sweep: Callable[..., Sweep]) -> None:
-    running = sweep("index=0,1", "hydra.launcher.partition=nowhere")
-    running.process.wait(PATIENCE_S)
-    assert "hydra/launcher=slurm:" in running.printed
-    assert "invalid partition specified: nowhere" in running.printed
+def test_what_is_refused_is_said(sweep: Sweep, overrides: tuple[str, ...], code: int, says: str) -> None:
+    process = sweep.start(*overrides, hold=False)
+    _, err = process.communicate()
+    assert process.returncode == code
+    assert says in err
+    assert "Traceback" not in err

@@ -1,0 +1,149 @@
+"""A task in a process of its own: however it ends, the process that waits for it lives on and knows why."""
+
+import faulthandler
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from mlplab import system
+from mlplab.errors import ConfigError, DataError, Interrupted, MlplabError
+
+POLL_S = 0.2
+LINGER_S = 5.0  # for what a task leaves behind, once it has returned
+NOT_KNOWN = 255  # what multiprocessing says of a process whose server was killed, which it outlives
+
+_context: Any = multiprocessing.get_context(system.START_METHOD)
+_lock = threading.Lock()  # multiprocessing looks at all processes when it starts one, and each can be looked at once
+
+
+class Ended(NamedTuple):
+    code: int  # 128 and the number of the signal that killed it, or what it exited with
+    reason: str = ""
+    is_refused: bool = False  # for its configuration or its data
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.code in (129, 130, 143)
+
+
+def preload(modules: Sequence[str]) -> None:
+    """Let each process have imported these when it starts, as the copy of one that did."""
+    _context.set_forkserver_preload(list(modules))
+
+
+def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Callable[[], float | None]) -> Ended:
+    """Call `task` in a process of its own, which gets SIGTERM when this one dies.
+
+    Args:
+        task: what to call; what it returns is lost.
+        arguments: for it.
+        grace: asked all the time: once it gives seconds, the process gets SIGTERM, and SIGKILL after these.
+    """
+    reader, writer = _context.Pipe(duplex=False)
+    process = _context.Process(target=_serve, args=(writer, task, arguments), daemon=True)
+    try:
+        with _lock:
+            process.start()
+    except (OSError, EOFError) as error:
+        return Ended(1, f"its process could not be started: {error}")
+    finally:
+        writer.close()
+    was_killed = _wait(reader, process.pid, grace)
+    ended = _received(reader)
+    code = _exit_code(process)
+    if ended is None and was_killed:
+        return Ended(143, "it was stopped before it could save")
+    return ended or Ended(128 - code if code < 0 else code or 1, _cause(code))
+
+
+def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bool:
+    """Wait for the answer or the end, which closes the pipe, and say whether the process had to be killed."""
+    asked = None
+    killed = False
+    while not reader.poll(POLL_S):
+        if (seconds := grace()) is None:
+            continue
+        if asked is None:
+            asked = time.monotonic()
+            system.end(pid)
+        killed = time.monotonic() - asked > seconds
+        if killed:
+            system.end(pid, at_once=True)
+    return killed
+
+
+def _received(reader: Connection) -> Ended | None:
+    """What the process sent; None if it died before that."""
+    try:
+        return Ended(*reader.recv())
+    except (OSError, EOFError):
+        return None
+
+
+def _exit_code(process: Any) -> int:
+    """What a process that has answered or is dead exits with; it is killed if a thread of the task holds it back."""
+    deadline = time.monotonic() + LINGER_S
+    while True:
+        with _lock:
+            code: int | None = process.exitcode
+        if code is not None:
+            return code
+        if time.monotonic() > deadline:
+            system.end(process.pid, at_once=True)
+        time.sleep(0.005)
+
+
+def _serve(writer: Connection, task: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    """Call the task, in the new process, and send how it ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    faulthandler.enable()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    ended = _called(task, arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the work is done, and the answer says so
+    with suppress(OSError):  # nobody waits any more
+        writer.send(tuple(ended))
+    sys.exit(ended.code)
+
+
+def _called(task: Callable[..., object], arguments: tuple[object, ...]) -> Ended:
+    try:
+        task(*arguments)
+    except (MlplabError, Interrupted) as error:
+        return Ended(error.exit_code, str(error), isinstance(error, ConfigError | DataError))
+    except KeyboardInterrupt:
+        return Ended(130, "Interrupted.")
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if code == 143:
+            return Ended(code, "Terminated.")
+        traceback.print_exc()
+        return Ended(code or 1, f"sys.exit({error.code!r})")
+    except BaseException as error:
+        traceback.print_exc()
+        return Ended(1, "".join(traceback.format_exception_only(error)).strip())
+    return Ended(0)
+
+
+def _end_with_parent() -> None:
+    """Let this process save and end when the one that waits for it was killed: nobody else would stop it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    system.end_this_process()
+
+
+def _cause(code: int) -> str:
+    if code == NOT_KNOWN:
+        return "the process ended, and so did the one that knew how"
+    if code >= 0:
+        return f"the process ended with exit code {code} and said nothing"
+    memory = ", as the system does when memory is short" if code == -9 else ""
+    return f"the process was killed by {signal.Signals(-code).name}{memory}"

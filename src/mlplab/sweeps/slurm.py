@@ -1,0 +1,170 @@
+"""Workers of a sweep on a SLURM cluster: an array of jobs, each of which pulls from the folder of the sweep.
+
+submitit submits them, starts them, and puts those that reach their time limit back into the queue.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mlplab.errors import ConfigError
+from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
+from mlplab.sweeps import grid, stop
+from mlplab.sweeps.queue import CLAIMS, Queue
+from mlplab.sweeps.worker import Recipe, Worker
+
+LOGS = ".slurm"  # in the folder of the sweep, with what submitit sends to the workers
+MOST = 16  # workers, where jobs=auto
+SAVE_S = 25.0  # below KillWait, after which SLURM kills: 30 s unless a cluster says otherwise
+TIMEOUTS = 100  # how often a worker that reaches its limit goes back into the queue
+LOOK_S = 1.0
+IDLE_S = 10.0  # without a worker in sight, before SLURM is asked whether there is any
+LOST_S = 150.0  # the same, before workers that SLURM says nothing of are given up: requeued ones wait for two minutes
+
+
+def require() -> None:
+    """Raises ConfigError if submitit is not installed."""
+    if find_spec("submitit") is None:
+        raise ConfigError("launcher=slurm: submitit is not installed: pip install -e '.[cluster]'")
+
+
+class Work:
+    """What submitit runs on a node: one worker, which SLURM may stop at any time.
+
+    SIGTERM comes when SLURM cancels it, or needs its node for others: the job saves, and any other worker goes on.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+
+    def __call__(self) -> None:
+        _queued(self.folder, _own_id()).unlink(missing_ok=True)
+        self.worker = Worker(Queue(self.folder, grid.next_job), self.recipe)
+        signal.signal(signal.SIGTERM, self._terminated)
+        self.worker.start()
+        while self.worker.is_alive():
+            time.sleep(LOOK_S / 5)
+
+    def checkpoint(self) -> Any:
+        """Save before the time limit; submitit puts what this returns back into the queue."""
+        import submitit
+
+        self._save()
+        _queued(self.folder, _own_id()).touch()
+        return submitit.helpers.DelayedSubmission(Work(self.folder, self.recipe))
+
+    def _terminated(self, number: int, frame: object) -> None:
+        self._save()
+        sys.exit(128 + number)
+
+    def _save(self) -> None:
+        self.worker.leave_within = SAVE_S
+        deadline = time.monotonic() + SAVE_S + 1
+        while self.worker.is_alive() and time.monotonic() < deadline:
+            time.sleep(LOOK_S / 5)
+
+
+class Array:
+    """The workers of a sweep as who leads it sees them.
+
+    Args:
+        queue: of the sweep.
+        recipe: of its jobs.
+        count: of workers.
+        settings: `launcher` of the configuration.
+
+    Raises:
+        ConfigError: if the cluster does not take them.
+    """
+
+    def __init__(self, queue: Queue, recipe: Recipe, count: int, settings: Mapping[str, Any]) -> None:
+        import submitit
+
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # a cluster without accounting is none
+        self.queue = queue
+        self._seen = time.monotonic()
+        self._cancelled = False
+        try:
+            executor = submitit.AutoExecutor(
+                queue.folder / LOGS / "%j", cluster="slurm", slurm_max_num_timeout=TIMEOUTS
+            )
+            executor.update_parameters(**_parameters(settings, count))
+            with executor.batch():
+                self.workers = [executor.submit(Work(queue.folder, recipe)) for _ in range(count)]
+        except (RuntimeError, ValueError, TypeError, NameError) as error:  # no SLURM here, or a value that it refuses
+            raise ConfigError(f"launcher=slurm: {str(error).strip() or error!r}") from error
+
+    def are_at_work(self) -> bool:
+        time.sleep(LOOK_S)
+        if stop.asked(self.queue.folder) is not None:
+            self._cancel()
+            return self.queue.is_taken()
+        if self.queue.is_over():
+            self._cancel()
+            return False
+        if self._are_gone():
+            self._cancel()
+            self._note_lost()
+            return False
+        return True
+
+    def _are_gone(self) -> bool:
+        """Ask submitit once no worker is in sight; what it does not know is gone if it had begun and stays away."""
+        if self.queue.is_taken():
+            self._seen = time.monotonic()
+        idle_s = time.monotonic() - self._seen
+        if idle_s < IDLE_S:
+            return False
+        left = [worker for worker in self.workers if not worker.done()]
+        is_lost = (worker.state == "UNKNOWN" and self._has_begun(worker) for worker in left)
+        return not left or (idle_s > LOST_S and all(is_lost))
+
+    def _has_begun(self, worker: Any) -> bool:
+        return worker.paths.stderr.exists() and not _queued(self.queue.folder, worker.job_id).exists()
+
+    def _cancel(self) -> None:
+        for worker in [] if self._cancelled else self.workers:
+            if not worker.paths.result_pickle.exists():
+                worker.cancel(check=False)
+        self._cancelled = True
+
+    def _note_lost(self) -> None:
+        logs = run_folder.short(self.queue.folder / LOGS)
+        print(f"All workers on the cluster have ended. Their logs: {logs}", file=sys.stderr)
+        for job in self.queue.left():
+            if job.sign_of_life() != job.earlier:
+                write_status(job.folder, "failed", reason=f"lost with its worker on the cluster ({logs})")
+
+
+def _parameters(settings: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return {
+        "name": "mlplab",
+        "timeout_min": settings["time"],
+        "mem_gb": settings["memory"],
+        "cpus_per_task": settings["cpus"],
+        "gpus_per_node": settings["gpus"],
+        "slurm_partition": settings["partition"],
+        "slurm_array_parallelism": count,
+        "slurm_signal_delay_s": settings["signal"],
+        # After the loss of a node or a pre-emption a worker comes back, also where JobRequeue=0.
+        "slurm_additional_parameters": {"requeue": True, **settings["sbatch"]},
+    }
+
+
+def _queued(folder: Path, worker: str) -> Path:
+    """A mark of a worker that has put itself back into the queue."""
+    return folder / CLAIMS / f"{worker}.queued"
+
+
+def _own_id() -> str:
+    """As submitit has it: 7, or 7_0 in an array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]

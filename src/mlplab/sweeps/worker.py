@@ -1,0 +1,162 @@
+"""Workers of a sweep: each takes the next job that is free, trains it in a process of its own, and takes the next."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
+
+from mlplab.cli.compose import config_of, write
+from mlplab.cli.job import introduction
+from mlplab.errors import MlplabError
+from mlplab.runs import folder as run_folder
+from mlplab.runs.log_file import LogFile
+from mlplab.runs.result import State, write_status
+from mlplab.sweeps import child, stop
+from mlplab.sweeps.job import Job
+from mlplab.sweeps.queue import SWEEP, Queue
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+SIGNAL_S = 1.0  # between what a terminal sends to a job and what it sends to the sweep
+
+
+class Recipe(NamedTuple):
+    """What makes the configuration of a job of its overrides."""
+
+    loader: ConfigLoader
+    composed: DictConfig  # of the sweep
+
+    def composed_with(self, overrides: Sequence[str]) -> DictConfig:
+        return self.loader.load_sweep_config(self.composed, list(overrides))
+
+
+class Worker(threading.Thread):
+    """A thread that trains jobs until none is left, or it is to stop.
+
+    Args:
+        queue: of the sweep.
+        recipe: of its jobs.
+        gpu: which of several, as CUDA_VISIBLE_DEVICES names it.
+    """
+
+    def __init__(self, queue: Queue, recipe: Recipe, gpu: str | None = None) -> None:
+        super().__init__(daemon=True)
+        self.queue = queue
+        self.recipe = recipe
+        self.gpu = gpu
+        self.leave_within: float | None = None  # seconds, once this worker alone is to stop
+
+    def run(self) -> None:
+        os.environ[SWEEP] = str(self.queue.folder)
+        child.preload(["mlplab.sweeps.preload"])
+        while self._grace() is None:
+            taken = self.queue.take()
+            if taken is not None:
+                job, claim = taken
+                with claim:
+                    self._train(job)
+            elif self.queue.is_over():
+                return
+            else:  # others have what is left, and one of them may die
+                time.sleep(POLL_S)
+
+    def _train(self, job: Job) -> None:
+        ended = child.run(train, (job.folder, job.overrides, self.recipe, self.gpu), self._grace)
+        if ended.is_interrupted:
+            time.sleep(SIGNAL_S * (self._grace() is None))
+        if ended.code == 0 and job.state() == "open":  # it would be trained for ever
+            ended = child.Ended(1, "it left no result that can be read")
+        was_stopped = ended.is_interrupted and self._grace() is not None
+        if ended.code:
+            _note(job, ended, was_stopped)
+        if ended.is_refused and not self.queue.has_success():  # the others would be refused as well
+            stop.ask(self.queue.folder, stop.Stop(ended.code, ended.reason))
+
+    def _grace(self) -> float | None:
+        """The seconds that a job has to save and to end; None if nobody asked it to."""
+        asked = stop.asked(self.queue.folder)
+        return self.leave_within if asked is None else asked.grace_s
+
+
+class Team:
+    """Workers on this machine; each has one of several GPUs.
+
+    Args:
+        queue: of the sweep.
+        recipe: of its jobs.
+        count: of workers.
+        devices: the GPUs.
+    """
+
+    def __init__(self, queue: Queue, recipe: Recipe, count: int, devices: Sequence[str]) -> None:
+        self.workers = [Worker(queue, recipe, gpu) for gpu in spread(devices, count)]
+        for worker in self.workers:
+            worker.start()
+
+    def are_at_work(self) -> bool:
+        return any(worker.is_alive() for worker in self.workers)
+
+
+def spread(devices: Sequence[str], count: int) -> list[str | None]:
+    """The GPU of each worker; where there is one at most, nothing has to be chosen."""
+    return [devices[i % len(devices)] if len(devices) > 1 else None for i in range(count)]
+
+
+def gpus(devices: Path = Path("/dev")) -> list[str]:
+    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it hides stays hidden."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu for gpu in visible.split(",") if gpu]
+    return [str(index) for index in range(len(list(devices.glob("nvidia[0-9]*"))))]
+
+
+def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | None) -> None:
+    """Train a job, in its process; its log has whatever it prints."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    from mlplab.sweeps import preload  # noqa: F401  # imported already in the copy of a process that did
+    from mlplab.training import run
+
+    with run_folder.locked(folder):
+        write_status(folder, "running")
+        _log_to(folder / "train.log")
+        composed = recipe.composed_with(overrides)
+        config = config_of(composed)
+        write(composed, folder)
+        log.info(introduction(config, folder))
+        run.train(config, folder, resume=(folder / "checkpoints").exists(), anyway=composed.resume_anyway)
+
+
+def _log_to(path: Path) -> None:
+    with suppress(OSError), path.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
+    handler = LogFile(path)
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+    logging.root.handlers = [handler]
+    logging.root.setLevel(logging.INFO)
+
+
+def _note(job: Job, ended: child.Ended, was_stopped: bool) -> None:
+    """Write down how a job ended, unless it has done so, for all workers to see."""
+    state: State = "interrupted" if was_stopped else "failed"
+    status = job.status()
+    is_known = status is not None and status.status in (state, "diverged")
+    try:
+        job.folder.mkdir(exist_ok=True)
+        if not is_known:
+            write_status(job.folder, state, reason=(ended.reason or "no reason was given").splitlines()[0])
+        with (job.folder / "train.log").open("a", encoding="utf-8") as file:
+            file.write(f"{ended.reason}\n")
+    except (OSError, MlplabError) as error:
+        print(f"{job.label}: {error}", file=sys.stderr)
