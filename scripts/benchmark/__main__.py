@@ -54,7 +54,8 @@ def publish(out: Path, page: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    from mlplab.runs.device import processor
+
+    from mlplab.runs.provenance import processor
 
     versions = {package: version(package) for package in ("torch", "lightning", "keras", "jax")}
     return {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions}

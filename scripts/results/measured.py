@@ -12,7 +12,7 @@ from recipe import seeds_wanted
 
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import read_result
 from mlplab.sweeps.report.table import Spread
 
 Device = dict[str, str | int]  # as result.json describes it
@@ -70,20 +70,18 @@ def read(sweep: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | 
         hash_of: returns the hash of the present configuration with a seed.
         wanted: how many seeds, from 0.
     """
-    results = [run_folder.read_result(path.parent) for path in sorted(sweep.glob("*/result.json"))]
-    runs = {run["seed"]: run for run in results if run is not None and run["config_hash"] == hash_of(run["seed"])}
+    results = [read_result(path.parent) for path in sorted(sweep.glob("*/result.json"))]
+    runs = {run.seed: run for run in results if run is not None and run.config_hash == hash_of(run.seed)}
     if not runs:
         return None
     return Measured(
-        test_acc={seed: run["metrics"]["test/acc"] for seed, run in sorted(runs.items())},
-        fit_s={seed: run["fit_s"] for seed, run in sorted(runs.items())},
+        test_acc={seed: run.metrics["test/acc"] for seed, run in sorted(runs.items())},
+        fit_s={seed: run.fit_s for seed, run in sorted(runs.items())},
         config_hash={seed: hash_of(seed) for seed in sorted(runs)},
         missing=[seed for seed in range(wanted) if seed not in runs],
-        precision=" and ".join(sorted({str(run["precision"]) for run in runs.values()})),
-        versions=_distinct(
-            versions for run in runs.values() for versions in (*run["earlier_versions"], run["versions"])
-        ),
-        devices=_distinct(run["device"] for run in runs.values()),
+        precision=" and ".join(sorted({str(run.precision) for run in runs.values()})),
+        versions=_distinct(versions for run in runs.values() for versions in (*run.earlier_versions, run.versions)),
+        devices=_distinct(run.device for run in runs.values()),
     )
 
 

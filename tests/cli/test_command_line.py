@@ -15,7 +15,7 @@ from PIL import Image
 
 from mlplab.data import datasets
 from mlplab.runs import checkpoint_file
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import read_status
 
 
 def test_digits_are_learned(digits_run: Run) -> None:
@@ -94,9 +94,9 @@ def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: 
             printed += os.read(leader, 4096)
         os.close(leader)
         assert process.wait() == 128 + signal.SIGHUP
-    status = run_folder.read_status(tmp_path / "run")
+    status = read_status(tmp_path / "run")
     assert status is not None
-    assert (status["status"], status["reason"].partition(" in epoch")[0]) == ("interrupted", "The terminal was closed")
+    assert (status.status, (status.reason or "").partition(" after")[0]) == ("interrupted", "The terminal was closed")
     assert len(checkpoint_file.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["history"]) >= 1
 
 
@@ -115,7 +115,7 @@ def test_a_signal_ends_a_run_without_a_result(
     (run,) = tmp_path.glob("outputs/digits/*")
     epochs = 1 + out.count("epoch ")  # the first one was read before
     words = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
-    assert where == f"{words[number]} in epoch {epochs + 1:,} of 100,000, which is lost."
+    assert where == f"{words[number]} after {epochs:,} of 100,000 epochs."
     assert way_on == f"Resume with: python train.py resume=outputs/digits/{run.name}"
     assert not (run / "result.json").exists()
     last = checkpoint_file.read(run / "checkpoints" / "last.ckpt")

@@ -17,7 +17,7 @@ from conftest import Command, Program
 from fork_server import Server
 
 from mlplab.runs import checkpoint_file
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 
 # Epochs of 39 steps, some 50 ms each.
 DIGITS = ("data=digits", "model.hidden=[64,64]", "model.dropout=0.3", "trainer.max_epochs=40")
@@ -329,7 +329,6 @@ def test_of_two_processes_in_one_folder_one_is_refused(program: Program, tmp_pat
             ),
             "config.yaml: missing or damaged",
         ),
-        (lambda folder: _with_config(folder, "a: &a [1]\nb: [*a, *a]"), "config.yaml: missing or damaged"),
         (lambda folder: None, "does not exist"),
         (lambda folder: folder.mkdir(), "contains no run that can be resumed"),
         (lambda folder: folder.write_text(""), "is not the folder of a run"),
@@ -370,7 +369,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_p
 
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.write_status(tmp_path / "run", "failed")
+    write_status(tmp_path / "run", "failed")
     (tmp_path / "run" / "train.log").symlink_to("/dev/full")
     finished = program.run("data=digits", "trainer.max_epochs=2", "hydra.run.dir=run")
     assert finished.code == 0

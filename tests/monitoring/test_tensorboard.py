@@ -34,7 +34,7 @@ from mlplab.monitoring.pictures import next_milestone
 from mlplab.monitoring.tensorboard_logger import WRITTEN_ONCE
 from mlplab.plots import run
 from mlplab.runs import atomic_write
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 from mlplab.training import restore
 from mlplab.training.run import Result, build, train
 
@@ -311,7 +311,7 @@ def test_without_validation_no_epoch_is_called_the_best(
 
 def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
-    run_folder.write_status(tmp_path / "run", "running")
+    write_status(tmp_path / "run", "running")
     overrides = ["model.hidden=[512,512]", "data=fashion", "data.root=a folder"]
     (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     config = tiny("show.text=true", "model.dropout=0.25")
@@ -547,7 +547,7 @@ def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
     tiny: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "run").mkdir()
-    run_folder.write_status(tmp_path / "run", "failed")
+    write_status(tmp_path / "run", "failed")
     (tmp_path / "run" / "00016").touch()  # where the projector wants a folder
     result = train(tiny("show.projector=true", "show.pr_curves=true"), tmp_path / "run")
     found = events(result.folder)

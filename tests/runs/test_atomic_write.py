@@ -8,19 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from waiting import Process
 
 from mlplab.errors import ConfigError
 from mlplab.plots import canvas
 from mlplab.runs import atomic_write
-
-
-def _zip(value: int) -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"value": torch.tensor(value)}, buffer)
-    return buffer.getvalue()
 
 
 def test_the_old_file_becomes_the_previous_one(tmp_path: Path) -> None:
@@ -57,20 +50,6 @@ def test_what_cannot_be_written_leaves_the_old_files(
         with pytest.raises(OSError, match="no"):
             atomic_write.write(path, b"3", previous)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: b"2", previous.name: b"1"}
-
-
-def test_a_seal_fits_its_content_alone() -> None:
-    good = atomic_write.sealed(_zip(1))
-    assert atomic_write.is_whole(good)
-    assert torch.load(io.BytesIO(good), weights_only=True) == {"value": torch.tensor(1)}
-    for byte in (0, 30, len(good) // 2, len(good) - 80, len(good) - 1):
-        damaged = bytearray(good)
-        damaged[byte] ^= 1
-        assert not atomic_write.is_whole(bytes(damaged))
-    assert atomic_write.is_whole(_zip(1)) is None
-    for cut in (b"", good[:-1], good[:100], b"text"):
-        with pytest.raises(ValueError, match="the end is missing or damaged"):
-            atomic_write.is_whole(cut)
 
 
 def test_who_reads_a_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +90,6 @@ def test_only_own_pictures_and_tables_are_replaced(tmp_path: Path) -> None:
         assert path.read_bytes() == content
         assert not (tmp_path / "new.png").exists()
         path.write_bytes(own[path])
-
-
-def test_a_picture_from_before_they_had_a_mark_is_replaced(tmp_path: Path) -> None:
-    with Image.open(io.BytesIO(canvas.png(canvas.figure(1.0)))) as drawn:
-        drawn.save(tmp_path / "curves.png", dpi=(canvas.DPI, canvas.DPI))
-    assert b"mlplab" not in (tmp_path / "curves.png").read_bytes()
-    atomic_write.write_own({tmp_path / "curves.png": b""})
 
 
 def test_without_flock_the_lock_of_a_killed_process_on_another_machine_is_taken_over(

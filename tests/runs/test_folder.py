@@ -1,16 +1,15 @@
 import errno
-import json
 import os
 import subprocess
 import sys
 import threading
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Result
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
@@ -22,17 +21,23 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
 
 def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
     run_folder.refuse_used(tmp_path)
-    run_folder.write_result(tmp_path, {})
+    (tmp_path / "result.json").touch()
     with pytest.raises(ConfigError, match="holds a run already"):
         run_folder.refuse_used(tmp_path)
 
 
 def _lock_in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
     """Returns when the other has the lock."""
-    code = (
-        f"from mlplab.runs import folder as run_folder; from pathlib import Path; folder = Path({str(folder)!r});"
-        f" run_folder.lock(folder); run_folder.write_status(folder, 'running'); print('locked', flush=True); {then}"
-    )
+    code = f"""
+from pathlib import Path
+from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
+folder = Path({str(folder)!r})
+run_folder.lock(folder)
+write_status(folder, "running")
+print("locked", flush=True)
+{then}
+"""
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "locked\n"
@@ -104,17 +109,6 @@ def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
     assert list((tmp_path / "checkpoints").iterdir()) == [own]
 
 
-def test_the_status_has_a_time(tmp_path: Path) -> None:
-    run_folder.write_status(tmp_path, "diverged", reason="why")
-    status = run_folder.read_status(tmp_path)
-    assert status is not None
-    assert (status["status"], status["reason"], status["pid"]) == ("diverged", "why", os.getpid())
-    age = datetime.now().astimezone() - datetime.fromisoformat(status["time"])
-    assert timedelta(seconds=-1) < age < timedelta(minutes=1)
-    (tmp_path / "status.json").write_text("{damaged")
-    assert run_folder.read_status(tmp_path) is None
-
-
 def test_the_best_weights_without_validation_are_the_last(tmp_path: Path) -> None:
     run_folder.claim(tmp_path)
     assert run_folder.best_weights(tmp_path) is None
@@ -135,10 +129,10 @@ def test_the_best_weights_are_not_replaced(tmp_path: Path) -> None:
     assert best.read_text() == "best"
 
 
-def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TypeError):
-        run_folder.write_result(tmp_path, {"score": object()})
-    assert not (tmp_path / "result.json").exists()
+def test_a_result_is_written_whole_or_not_at_all(
+    tiny_run: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = tiny_run.model_copy(update={"folder": tmp_path})
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "disk full")
@@ -146,10 +140,9 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as broken:
         broken.setattr(os, "replace", fail)
         with pytest.raises(CheckpointError, match=r"result\.json: cannot be written: disk full"):
-            run_folder.write_result(tmp_path, {"score": 1})
-    assert not (tmp_path / "result.json").exists()
-    run_folder.write_result(tmp_path, {"score": 1})
-    assert json.loads((tmp_path / "result.json").read_text()) == {"score": 1}
+            run_folder.complete(result)
+    assert list(tmp_path.iterdir()) == []
+    run_folder.complete(result)
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -157,20 +150,3 @@ def test_a_folder_is_shown_as_a_person_would_type_it(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert run_folder.short(tmp_path / "outputs" / "run") == str(Path("outputs", "run"))
     assert run_folder.short(Path("/elsewhere/run")) == "/elsewhere/run"
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "words"),
-    [
-        (
-            "interrupted",
-            "Interrupted in epoch 4 of 150, which is lost.",
-            "interrupted in epoch 4 of 150, which is lost",
-        ),
-        ("interrupted", "Terminated.", "interrupted"),
-        ("interrupted", "a second Ctrl-C", "interrupted: a second Ctrl-C"),
-        ("failed", "ZeroDivisionError: by zero", "failed: ZeroDivisionError: by zero"),
-    ],
-)
-def test_how_a_run_ended_in_words(status: str, reason: str, words: str) -> None:
-    assert run_folder.outcome(status, reason) == words

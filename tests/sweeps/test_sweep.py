@@ -198,7 +198,7 @@ def test_a_damaged_result_is_made_again_and_said(sweep: Sweep, tmp_path: Path) -
     finished = sweep("seed=0,1", "sweep_name=half")
     assert finished.code == 0, finished.err
     assert "half: 2 jobs, 1 complete, 1 to go on" in finished.out
-    assert "seed=0: result.json is damaged, and made again: history is missing or not a list" in finished.out
+    assert "seed=0: result.json is damaged, and made again: status: field required" in finished.out
     assert jobs(folder)["seed=0"].result["metrics"] == good["metrics"]
     assert jobs(folder)["seed=1"].status["time"] == untouched
     assert len(table(folder)) == 1
@@ -227,7 +227,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(program: Program, tmp_path: 
     assert process.returncode == 130
     assert "0 of 40 jobs are complete. Resume with: python train.py -m data=digits" in err
     assert "resume=" not in out + err
-    assert len(re.findall(r"interrupted in epoch \d+ of 100,000, which is lost \(", out)) == 2
+    assert len(re.findall(r"interrupted after \d+ of 100,000 epochs \(", out)) == 2
     assert f"sweep_name={found[0].folder.parent.name}" in err
     assert len(jobs(found[0].folder.parent)) == 2
     _check_that_they_saved_and_ended(found)
@@ -266,7 +266,7 @@ def _parent(pid: int) -> int:
 
 def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, tmp_path: Path) -> None:
     """Of two jobs each of two processes trains one; then the first process is killed."""
-    grid = ("-m", *FAST, "jobs=1", "seed=0,1", "sweep_name=two")
+    grid = ("-m", *FAST, "trainer.max_epochs=3", "jobs=1", "seed=0,1", "sweep_name=two")
     held = tmp_path / "held"
     held.touch()
     folder = tmp_path / "outputs" / "sweeps" / "two"
@@ -275,7 +275,7 @@ def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, t
     with program.start(*grid) as first:
         wait_until(lambda: bool(list(folder.glob("*/checkpoints/last.ckpt"))), first)
         ((_, one),) = jobs(folder).items()
-        other_grid = sweep("seed=0,1,2", "sweep_name=two")
+        other_grid = sweep("trainer.max_epochs=3", "seed=0,1,2", "sweep_name=two")
         assert other_grid.code == 2
         assert "outputs/sweeps/two: another process" in other_grid.err
         program.environment = environment
@@ -301,7 +301,7 @@ def _check_that_they_saved_and_ended(found: list[Job]) -> None:
     wait_until(lambda: not any(_is_alive(one.status["pid"]) for one in found))
     for one in found:
         assert one.status["status"] == "interrupted"
-        assert re.match(r"(Interrupted|Terminated) in epoch \d+ of [\d,]+, which is lost\.$", one.status["reason"])
+        assert re.match(r"(Interrupted|Terminated) after [\d,]+ of [\d,]+ epochs\.$", one.status["reason"])
 
 
 def _is_alive(pid: int) -> bool:

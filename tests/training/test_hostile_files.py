@@ -24,7 +24,7 @@ def good(tiny_run: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _little_memory_and_time() -> Iterator[None]:
-    """Half a GB more than this process has, where Linux says how much that is."""
+    """Allow half a GB more than this process has, where Linux says how much that is."""
     pages = Path("/proc/self/statm")
     before = resource.getrlimit(resource.RLIMIT_AS)
     if pages.exists():

@@ -1,97 +1,139 @@
-"""What a signal does before, in and after training; test_resume.py sends some to a process."""
+"""A signal, or the end of its time, stops a run at the end of a block; test_resume.py sends signals to a process."""
 
 import os
+import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import states
+from conftest import Compose
 
-from mlplab.errors import Interrupted
-from mlplab.runs import folder as run_folder
-from mlplab.training.checkpointing import LastCheckpoint
+from mlplab.errors import ConfigError, Interrupted
+from mlplab.model.classifier import Classifier
+from mlplab.runs.result import read_status
+from mlplab.training.run import train
 from mlplab.training.signals import Interruption
 
 
+@pytest.fixture(autouse=True)
+def _three_blocks_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "batches_per_block", lambda *_: 3)
+
+
 @pytest.fixture
-def interruption(tmp_path: Path) -> Interruption:
-    return Interruption(LastCheckpoint(tmp_path / "last.ckpt"), tmp_path)
+def in_block(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], list[int]]:
+    """Call a function in the middle of the n-th block; returns the numbers of the blocks that ran."""
+    step, ran = Classifier.training_step, list[int]()
+
+    def at(block: int, call: Callable[[], object]) -> list[int]:
+        def with_call(self: Classifier, *arguments: Any) -> dict[str, Any]:
+            ran.append(len(ran) + 1)
+            if len(ran) == block:
+                call()
+            return step(self, *arguments)
+
+        monkeypatch.setattr(Classifier, "training_step", with_call)
+        return ran
+
+    return at
 
 
-def test_before_training_it_ends_the_process(interruption: Interruption, tmp_path: Path) -> None:
-    with interruption.noticed(), pytest.raises(Interrupted, match=r"Interrupted\.\nNothing was saved yet\.") as caught:
-        signal.raise_signal(signal.SIGINT)
-    assert caught.value.exit_code == 130
-    interruption.last.path.write_text("")
-    with (
-        interruption.noticed(),
-        pytest.raises(Interrupted, match=rf"Terminated\.\nResume with: python train\.py resume={tmp_path}") as caught,
-    ):
+def _is_interrupted(folder: Path) -> bool:
+    status = read_status(folder)
+    return status is not None and status.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated"), (signal.SIGHUP, "The terminal was closed")],
+)
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        (2, " in epoch 1 of 2.\nNothing was saved yet."),
+        (3, " after 1 of 2 epochs.\nResume with: python train.py resume="),
+        (4, " in epoch 2 of 2, which is lost.\nResume with: python train.py resume="),
+    ],
+)
+def test_a_signal_stops_a_run_at_the_end_of_its_block(
+    tiny: Compose, tmp_path: Path, number: signal.Signals, word: str, block: int, says: str, in_block: Any
+) -> None:
+    ran = in_block(block, lambda: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=re.escape(word + says)) as caught:
+        train(tiny("model.dropout=0.3"), tmp_path / "run")
+    assert (caught.value.exit_code, len(ran)) == (128 + number, block)
+    assert _is_interrupted(tmp_path / "run")
+    assert signal.getsignal(number) == before
+    train(tiny("model.dropout=0.3"), tmp_path / "run", resume=True)
+    train(tiny("model.dropout=0.3"), tmp_path / "whole")
+    assert states.problems(tmp_path / "run", tmp_path / "whole") == []
+
+
+def test_a_run_whose_last_block_is_done_completes(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
+    in_block(6, lambda: signal.raise_signal(signal.SIGTERM))
+    train(tiny(), tmp_path)
+    assert (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(("step", "completes"), [("validation_step", False), ("test_step", True)])
+def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
+    tiny: Compose, tmp_path: Path, step: str, completes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two batches, in the validation before training, or in the test."""
+    usual = getattr(Classifier, step)
+
+    def signalled(self: Classifier, *arguments: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
-    assert caught.value.exit_code == 143
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(Classifier, step, signalled)
+    monkeypatch.setattr("mlplab.data.blocks.EVAL_BATCH_SIZE", 20)
+    if completes:
+        train(tiny("evaluate_untrained=true"), tmp_path)
+    else:
+        with pytest.raises(Interrupted, match="Terminated") as caught:
+            train(tiny("evaluate_untrained=true"), tmp_path)
+        assert caught.value.exit_code == 143
+        assert _is_interrupted(tmp_path)
+    assert (tmp_path / "result.json").exists() == completes
 
 
-def test_a_terminal_that_is_closed_ends_it_but_for_nohup(interruption: Interruption) -> None:
-    before = signal.getsignal(signal.SIGHUP)
+def test_under_nohup_a_closed_terminal_is_not_heard(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    in_block(2, lambda: signal.raise_signal(signal.SIGHUP))
     try:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        with interruption.noticed():
-            signal.raise_signal(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with interruption.noticed(), pytest.raises(Interrupted, match=r"The terminal was closed\.\nNothing") as caught:
-            signal.raise_signal(signal.SIGHUP)
+        train(tiny(), tmp_path)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert caught.value.exit_code == 129
+    assert (tmp_path / "result.json").exists()
 
 
-def test_in_training_a_second_interrupt_ends_it_at_once(
-    interruption: Interruption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_second_interrupt_ends_the_process_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def ended(code: int) -> None:
-        raise SystemExit(code)
+        raise KeyboardInterrupt(code)
 
     monkeypatch.setattr(os, "_exit", ended)
-    interruption._training = True
-    with interruption.noticed():
+    with Interruption(tmp_path).heard():
         for number in (signal.SIGTERM, signal.SIGTERM):
             signal.raise_signal(number)
-        assert interruption.signal == signal.SIGTERM
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(KeyboardInterrupt, match="130"):
             signal.raise_signal(signal.SIGINT)
-    assert caught.value.code == 130
     assert capfd.readouterr().err == "Stopping ...\nInterrupted at once.\n"
-    status = run_folder.read_status(tmp_path)
-    assert status is not None
-    assert status["status"] == "interrupted"
-
-
-def test_a_second_signal_of_the_system_does_not_hide_where_the_first_one_ended_it(interruption: Interruption) -> None:
-    with interruption.noticed():
-        interruption._training = True
-        signal.raise_signal(signal.SIGTERM)
-        interruption._training = False  # as when the first one has ended the training
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_when_the_work_is_done_it_does_nothing(interruption: Interruption) -> None:
-    interruption.is_ignored = True
-    with interruption.noticed():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_the_handlers_of_others_come_back(interruption: Interruption) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with interruption.noticed():
-        assert signal.getsignal(signal.SIGINT) not in before
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert _is_interrupted(tmp_path)
 
 
 @pytest.mark.parametrize("scontrol", ["exit 1", None])
 def test_a_job_that_cannot_be_requeued_is_interrupted_all_the_same(
-    interruption: Interruption,
+    tiny: Compose,
     tmp_path: Path,
     scontrol: str | None,
+    in_block: Any,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -100,7 +142,38 @@ def test_a_job_that_cannot_be_requeued_is_interrupted_all_the_same(
         (tmp_path / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
-    with interruption.noticed(), pytest.raises(Interrupted, match=r"Signalled\.\nNothing was saved") as caught:
-        signal.raise_signal(signal.SIGUSR1)
+    in_block(2, lambda: signal.raise_signal(signal.SIGUSR1))
+    with pytest.raises(Interrupted, match=r"Signalled in epoch 1 of 2\.\nNothing was saved") as caught:
+        train(tiny(), tmp_path / "run")
     assert caught.value.exit_code == 128 + signal.SIGUSR1
     assert "scontrol requeue 42 failed" in caplog.text
+
+
+def test_a_run_whose_time_is_over_is_not_complete(
+    tiny: Compose, tmp_path: Path, in_block: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("mlplab.training.signals.time.monotonic", lambda: clock[0])
+    config, over = tiny("trainer.max_time=00:00:10:00"), lambda: clock.append(clock.pop() + 1000)
+    ran = in_block(1, over)
+    with pytest.raises(Interrupted, match=r"max_time is over in epoch 1 of 2\.\nNothing was saved") as caught:
+        train(config, tmp_path / "run")
+    assert caught.value.exit_code == 143
+    ran.clear()
+    in_block(3, over)
+    with pytest.raises(Interrupted, match=r"max_time is over after 1 of 2 epochs\.\nResume with: python train.py"):
+        train(config, tmp_path / "run", resume=True)
+    assert _is_interrupted(tmp_path / "run")
+    ran.clear()
+    train(config, tmp_path / "run", resume=True)  # its last block is done when its time is over
+    train(tiny(), tmp_path / "whole")
+    assert states.differences(states.of(tmp_path / "run"), states.of(tmp_path / "whole")) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [(["trainer.enable_checkpointing=false"], "needs checkpoints"), (["trainer.max_time=soon"], "days")],
+)
+def test_time_that_would_be_lost_is_refused(tiny: Compose, tmp_path: Path, flags: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=rf"trainer\.max_time: .*{says}"):
+        train(tiny("trainer.max_time=00:00:10:00", *flags), tmp_path)

@@ -15,7 +15,7 @@ from mlplab.config import torch_signatures
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError
 from mlplab.model.mlp import MLP
-from mlplab.runs import device
+from mlplab.runs import provenance
 from mlplab.training import restore, trainer
 from mlplab.training.run import train
 from mlplab.training.trainer import precision
@@ -116,7 +116,7 @@ def test_where_bfloat16_is_fast_it_is_used(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for has_it, used in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr(device, "has_bfloat16", lambda accelerator, has_it=has_it: has_it)
+        monkeypatch.setattr(provenance, "has_bfloat16", lambda accelerator, has_it=has_it: has_it)
         folder = tmp_path / used
         config = tiny("trainer.precision=bf16-if-fast")
         assert precision(config) == used
@@ -134,7 +134,7 @@ def test_where_bfloat16_is_fast_it_is_used(
 def test_what_was_asked_for_is_used(
     tiny: Compose, monkeypatch: pytest.MonkeyPatch, asked: object, has_it: bool
 ) -> None:
-    monkeypatch.setattr(device, "has_bfloat16", lambda accelerator: has_it)
+    monkeypatch.setattr(provenance, "has_bfloat16", lambda accelerator: has_it)
     assert precision(tiny(f"trainer.precision={asked}")) == asked
 
 
@@ -151,7 +151,7 @@ def test_a_slow_bfloat16_is_warned_of_in_one_line(
     has_it: bool,
     warnings: int,
 ) -> None:
-    monkeypatch.setattr(device, "has_bfloat16", lambda accelerator: has_it)
+    monkeypatch.setattr(provenance, "has_bfloat16", lambda accelerator: has_it)
     trainer._say_once.cache_clear()  # it was said in another test
     train(tiny("trainer.precision=bf16-mixed"), tmp_path)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

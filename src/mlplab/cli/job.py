@@ -18,6 +18,7 @@ from mlplab.config.schema import Config
 from mlplab.data import download
 from mlplab.errors import ConfigError, MlplabError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def _begin(folder: Path, composed: DictConfig) -> Config:
     config = config_of(composed)
     download.require(config.data.name, Path(config.data.root))
     run_folder.lock(folder)
-    run_folder.write_status(folder, "running")  # which marks the folder as a run's
+    write_status(folder, "running")  # which marks the folder as a run's
     write(composed, folder)
     return config
 

@@ -33,14 +33,14 @@ class ResumedRun:
     folder: Path
     config: Config
     changes: Flat
-    result: dict[str, Any] | None  # of a run that was completed
+    result: result_file.Result | None  # of a run that was completed
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train. A run that stopped early would stop there again."""
         if self.result is None:
             return False
-        epochs, asked = self.result["epochs"], self.result.get("max_epochs", self.result["epochs"])
+        epochs, asked = self.result.epochs, self.result.max_epochs
         return bool(epochs < asked or self.config.trainer.max_epochs <= epochs)
 
     def keep_changes(self) -> None:
@@ -58,7 +58,7 @@ class ResumedRun:
 
     def __str__(self) -> str:
         assert self.result is not None
-        epochs, acc = self.result["epochs"], self.result["metrics"]["test/acc"]
+        epochs, acc = self.result.epochs, self.result.metrics["test/acc"]
         return f"{run_folder.short(self.folder)}: completed after {epochs} epochs, test accuracy {acc:.2%}"
 
 
@@ -112,7 +112,7 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
     kept = {key: value for key, value in changed.items() if key in SAFE}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
-    return ResumedRun(folder, config, changes, run_folder.read_result(folder))
+    return ResumedRun(folder, config, changes, result_file.read_result(folder))
 
 
 def recorded(folder: Path) -> Config:

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from mlplab.model.classifier import Classifier
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Progress(Callback):
         if time.monotonic() - self._noted > SIGN_OF_LIFE_S:
             self._noted = time.monotonic()
             done = round(steps / self._total, 4)
-            run_folder.write_status(self._folder, "running", epoch=trainer.current_epoch + 1, step=steps, done=done)
+            write_status(self._folder, "running", epoch=trainer.current_epoch + 1, step=steps, done=done)
         if self._bar is not None and self._bar.update(steps - self._bar.n):
             loss, acc = pl_module.running["train"].means()
             self._bar.set_postfix_str(f"loss {loss:.4f}, acc {acc:.4f}", refresh=False)

@@ -1,8 +1,7 @@
-"""Files that survive a kill, a crash and a flipped bit: replaced as a whole, on the disk before they count, sealed."""
+"""Files that survive a kill and a crash: replaced as a whole, and on the disk before they count."""
 
 import _thread
 import errno
-import hashlib
 import os
 import re
 import signal
@@ -20,10 +19,9 @@ LEASE_S = 30.0  # after which a lock that is not renewed is another's to take, w
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PARTIAL = ".mlplab.tmp"
 
-# How pictures and tables of this project begin; before pictures had a mark, all were of one width and resolution.
+# How pictures and tables of this project begin.
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
-    rb"|\x89PNG.{12}\x00\x00\x04\x65.{4}\x08\x02.{11}pHYs\x00\x00\x17\x12\x00\x00\x17\x12"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete)"
     rb"|# Results\n\n\| recipe \|"
     rb"|rank,.*val_acc_mean,val_acc_sd,"
@@ -32,15 +30,11 @@ _OWN = re.compile(
     re.DOTALL,
 )
 
-# A seal is the last of a zip file's comment, so that the file remains one that torch.load reads.
-_PREFIX = b"sha256:"
-_SEAL_SIZE = len(_PREFIX) + 64
-WAITS_S = (0.01, 0.1, 1.0)  # for those who read a file that is to be replaced
-_END_OF_ZIP, _END_SIZE = b"PK\x05\x06", 22  # APPNOTE.TXT of PKWARE, 4.3.16
+WAITS_S = (0.01, 0.1, 1.0)  # for readers of a file that is to be replaced
 
 
 def write(path: Path, content: bytes, previous: Path | None = None, sync: bool = True) -> None:
-    """Put `content` in place of a file; whoever reads finds the old file or the new one, never a part.
+    """Put `content` in place of a file; a reader finds the old file or the new one, never a part.
 
     Args:
         path: the file.
@@ -88,7 +82,7 @@ def write_own(contents: Mapping[Path, bytes]) -> None:
 
 
 def read(path: Path, most: int, cut: bool = False) -> bytes | None:
-    """A file of at most so many bytes, or, if `cut`, the first of them; None if it is missing, larger, or no file."""
+    """Read at most `most` bytes of a file; None if it is missing, no file, or larger and not to be `cut`."""
     try:
         if not path.is_file() or (path.stat().st_size > most and not cut):
             return None
@@ -99,10 +93,10 @@ def read(path: Path, most: int, cut: bool = False) -> bytes | None:
 
 
 def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
-    """Take a lock, which the system takes back from a process that dies, however it does.
+    """Take a lock, which the system releases when its process dies.
 
-    Where the file system knows no such locks, it is one that has to be renewed, by a thread of this process, and it
-    takes LEASE_S to see that it is not. A `timeout` of -1 waits for ever.
+    Where the file system knows no such locks, a thread of this process renews a lease, which others may take LEASE_S
+    after its last renewal. A `timeout` of -1 waits for ever.
 
     Raises:
         TimeoutError: if another process has it.
@@ -119,34 +113,14 @@ def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
 
 
 def clean(folder: Path) -> None:
-    """Delete what writers that were killed have left. For one who holds the lock of the run."""
+    """Delete partial files of killed writers; the caller holds the lock of the run."""
     for partial in folder.glob(f".*{_PARTIAL}"):
         with suppress(OSError):
             partial.unlink()
 
 
-def sealed(content: bytes | memoryview) -> bytes:
-    """A zip file without comment, with its checksum as the comment."""
-    body = bytes(content[:-2]) + _SEAL_SIZE.to_bytes(2, "little") + _PREFIX
-    return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def is_whole(content: bytes) -> bool | None:
-    """Does the seal fit? None where there is no seal, as in a file that torch.save wrote by itself.
-
-    Raises:
-        ValueError: if the end of the file is neither.
-    """
-    body, digest = content[:-64], content[-64:]
-    if body.endswith(_PREFIX):
-        return hashlib.sha256(body).hexdigest().encode() == digest
-    if content[-_END_SIZE:].startswith(_END_OF_ZIP):
-        return None
-    raise ValueError("the end is missing or damaged")
-
-
 def sync(path: Path) -> None:
-    """Wait until the disk has a file that somebody else has written."""
+    """Wait until the disk has a file that another writer has written."""
     with path.open("rb+") as file:  # Windows does it for those who may write
         os.fsync(file.fileno())
 
@@ -163,7 +137,7 @@ def _keep(path: Path, previous: Path) -> None:
 
 
 def _replace(path: Path, target: Path) -> None:
-    """Windows refuses while anybody has one of them open: a report that reads it, a virus scanner."""
+    """Replace a file; Windows refuses while another process reads it, so it is tried again."""
     for wait_s in WAITS_S:
         with suppress(PermissionError):
             path.replace(target)
@@ -173,7 +147,7 @@ def _replace(path: Path, target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
+    """Put a new name on the disk, which is there only when its folder is."""
     with suppress(OSError):  # Windows cannot open a folder, and some network file systems do not know it
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,27 +1,22 @@
-"""The folder of a run: one process at a time, its checkpoints, how it stands, and result.json when it is complete."""
+"""The folder of a run: one process at a time, and where its checkpoints lie."""
 
-import json
 import logging
 import os
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import AcquireReturnProxy, Timeout
 
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
-from mlplab.runs import result as result_file
+from mlplab.runs.result import Result, damage, read_result, read_status, write_status
 
 LAST = "last.ckpt"
-LARGEST = 2**20  # bytes of what is read beside result.json and checkpoints
+LARGEST_MARK = 2**20  # bytes
 log = logging.getLogger(__name__)
-
-State = Literal["running", "completed", "interrupted", "diverged", "failed"]
 
 _held: dict[Path, AcquireReturnProxy[Any]] = {}
 
@@ -43,8 +38,8 @@ def lock(folder: Path) -> None:
         atomic_write.write(room, bytes(2**16))  # for what Hydra writes next
         room.unlink()
     except Timeout:
-        at_work = read_status(folder) or {}
-        who = f" (process {at_work['pid']} on {at_work.get('host')})" if "pid" in at_work else ""
+        at_work = read_status(folder)
+        who = f" (process {at_work.pid} on {at_work.host})" if at_work else ""
         raise ConfigError(f"{short(folder)}: another process{who} is at work in it. Wait for it, or stop it.") from None
     except OSError as error:
         reason = f"{short(folder)}: cannot be made or written to: {error.strerror}."
@@ -54,7 +49,7 @@ def lock(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """`lock` for a while; for ever, if it was locked before."""
+    """Hold `lock` within; a folder that was locked before stays so."""
     before = folder.resolve() in _held
     lock(folder)
     try:
@@ -67,7 +62,7 @@ def locked(folder: Path) -> Iterator[None]:
 def refuse_others(folder: Path) -> None:
     """Refuse a folder, of a run or a sweep, in which there is something else: its files would be replaced.
 
-    What a person has put beside a run that is there is no matter, but for pipes and the like in place of files.
+    Files of a person beside a run that is there stay, and are no obstacle; pipes in place of files are.
 
     Raises:
         ConfigError: if there is.
@@ -84,13 +79,13 @@ def refuse_others(folder: Path) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Has a run or a sweep been here?"""
-    made_by = (atomic_write.read(folder / name, LARGEST) or b"" for name in ("multirun.yaml", ".hydra/hydra.yaml"))
-    return "pid" in (read_status(folder) or {}) or any(b"mlplab" in text for text in made_by)
+    """Whether a run or a sweep has been here."""
+    made_by = (atomic_write.read(folder / name, LARGEST_MARK) or b"" for name in ("multirun.yaml", ".hydra/hydra.yaml"))
+    return read_status(folder) is not None or any(b"mlplab" in text for text in made_by)
 
 
 def _is_empty(entry: os.DirEntry[str]) -> bool:
-    """A lock, or a log without a line: all that there is before status.json."""
+    """Whether it is a lock, or a log without a line: all that there is before status.json."""
     return entry.name in (".lock", "train.log") and entry.is_file() and entry.stat().st_size == 0
 
 
@@ -101,7 +96,7 @@ def refuse_used(folder: Path) -> None:
 
 
 def claim(folder: Path, again: bool = False) -> None:
-    """Make the folder of the checkpoints; `again` for a run that goes on.
+    """Make the folder of the checkpoints; `again` for a run that is resumed.
 
     Raises:
         ConfigError: if another run has it.
@@ -133,17 +128,17 @@ def make_sure_of_room(folder: Path, needed: int) -> None:
 
 
 def checkpoint(folder: Path, name: str) -> Path:
-    """`name` is "best" or "last"."""
+    """Path of a checkpoint; `name` is "best" or "last"."""
     return _checkpoints(folder) / f"{name}.ckpt"
 
 
 def previous(path: Path) -> Path:
-    """Where a checkpoint goes when the next one comes."""
+    """Path to which a checkpoint moves when the next one is written."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def choose_best(folder: Path) -> None:
-    """Where nothing was validated, the last weights are the best."""
+    """Take the last weights for the best where nothing was validated."""
     best, last = checkpoint(folder, "best"), checkpoint(folder, "last")
     if not best.exists() and last.exists():
         write(best, last.read_bytes())
@@ -156,7 +151,7 @@ def best_weights(folder: Path) -> Path | None:
 
 
 def find(path: Path) -> Path:
-    """The checkpoint that a person means: the file itself, or the best one of a run folder.
+    """Find the checkpoint that a person means: the file itself, or the best one of a run folder.
 
     Raises:
         CheckpointError: if there is none.
@@ -178,19 +173,18 @@ def find(path: Path) -> Path:
 
 
 def folder_of(path: Path) -> Path:
-    """That of the run, which a person may mean by one of its checkpoints."""
+    """Folder of the run, which a person may mean by one of its checkpoints."""
     if path.is_dir():
         return path
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
 def data_of(path: Path) -> tuple[str, Path] | None:
-    """Name and folder of the data set of a complete run, or of its checkpoint; None where only torch can tell."""
-    data = (read_result(folder_of(path)) or {}).get("config", {}).get("data")
+    """Name and folder of the data set of a complete run, or of its checkpoint; None where the result does not say."""
+    result = read_result(folder_of(path))
+    data = result.config.get("data") if result else None
     name, root = (data.get("name"), data.get("root")) if isinstance(data, dict) else (None, None)
-    if not isinstance(name, str) or not isinstance(root, str) or "${" in root:  # as earlier versions recorded it
-        return None
-    return name, Path(root)
+    return (name, Path(root)) if isinstance(name, str) and isinstance(root, str) else None
 
 
 def write(path: Path, content: bytes) -> None:
@@ -199,74 +193,40 @@ def write(path: Path, content: bytes) -> None:
         atomic_write.write(path, content)
     except OSError as error:
         raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror}. Make room, and go on with resume."
+            f"{path}: cannot be written: {error.strerror}. Make room, then resume the run."
         ) from error
 
 
-def write_result(folder: Path, content: Mapping[str, object]) -> None:
-    """Write result.json, whole or not at all, and put away what only a run that is not complete needs."""
-    write(folder / "result.json", _json(content))
-    previous(checkpoint(folder, "last")).unlink(missing_ok=True)
-
-
-read_result = result_file.read
+def complete(result: Result) -> None:
+    """Write result.json last, and delete what only an unfinished run needs."""
+    write(result.folder / "result.json", result.content)
+    previous(checkpoint(result.folder, "last")).unlink(missing_ok=True)
 
 
 def set_result_aside(folder: Path) -> None:
-    """Keep what a run that is made longer had reached, or what of its result is damaged."""
+    """Keep the result of a run that is made longer, or a damaged one, under another name."""
     path, found = folder / "result.json", read_result(folder)
-    if found is None and path.exists():
-        log.warning(f"{short(path)}: damaged: {result_file.damage(folder)}; it is made again")
     if path.exists():
-        reached = "damaged" if found is None else f"{found['epochs']}-epochs"
-        path.replace(folder / f"result.{reached}.json")
-
-
-def write_status(folder: Path, state: State, **details: object) -> None:
-    """How the run stands, with the time of this sign of life; the versions that trained it are kept.
-
-    A disk that is full is no reason to stop for it.
-    """
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    kept = {"versions": (read_status(folder) or {}).get("versions", [])}
-    status = {"status": state, "time": now, "pid": os.getpid(), "host": socket.gethostname(), **kept, **details}
-    with suppress(OSError):
-        atomic_write.write(folder / "status.json", _json(status), sync=False)
-
-
-def read_status(folder: Path) -> dict[str, Any] | None:
-    """None if it is missing or damaged."""
-    status = _read(folder / "status.json") or {}
-    kinds: dict[str, Any] = {
-        "status": str,
-        "pid": int,
-        "versions": list,
-        "epoch": int,
-        "done": (int, float),
-        "reason": str,
-    }
-    is_whole = "status" in status and all(isinstance(status[key], kinds[key]) for key in kinds.keys() & status.keys())
-    return status if is_whole else None
-
-
-def outcome(status: str, reason: str) -> str:
-    """How a run ended, in words: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
-    for word in ("Interrupted", "Terminated", "The terminal was closed"):
-        if reason.startswith(word):
-            return f"interrupted{reason.removeprefix(word).rstrip('.')}"
-    return f"{status}: {reason}"
+        if found is None:
+            log.warning(f"{short(path)}: damaged: {damage(folder)}; it is made again")
+        path.replace(folder / f"result.{'damaged' if found is None else f'{found.epochs}-epochs'}.json")
 
 
 def note_the_end(error: BaseException) -> None:
-    """Of a process that has begun a run, and ends before the training, which notes its own."""
+    """Note why a process ends that has begun a run; training notes its own end before."""
     for folder in _held:
-        if (read_status(folder) or {}).get("status") == "running":
-            state: State = "failed" if isinstance(error, Exception) else "interrupted"
-            write_status(folder, state, reason=(str(error) or type(error).__name__).splitlines()[0])
+        found = read_status(folder)
+        if found is not None and found.status == "running":
+            write_status(folder, "failed" if isinstance(error, Exception) else "interrupted", first_line(error))
+
+
+def first_line(error: BaseException) -> str:
+    """The reason of an end, for status.json."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def meant(path: Path) -> Path:
-    """`path` itself, or for `last`, unless there is such a folder, the run that gave the last sign of life.
+    """Resolve `last`, unless there is such a folder, to the run that gave the last sign of life.
 
     Raises:
         CheckpointError: if there is no run below outputs/.
@@ -280,20 +240,8 @@ def meant(path: Path) -> Path:
 
 
 def short(folder: Path) -> str:
-    """As a person would type it, on Windows too: no shell there needs its backslashes, and some take them away."""
+    """Path as a person types it, from the working folder if it is below; with slashes, which Windows understands."""
     return (Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder).as_posix()
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(atomic_write.read(path, LARGEST) or b"")
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _json(content: Mapping[str, object]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _checkpoints(folder: Path) -> Path:

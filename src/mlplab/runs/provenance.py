@@ -1,25 +1,84 @@
-"""What a result was made with: versions of the packages, and a digest of this one's own code."""
+"""What a run was made with: versions, a digest of the code, the device, and what decides the last bits of weights."""
 
 import hashlib
+import os
+import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+BFLOAT16 = {"amx_bf16", "avx512_bf16", "bf16"}  # flags of Intel, of Intel and AMD, of ARM
+INSTRUCTIONS = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # variables
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Of mlplab, torch and lightning; "code" changes with any line of mlplab."""
+    """Return the versions of mlplab, torch and lightning; "code" changes with any line of mlplab."""
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return {package: version(package) for package in ("mlplab", "torch", "lightning")} | {"code": digest[:12]}
 
 
-def changed(before: object, now: Mapping[str, str] | None = None) -> str:
-    """`torch 2.14.0 (now 2.15.0), ...`: what differs from versions that were noted; empty if nothing does."""
-    if not isinstance(before, dict):
-        return ""
+def changed(before: Mapping[str, str], now: Mapping[str, str] | None = None) -> str:
+    """List what differs from versions that were noted, as `torch 2.14.0 (now 2.15.0), ...`; empty if nothing does."""
     now = versions() if now is None else now
     return ", ".join(
         f"{name} {before[name]} (now {now[name]})" for name in now if before.get(name, now[name]) != now[name]
     )
+
+
+def device(used: "torch.device") -> dict[str, str | int]:
+    """Describe a device by name and type; a CPU also by the threads that compute and the number of cores."""
+    import torch
+
+    if used.type == "cuda":
+        return {"name": torch.cuda.get_device_name(used), "type": "cuda"}
+    cores = {"threads": torch.get_num_threads(), "cores": os.cpu_count() or 1} if used.type == "cpu" else {}
+    return {"name": processor(), "type": used.type, **cores}
+
+
+def arithmetic(used: "torch.device", precision: str) -> dict[str, str]:
+    """Name what decides the last bits of weights beside the configuration, in a person's words."""
+    import torch
+
+    found = {"torch": version("torch"), "precision": precision, "device": str(device(used)["name"])}
+    if used.type == "cpu":
+        forced = [f"{name}={os.environ[name]}" for name in INSTRUCTIONS if name in os.environ]
+        bfloat16 = sorted(_flags() & BFLOAT16) if "bf16" in precision else []
+        found["instructions"] = " ".join([torch.backends.cpu.get_cpu_capability(), *bfloat16, *forced])
+        found["threads"] = str(torch.get_num_threads())
+    return found
+
+
+def has_bfloat16(accelerator: str) -> bool:
+    """Whether the hardware multiplies bfloat16; elsewhere it is several times slower than float32."""
+    import torch
+
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator != "cpu" and torch.backends.mps.is_available():
+        return False
+    return bool(_flags() & BFLOAT16)
+
+
+def processor() -> str:
+    """Return the model of the processor as the system calls it."""
+    names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _flags() -> set[str]:
+    """Return the processor's feature flags, where Linux tells them."""
+    return {flag for line in _cpuinfo() if line.startswith(("flags", "Features")) for flag in line.split()}
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -1,67 +1,141 @@
-"""result.json of a complete run, and its configuration: checked, and read in one way by whoever asks."""
+"""result.json of a complete run and status.json of any run: typed records, written and read here alone."""
 
 import json
+import os
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
+from mlplab import system
 from mlplab.runs import atomic_write
 
-LARGEST, LARGEST_CONFIG = 2**26, 2**16  # bytes; a result of 1,000 epochs has 0.3 MB, a configuration 2 kB
-LARGEST_FIGURE = 3.5e38  # what a loss of 32 bits can be; sums of such numbers are finite still
-DEEPEST = 4  # levels; a configuration has two, a damaged file may have any number
+LARGEST = {"result.json": 2**26, "status.json": 2**20, "config.yaml": 2**16}  # bytes; 1,000 epochs take 0.3 MB
+LARGEST_FLOAT = 3.5e38  # a loss of 32 bits; sums of such numbers are still finite
+
+State = Literal["running", "completed", "interrupted", "diverged", "failed"]
+Number = Annotated[int | float, PlainValidator(lambda value: _number(value, -LARGEST_FLOAT))]
+Amount = Annotated[float, PlainValidator(lambda value: _number(value, 0))]
+Versions: TypeAlias = dict[str, str]
+Value: TypeAlias = bool | int | float | str | None
+Setting: TypeAlias = Value | list[Value]
+Settings: TypeAlias = dict[str, Setting | dict[str, Setting | dict[str, Setting]]]
+
+STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Whatever it says is of the right kind, and accuracies are fractions of 1.
+def _number(value: object, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= LARGEST_FLOAT:
+        raise ValueError(f"must be a number from {least:g} to {LARGEST_FLOAT:g}")
+    return value
 
-    Raises:
-        OSError: if there is none.
-        ValueError: if it is damaged; the reason is one line.
-    """
-    (folder / "result.json").lstat()
+
+def _with_accuracies(metrics: dict[str, float]) -> dict[str, float]:
+    for key in ("test/acc", *({"val/acc"} & metrics.keys())):
+        if not 0 <= metrics.get(key, -1) <= 1:
+            raise ValueError(f"{key} is missing or not between 0 and 1")
+    return metrics
+
+
+class Result(BaseModel):
+    """Everything a complete run says of itself. An accuracy is a fraction of 1."""
+
+    model_config = STRICT
+
+    folder: Path = Field(Path(), exclude=True)  # where it lies
+    status: Literal["completed"]
+    monitor: str
+    epochs: int
+    max_epochs: int
+    steps: int
+    parameters: int
+    train_images: int
+    val_images: int
+    seed: int
+    precision: str | int
+    config_hash: str
+    versions: Versions
+    device: dict[str, str | int]
+    history: list[dict[str, Number]]  # a mapping per epoch, by metric name
+    config: Settings
+    optimizer: dict[str, Any] | None = None  # its arguments as training began; None for a class of one's own
+    scheduler: dict[str, Any] | None = None
+    earlier_versions: list[Versions]  # of earlier processes that trained it: only what differs
+    metrics: Annotated[dict[str, Number], AfterValidator(_with_accuracies)]  # of the best weights
+    score: Number  # the monitored metric, of training where nothing was validated: what a sweep optimises
+    best_epoch: int
+    fit_s: Amount
+    images_per_s: Amount
+    total_s: Amount
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the result of a run.
+
+        Raises:
+            FileNotFoundError: if the run is not complete.
+            ValueError: if the result is damaged; the reason is one line.
+        """
+        (folder / "result.json").lstat()
+        try:
+            return cls.model_validate_json(_content(folder / "result.json")).model_copy(update={"folder": folder})
+        except ValidationError as error:
+            raise ValueError(_first(error)) from error
+
+    @property
+    def content(self) -> bytes:
+        """Bytes of result.json."""
+        return _json(self)
+
+
+class Status(BaseModel):
+    """The last sign of life of a run."""
+
+    model_config = STRICT
+
+    status: State
+    time: str
+    pid: int
+    host: str
+    versions: list[Versions] = []  # versions and arithmetic of each process that trained it
+    epoch: int | None = None
+    step: int | None = None
+    done: float | None = None  # share of all steps
+    reason: str | None = None
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether it says "running" and its process, on this machine, is gone. Other machines are trusted."""
+        return self.status == "running" and self.host == socket.gethostname() and not system.is_alive(self.pid)
+
+
+def outcome(status: str, reason: str) -> str:
+    """Say how a run ended: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
+    for word in ("Interrupted", "Terminated", "The terminal was closed"):
+        if reason.startswith(word):
+            return f"interrupted{reason.removeprefix(word).rstrip('.')}"
+    return f"{status}: {reason}"
+
+
+def read_result(folder: Path) -> Result | None:
+    """Read a result; None if the run is not complete, or its result is damaged."""
     try:
-        result = _dict("it", json.loads(_text(folder / "result.json", LARGEST), parse_constant=_refuse))
-        for key, value in _dict("metrics", result.get("metrics")).items():
-            _number(key, value)
-        for key in {"test/acc", *result["metrics"]} & {"test/acc", "val/acc"}:
-            if not 0 <= result["metrics"].get(key, -1) <= 1:
-                raise ValueError(f"{key} is missing or not in 0..1")
-        for epoch in _list("history", result.get("history")):
-            for key, value in _dict("history", epoch).items():
-                _number(f"history: {key}", value)
-        result.setdefault("epochs", len(result["history"]))
-        result.setdefault("max_epochs", result["epochs"])
-        for key in ("seed", "best_epoch", "epochs", "max_epochs"):
-            result[key] = _whole(key, result.get(key))
-        for key in ("fit_s", "total_s", "images_per_s"):
-            if _number(key, result.get(key)) < 0:
-                raise ValueError(f"{key} is negative")
-        for versions in (result.get("versions"), *_list("earlier_versions", result.get("earlier_versions", []))):
-            _dict("versions", versions)
-        if not isinstance(result.get("config_hash", ""), str):
-            raise ValueError("config_hash is not text")
-        if "config" not in result:  # of versions that did not put it there
-            result["config"] = composed(folder)
-        _require_plain("config", _dict("config", result["config"]), DEEPEST)
-    except (OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    return result
-
-
-def read(folder: Path) -> dict[str, Any] | None:
-    """None if the run is not complete, or its result is damaged."""
-    try:
-        return load(folder)
+        return Result.load(folder)
     except (OSError, ValueError):
         return None
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with the result of a run; empty if nothing is, or there is none."""
+    """Say what is wrong with the result of a run; empty if nothing is, or there is none."""
     try:
-        load(folder)
+        Result.load(folder)
     except ValueError as error:
         return str(error)
     except OSError:
@@ -69,73 +143,74 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def composed(folder: Path) -> dict[Any, Any]:
-    """What Hydra composed; values may refer to others.
+def read_status(folder: Path) -> Status | None:
+    """Read a status; None if it is missing or damaged."""
+    try:
+        return Status.model_validate_json(_content(folder / "status.json"))
+    except ValueError:
+        return None
+
+
+def write_status(
+    folder: Path,
+    status: State,
+    reason: str | None = None,
+    versions: Sequence[Versions] | None = None,
+    **progress: float,
+) -> None:
+    """Write status.json with the time of this sign of life; the versions that trained the run are kept.
+
+    A full disk is no reason to stop the run.
+    """
+    if versions is None:
+        before = read_status(folder)
+        versions = before.versions if before else []
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    facts: dict[str, Any] = {"versions": list(versions), **progress}
+    if reason is not None:
+        facts["reason"] = reason.encode(errors="replace").decode()  # it may name a file that is not in UTF-8
+    written = Status(status=status, time=now, pid=os.getpid(), host=socket.gethostname(), **facts)
+    with suppress(OSError):
+        atomic_write.write(folder / "status.json", _json(written), sync=False)
+
+
+def composed(folder: Path) -> Settings:
+    """Read the configuration that Hydra composed for a run; values may refer to others.
 
     Raises:
-        ValueError: if it is missing or damaged.
+        ValueError: if it is missing or damaged; the reason is one line.
     """
     try:
-        content = yaml.load(config_text(folder), yaml.CSafeLoader)
+        return _SETTINGS.validate_python(yaml.load(config_text(folder), yaml.CSafeLoader))
+    except ValidationError as error:
+        raise ValueError(f"config.yaml: {_first(error)}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"config.yaml: {str(error).splitlines()[0]}") from error
-    return _dict(".hydra/config.yaml", content)
+
+
+_SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings, config=ConfigDict(strict=True))
 
 
 def config_text(folder: Path) -> str:
-    """The configuration of a run, as text that does not grow when it is parsed.
-
-    Raises:
-        ValueError: if it is missing, or nothing that this project wrote.
-        yaml.YAMLError: if it is no YAML.
-    """
-    text = _text(folder / ".hydra" / "config.yaml", LARGEST_CONFIG)
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-        raise ValueError("config.yaml: a small file that grows without end when it is read")
-    return text
+    """Raises ValueError if the configuration is missing, or too large for one that this project wrote."""
+    return _content(folder / ".hydra" / "config.yaml").decode()
 
 
-def _text(path: Path, most: int) -> str:
+def _content(path: Path) -> bytes:
+    most = LARGEST[path.name]
     content = atomic_write.read(path, most)
     if content is None:
-        raise ValueError(f"{path.name} is missing, no file that can be read, or larger than {most:,} bytes")
-    return content.decode()
+        raise ValueError(f"{path.name} is missing, not a readable file, or larger than {most:,} bytes")
+    return content
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a figure")
+def _first(error: ValidationError) -> str:
+    """The first mistake in one line: `metrics.val/acc: input should be a valid number`."""
+    mistake = error.errors(include_url=False, include_input=False)[0]
+    keys = takewhile(lambda key: not re.fullmatch(r"bool|int|float|str|.*\[.*", key), map(str, mistake["loc"]))
+    where, message = ".".join(keys), mistake["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[:1].lower()}{message[1:]}" if where else message.splitlines()[0]
 
 
-def _dict(key: str, value: object) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} is missing or not a mapping")
-    return value
-
-
-def _list(key: str, value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{key} is missing or not a list")
-    return value
-
-
-def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_FIGURE:
-        raise ValueError(f"{key} is missing or not a sensible number")
-    return value
-
-
-def _whole(key: str, value: object) -> int:
-    if (number := _number(key, value)) != int(number):
-        raise ValueError(f"{key} is not a whole number")
-    return int(number)
-
-
-def _require_plain(key: str, value: object, depth: int) -> None:
-    if isinstance(value, dict | list):
-        parts = value.items() if isinstance(value, dict) else [(key, part) for part in value]
-        if depth < 0 or (isinstance(value, list) and any(isinstance(part, dict) for part in value)):
-            raise ValueError(f"{key} is nested too deep")
-        for name, part in parts:
-            _require_plain(str(name), part, depth - 1)
-    elif not (value is None or isinstance(value, bool | int | float | str)):
-        raise ValueError(f"{key} is a {type(value).__name__}")
+def _json(record: BaseModel) -> bytes:
+    return (json.dumps(record.model_dump(mode="json", exclude_unset=True), indent=2, allow_nan=False) + "\n").encode()

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Status, outcome, read_result
 from mlplab.sweeps.job import Job
 
 REFRESH_S = 0.5
@@ -59,7 +58,7 @@ class _Display:
             if job.sign_of_life() == job.earlier:
                 continue
             status = job.status()
-            if status.get("status") in (None, "running", *([] if at_the_end else ["interrupted"])):
+            if status is None or status.status in ("running", *([] if at_the_end else ["interrupted"])):
                 continue
             self.waiting.remove(job)
             count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
@@ -69,11 +68,11 @@ class _Display:
         table = Table.grid(padding=(0, 1))
         left = 0.0
         for job in self.waiting:
-            status = job.status() if job.sign_of_life() != job.earlier else {}
-            done = float(status.get("done", 0))
+            status = job.status() if job.sign_of_life() != job.earlier else None
+            done = (status and status.done) or 0.0
             left += job.cost * (1 - done)
-            if status.get("status") == "running" and len(table.rows) < 64:
-                epoch = f"epoch {status['epoch']}/{job.epochs}" if "epoch" in status else "starting"
+            if status is not None and status.status == "running" and len(table.rows) < 64:
+                epoch = f"epoch {status.epoch}/{job.epochs}" if status.epoch else "starting"
                 table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
         table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
@@ -90,16 +89,16 @@ class _Display:
         return _time((now - since) * left / (then - left)) if then - left > 0.01 * self.cost else ""
 
 
-def _outcome(job: Job, status: dict[str, Any]) -> str:
-    result = run_folder.read_result(job.folder) if status["status"] == "completed" else None
+def _outcome(job: Job, status: Status) -> str:
+    result = read_result(job.folder) if status.status == "completed" else None
     if result is None:
-        return run_folder.outcome(status["status"], str(status.get("reason", "")))
+        return outcome(status.status, status.reason or "")
     accuracies = (
-        f"{name} {result['metrics'][key]:.2%}"
+        f"{name} {result.metrics[key]:.2%}"
         for name, key in (("val", "val/acc"), ("test", "test/acc"))
-        if key in result["metrics"]
+        if key in result.metrics
     )
-    return f"{', '.join(accuracies)}, {result['total_s']:.1f} s in all"
+    return f"{', '.join(accuracies)}, {result.total_s:.1f} s in all"
 
 
 def _bar(done: float) -> ProgressBar:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Result, Status, read_result, read_status
 
 HASH_DIGITS = 10  # in the name of a folder
 State = Literal["open", "taken", "complete", "failed"]
@@ -24,19 +25,19 @@ class Job:
     cost: float  # a guess of its seconds
     earlier: int = 0  # the last sign of life of an earlier attempt, whose failure does not count
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Result | None:
         """The result of a complete job.
 
         Raises:
             ConfigError: if the folder holds another run.
         """
-        result = run_folder.read_result(self.folder)
-        if result is not None and result.get("config_hash") != self.hash:
+        result = read_result(self.folder)
+        if result is not None and result.config_hash != self.hash:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
 
-    def status(self) -> dict[str, Any]:
-        return run_folder.read_status(self.folder) or {}
+    def status(self) -> Status | None:
+        return read_status(self.folder)
 
     def sign_of_life(self) -> int:
         """When status.json was written: another number after each sign of life."""
@@ -56,8 +57,9 @@ class Job:
     def state(self) -> State:
         if (self.folder / "result.json").exists() and self.result() is not None:
             return "complete"
-        has_failed = self.status().get("status") in ("failed", "diverged") and self.sign_of_life() != self.earlier
-        return "failed" if has_failed or self.refusal() else "open"
+        status = self.status()
+        has_failed = status is not None and status.status in ("failed", "diverged")
+        return "failed" if (has_failed and self.sign_of_life() != self.earlier) or self.refusal() else "open"
 
 
 def write(path: Path, jobs: Sequence[Job]) -> None:

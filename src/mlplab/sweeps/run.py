@@ -100,8 +100,8 @@ def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
     damaged = [(job.label, result_file.damage(job.folder)) for job in remaining]
     lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (
-        ("complete", complete, [(job.result() or {}).get("versions") for job in complete]),
-        ("begun", begun, [(job.status().get("versions") or [None])[-1] for job in begun]),
+        ("complete", complete, [result.versions for job in complete if (result := job.result())]),
+        ("begun", begun, [status.versions[-1] for job in begun if (status := job.status()) and status.versions]),
     ):
         differences = Counter(filter(None, map(changed, made_with)))
         lines += [

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 from mlplab.sweeps import grid, stop
 from mlplab.sweeps.queue import CLAIMS, Queue
 from mlplab.sweeps.worker import Recipe, Worker
@@ -140,7 +141,7 @@ class Array:
         print(f"All workers on the cluster have ended. Their logs: {logs}", file=sys.stderr)
         for job in self.queue.left():
             if job.sign_of_life() != job.earlier:
-                run_folder.write_status(job.folder, "failed", reason=f"lost with its worker on the cluster ({logs})")
+                write_status(job.folder, "failed", reason=f"lost with its worker on the cluster ({logs})")
 
 
 def _parameters(settings: Mapping[str, Any], count: int) -> dict[str, Any]:

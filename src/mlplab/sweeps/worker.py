@@ -18,6 +18,7 @@ from mlplab.cli.job import introduction
 from mlplab.errors import MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.log_file import LogFile
+from mlplab.runs.result import State, write_status
 from mlplab.sweeps import child, stop
 from mlplab.sweeps.job import Job
 from mlplab.sweeps.queue import SWEEP, Queue
@@ -126,7 +127,7 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
     from mlplab.training import run
 
     with run_folder.locked(folder):
-        run_folder.write_status(folder, "running")
+        write_status(folder, "running")
         _log_to(folder / "train.log")
         composed = recipe.composed_with(overrides)
         config = config_of(composed)
@@ -148,12 +149,13 @@ def _log_to(path: Path) -> None:
 
 def _note(job: Job, ended: child.Ended, was_stopped: bool) -> None:
     """Write down how a job ended, unless it has done so, for all workers to see."""
-    state: run_folder.State = "interrupted" if was_stopped else "failed"
-    is_known = job.status().get("status") in (state, "diverged")
+    state: State = "interrupted" if was_stopped else "failed"
+    status = job.status()
+    is_known = status is not None and status.status in (state, "diverged")
     try:
         job.folder.mkdir(exist_ok=True)
         if not is_known:
-            run_folder.write_status(job.folder, state, reason=(ended.reason or "no reason was given").splitlines()[0])
+            write_status(job.folder, state, reason=(ended.reason or "no reason was given").splitlines()[0])
         with (job.folder / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{ended.reason}\n")
     except (OSError, MlplabError) as error:

@@ -1,7 +1,7 @@
 """The two checkpoints of a run: the best weights, and the state between two epochs, from which training goes on.
 
-What is not in a checkpoint (order, dropout, distortions) is a function of seed, epoch and step, so that the run goes on
-as if nothing had been.
+What is not in a checkpoint (order, dropout, distortions) is a function of seed, epoch and step, so that a resumed run
+ends as one that nobody stopped.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from pydantic import BaseModel, ConfigDict
 
 from mlplab.model.classifier import Classifier
 from mlplab.runs.checkpoint_file import HELD, DurableCheckpointIO
@@ -18,8 +19,19 @@ from mlplab.runs.checkpoint_file import HELD, DurableCheckpointIO
 RUN = "run"  # key of a checkpoint
 
 
+class RunState(BaseModel):
+    """A run over all processes that train it, beside what its network and its optimizer know."""
+
+    model_config = ConfigDict(strict=True)
+
+    stopped: bool = False  # for good, before its last epoch
+    seconds: float = 0.0  # of training
+    untrained: dict[str, float] = {}  # metrics before training
+    made_with: list[dict[str, str]] = []  # versions and arithmetic of each process, in turn
+
+
 class BestCheckpoint(Checkpoint):
-    """Saves when a validation gives a better figure than any before."""
+    """Saves when a validation gives a better value of a metric than any before."""
 
     def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
         self.path = path
@@ -30,9 +42,9 @@ class BestCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        figure = float(trainer.callback_metrics[self.monitor])
-        if self.best is None or self.sign * figure > self.sign * self.best:
-            self.best = figure
+        value = float(trainer.callback_metrics[self.monitor])
+        if self.best is None or self.sign * value > self.sign * self.best:
+            self.best = value
             trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -43,21 +55,16 @@ class BestCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves where an epoch has ended, once what is shown of the epoch has been logged."""
+    """Saves where an epoch has ended; the file is written once what is shown of the epoch has been logged."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, state: RunState) -> None:
         self.path = path
-        self.seconds = 0.0  # of training, in the processes before this one
-        self.untrained: dict[str, float] = {}  # figures from before training
-        self.made_with: list[dict[str, str]] = []  # versions and arithmetic of the processes that trained it, in turn
-        self.is_restored = False  # all that a checkpoint brought
+        self.state = state
         self._started = time.monotonic()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit":
-            run = checkpoint[RUN]
-            trainer.should_stop = run["stopped"]
-            self.seconds, self.untrained = run["seconds"], run["untrained"]
+            trainer.should_stop = self.state.stopped
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -65,10 +72,9 @@ class LastCheckpoint(Checkpoint):
         epochs, noted = trainer.current_epoch, len(pl_module.history)
         if epochs != noted:
             raise ValueError(f"its loops have {epochs} epochs, its history {noted}")
-        self.is_restored = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _release(trainer)
+        release(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         io = trainer.strategy.checkpoint_io
@@ -89,17 +95,15 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path, storage_options=HELD)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _release(trainer)
+        release(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[RUN] = {
-            "stopped": trainer.should_stop,
-            "seconds": self.seconds + time.monotonic() - self._started,
-            "untrained": self.untrained,
-            "made_with": self.made_with,
-        }
+        seconds = self.state.seconds + time.monotonic() - self._started
+        now = self.state.model_copy(update={"stopped": trainer.should_stop, "seconds": seconds})
+        checkpoint[RUN] = now.model_dump()
 
 
-def _release(trainer: Trainer) -> None:
+def release(trainer: Trainer) -> None:
+    """Let the checkpoint of the epoch that has ended be written."""
     if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
         trainer.strategy.checkpoint_io.release()

@@ -1,4 +1,4 @@
-"""On a signal, or when time is over: finish the block of batches and exit with 128 + signal; the epoch is lost."""
+"""One way to stop a run: a signal, or the end of its time, sets a flag that is read at the end of each block."""
 
 import logging
 import math
@@ -11,123 +11,106 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mlplab import system
 from mlplab.errors import Interrupted, say
 from mlplab.runs import folder as run_folder
-from mlplab.runs.checkpoint_file import DurableCheckpointIO
-from mlplab.training.checkpointing import LastCheckpoint
+from mlplab.runs.result import write_status
+from mlplab.training.checkpointing import release
 
 log = logging.getLogger(__name__)
 
+WORDS = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "The terminal was closed"}
 
-class Interruption(Checkpoint):
-    """Notices signals, a closed terminal's too, and after `max_s` seconds of training the end of its time.
 
-    Under SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
+class Interruption(Callback):
+    """Raises Interrupted after a block, or between two epochs, once a signal has come or `max_s` seconds are over.
+
+    An epoch whose last block is done is finished and saved first; the end of training is no longer interrupted. Under
+    SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
     """
 
-    def __init__(self, last: LastCheckpoint, folder: Path, max_s: float = math.inf) -> None:
-        self.last = last
-        self.max_s = max_s
+    def __init__(self, folder: Path, max_s: float = math.inf) -> None:
         self.folder = folder
+        self.max_s = max_s  # of training
         self.signal: int | None = None
-        self.is_ignored = False  # when the work is done
-        self._training = False
         self._started = math.inf
         self._numbers: list[signal.Signals] = []
 
     @contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Signals are noticed within; before and after training they end the process at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # nobody else may choose what a signal does
-            return
-        self._numbers = [*system.ending(), *(system.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
-        before = {number: signal.signal(number, self._notice) for number in self._numbers}
+    def heard(self) -> Iterator[None]:
+        """Let signals set the flag within; only the main thread may choose what a signal does."""
+        if threading.current_thread() is threading.main_thread():
+            self._numbers = [*system.ending(), *(system.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
+        before = {number: signal.signal(number, self._hear) for number in self._numbers}
         try:
             yield
+        except SystemExit:  # raised by Lightning, which listens too where its loops begin
+            if self.signal is None:
+                raise
+            raise self._interrupted("") from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in self._numbers:
-            signal.signal(number, self._notice)  # Lightning has put its own in place of them
-        self._training = True
         self._started = time.monotonic()
+        self._listen_alone()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._time_is_over:
-            self._end_of_time(trainer, f"after {trainer.current_epoch} of {trainer.max_epochs} epochs")
+        self._stop_if_asked(trainer, f" after {trainer.current_epoch:,} of {trainer.max_epochs:,} epochs")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        epochs = f"epoch {trainer.current_epoch + 1:,} of {trainer.max_epochs:,}"
-        if self._time_is_over and not trainer.is_last_batch and self.signal is None:
-            self._end_of_time(trainer, f"in {epochs}, which is lost")
-        if self.signal is not None:
-            _wait_for_files(trainer)
-            raise self._interrupted(
-                self.signal, f" in {epochs}, which is lost" if trainer.current_epoch else f" in {epochs}"
-            )
+        if not trainer.is_last_batch:
+            epoch = trainer.current_epoch + 1
+            lost = ", which is lost" if epoch > 1 else ""
+            self._stop_if_asked(trainer, f" in epoch {epoch:,} of {trainer.max_epochs:,}{lost}")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._training = False
-        if self.signal is not None:
-            _wait_for_files(trainer)
-            raise self._interrupted(self.signal, " at the end of training")
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._listen_alone()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._training = False
+    def _listen_alone(self) -> None:
+        """Take the place of Lightning's handler, which would end the process with 0."""
+        for number in self._numbers:
+            signal.signal(number, self._hear)
 
-    @property
-    def _time_is_over(self) -> bool:
-        return time.monotonic() - self._started > self.max_s
-
-    def _end_of_time(self, trainer: Trainer, when: str) -> NoReturn:
-        _wait_for_files(trainer)
-        raise Interrupted(signal.SIGTERM, f"trainer.max_time is over {when}.\n{self._way_on()}")
-
-    def _notice(self, number: int, frame: object) -> None:
-        if self.is_ignored or (self.signal is not None and number != signal.SIGINT):
-            return  # an impatient system is not a person
-        if not self._training:
-            raise self._interrupted(number, "")
-        if self.signal is not None:
+    def _hear(self, number: int, frame: object) -> None:
+        if self.signal is None:
+            self.signal = number
+            say("\n" * os.isatty(2) + "Stopping ...")  # below the bar if there is one
+        elif number == signal.SIGINT:  # only a second Ctrl-C means "at once"; schedulers repeat SIGTERM
             say("Interrupted at once.")
-            run_folder.write_status(self.folder, "interrupted", reason="a second Ctrl-C")
+            write_status(self.folder, "interrupted", "a second Ctrl-C")
             os._exit(130)
-        self.signal = number
-        say("\n" * os.isatty(2) + "Stopping ...")  # below the bar if there is one
 
-    def _interrupted(self, number: int, when: str) -> Interrupted:
+    def _stop_if_asked(self, trainer: Trainer, where: str) -> None:
+        if self.signal is not None or time.monotonic() - self._started > self.max_s:
+            release(trainer)
+            trainer.strategy.checkpoint_io.teardown()  # all is on the disk
+            raise self._interrupted(where)
+
+    def _interrupted(self, where: str) -> Interrupted:
+        number = self.signal or signal.SIGTERM
         if number in system.REQUEUE:
             _requeue()
-        words = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "The terminal was closed"}
-        word = words.get(signal.Signals(number).name, "Signalled")
-        return Interrupted(number, f"{word}{when}.\n{self._way_on()}")
+        word = WORDS.get(signal.Signals(number).name, "Signalled") if self.signal else "trainer.max_time is over"
+        return Interrupted(number, f"{word}{where}.\n{self._way_on()}")
 
     def _way_on(self) -> str:
-        if self.last.path.exists():
+        if run_folder.checkpoint(self.folder, "last").exists():
             return f"Resume with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
         return "Nothing was saved yet."
 
 
-def _wait_for_files(trainer: Trainer) -> None:
-    if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
-        trainer.strategy.checkpoint_io.wait()
-
-
 def _requeue() -> None:
-    job = os.environ["SLURM_JOB_ID"]
-    if "SLURM_ARRAY_TASK_ID" in os.environ:  # the last task of an array has the number of the whole array, too
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    """Put the SLURM job back into the queue; the last task of an array has the number of the whole array, too."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
     try:
         failed = subprocess.run(["scontrol", "requeue", job], check=False).returncode != 0
     except OSError:

@@ -5,13 +5,10 @@ import math
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -21,94 +18,89 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from mlplab.config.schema import BFLOAT16_IF_FAST, Config
 from mlplab.errors import ConfigError
 from mlplab.monitoring.progress import Progress
-from mlplab.monitoring.tensorboard import Board
 from mlplab.monitoring.tensorboard_logger import RunLogger
-from mlplab.runs import device
 from mlplab.runs import folder as run_folder
+from mlplab.runs import provenance
 from mlplab.runs.checkpoint_file import DurableCheckpointIO
-from mlplab.training.checkpointing import BestCheckpoint, LastCheckpoint
-from mlplab.training.signals import Interruption
+from mlplab.training.checkpointing import BestCheckpoint, LastCheckpoint, RunState
 
 log = logging.getLogger(__name__)
 
 BFLOAT16_SLOWER = "about 4"  # an epoch of mnist_98_fast, on a Xeon without the instructions
-CLASSIFIERS = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")  # flags of a Trainer that it is given
+# Flags of a Trainer that others act on: the classifier, and what stops a run.
+NOT_OF_A_TRAINER = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps", "max_time")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A Trainer, and the parts of it that a run asks for what they know."""
-
-    trainer: Trainer
-    last: LastCheckpoint  # not among the callbacks if no checkpoints are wanted
-    best: BestCheckpoint | None
-    interruption: Interruption
-    logger: RunLogger | None
-    board: Board  # not among the callbacks of barebones
+def saves(config: Config) -> bool:
+    """Whether a run leaves checkpoints."""
+    return not is_bare(config) and bool(config.trainer.flags.get("enable_checkpointing", True))
 
 
-def make_trainer(config: Config, folder: Path, begun_with: Mapping[str, str] = MappingProxyType({})) -> Parts:
-    """Nothing is written yet. A run that goes on keeps the precision that it was `begun_with`.
+def is_bare(config: Config) -> bool:
+    """Whether Lightning's barebones leaves out all that is shown and saved."""
+    return bool(config.trainer.flags.get("barebones"))
+
+
+def make_trainer(
+    config: Config,
+    folder: Path,
+    state: RunState,
+    logger: RunLogger | None,
+    callbacks: Sequence[Callback],
+    begun_with: str | None = None,
+) -> Trainer:
+    """Make the Trainer of a run; nothing is written yet. A run keeps the precision that it has `begun_with`.
 
     Raises:
         ConfigError: if Lightning refuses a flag.
     """
     _quieten()
-    flags = config.trainer.flags
+    flags = {key: value for key, value in config.trainer.flags.items() if key not in NOT_OF_A_TRAINER}
     bar = flags.pop("enable_progress_bar")
-    for name in CLASSIFIERS:
-        flags.pop(name, None)
-    kept = begun_with.get("precision") if config.trainer.precision == BFLOAT16_IF_FAST else None
-    flags["precision"] = kept if kept in ("bf16-mixed", "32-true") else precision(config)
-    if flags.get("barebones"):  # Lightning wants to hear it of each
-        flags |= {"logger": False, "enable_checkpointing": False}
+    keeps = config.trainer.precision == BFLOAT16_IF_FAST and begun_with in ("bf16-mixed", "32-true")
+    # Of the bar and the summary there are others; one process on one device trains, whatever torchrun or SLURM say.
+    flags |= {
+        "precision": begun_with if keeps else precision(config),
+        "logger": logger or False,
+        "enable_checkpointing": saves(config),
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "plugins": [DurableCheckpointIO(), LightningEnvironment()],
+    }
     if not config.validates:
         flags["limit_val_batches"] = 0
-    logger = RunLogger(folder) if flags.get("logger", True) else None
-    flags["logger"] = logger or False
-    saves = bool(flags.get("enable_checkpointing", True))
-    last = LastCheckpoint(run_folder.checkpoint(folder, "last"))
-    best = None
-    if config.validates and saves:
-        best = BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode)
-    interruption = Interruption(last, folder, _seconds(flags.pop("max_time", None), saves))
-    board = Board(config, folder, logger)
-    callbacks: list[Callback] = [
-        Progress(sys.stderr.isatty() if bar is None else bar, folder),
-        *([] if flags.get("barebones") else [board]),
-        *_stopping(config),
-    ]
-    if best is not None:
-        callbacks.append(best)
-    if saves:
-        callbacks += [last, interruption]
-    flags |= {"enable_progress_bar": False, "enable_model_summary": False}  # there are others in their place
+    all_callbacks = [Progress(sys.stderr.isatty() if bar is None else bar, folder), *callbacks]
+    if config.early_stopping.patience is not None:
+        patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
+        all_callbacks.append(EarlyStopping(config.monitor, min_delta, patience, mode=config.mode))
+    if saves(config) and config.validates:
+        all_callbacks.append(BestCheckpoint(run_folder.checkpoint(folder, "best"), config.monitor, config.mode))
+    if saves(config):
+        all_callbacks.append(LastCheckpoint(run_folder.checkpoint(folder, "last"), state))
     try:
-        # One process, on one device: what torchrun or SLURM say in the environment of others is of no matter.
-        flags["plugins"] = [DurableCheckpointIO(), LightningEnvironment()]
-        trainer = Trainer(**flags, callbacks=callbacks, default_root_dir=folder)
+        return Trainer(**flags, callbacks=all_callbacks, default_root_dir=folder)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: Lightning refuses these flags: {error}") from error
-    return Parts(trainer, last, best, interruption, logger, board)
 
 
-def _seconds(max_time: Any, saves: bool) -> float:
-    """How long a run trains at most; what it had is saved then, so that it goes on with resume."""
+def max_seconds(config: Config) -> float:
+    """Seconds that a run trains at most; what it had is saved then, so that it can be resumed."""
+    given = config.trainer.flags.get("max_time")
     try:
-        seconds = Timer(max_time).time_remaining()
+        seconds = Timer(given).time_remaining()
     except (MisconfigurationException, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ConfigError(f"trainer.max_time: must be days:hours:minutes:seconds, got {max_time!r}") from error
-    if seconds is not None and not saves:
-        raise ConfigError("trainer.max_time: needs checkpoints, from which the run goes on")
+        raise ConfigError(f"trainer.max_time: must be days:hours:minutes:seconds, got {given!r}") from error
+    if seconds is not None and not saves(config):
+        raise ConfigError("trainer.max_time: needs checkpoints, from which the run is resumed")
     return math.inf if seconds is None else seconds
 
 
 def precision(config: Config) -> str | int:
-    """What a recipe that asks for bfloat16 "where it is fast" gets here; anything else is as it was asked for."""
+    """Resolve bfloat16 "where it is fast"; any other precision is the one that was asked for."""
     asked = config.trainer.precision
     if "bf16" not in str(asked):
         return asked
-    is_fast = device.has_bfloat16(config.trainer.accelerator)
+    is_fast = provenance.has_bfloat16(config.trainer.accelerator)
     if asked != BFLOAT16_IF_FAST:
         if not is_fast:
             _say_once(
@@ -129,7 +121,7 @@ def _say_once(level: int, text: str) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What Lightning and torch.optim refuse once they have seen the data, as a mistake of the configuration."""
+    """Turn what Lightning and torch.optim refuse once they have seen the data into a ConfigError."""
     try:
         yield
     except (MisconfigurationException, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
@@ -139,15 +131,8 @@ def refusals() -> Iterator[None]:
         raise ConfigError(f"trainer, optimizer: not possible here: {error}") from error
 
 
-def _stopping(config: Config) -> list[Callback]:
-    patience, min_delta = config.early_stopping.patience, config.early_stopping.min_delta
-    if patience is None:
-        return []
-    return [EarlyStopping(config.monitor, min_delta, patience, mode=config.mode)]
-
-
 def _quieten() -> None:
-    """Keep what Lightning says at every start, and what is meant here, off the screen."""
+    """Keep off the screen what Lightning says at every start, and what is meant here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one

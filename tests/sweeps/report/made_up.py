@@ -54,6 +54,11 @@ def result(
         "steps": 1000,
         "parameters": 101_770,
         "train_images": 55_000,
+        "val_images": 5_000,
+        "precision": "32-true",
+        "device": {"name": "a processor", "type": "cpu"},
+        "earlier_versions": [],
+        "score": 0.1,
         "seed": config["seed"],
         "config_hash": "0123456789abcdef",
         "versions": {"mlplab": "0.1.0", "torch": "2.11.0", "lightning": "2.6.4", "code": "1a2b3c"},
@@ -83,7 +88,8 @@ class Sweep:
             _write(place / "result.json", result)
             status = {"status": "completed"} if status is None else status
         if status is not None:
-            _write(place / "status.json", status)
+            alive = {"time": "2026-11-27T12:00:00+00:00", "pid": 1, "host": "elsewhere"}
+            _write(place / "status.json", {**alive, **status} if isinstance(status, dict) else status)
             (place / "train.log").touch()
         self.made.append(place)
         return place

@@ -11,6 +11,7 @@ from mlplab.errors import CheckpointError, ConfigError
 from mlplab.plots import canvas
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import outcome
 from mlplab.sweeps.report import baseline, cells, charts, csv_file, markdown, terminal
 from mlplab.sweeps.report.baseline import Difference
 from mlplab.sweeps.report.cells import Section
@@ -99,4 +100,4 @@ class Report:
 
 def _outcome(run: Unfinished) -> str:
     log = printable(run_folder.short(run.log)) if run.log else "no log"
-    return f"{run.name}: {run_folder.outcome(run.status, run.reason)} ({log})"
+    return f"{run.name}: {outcome(run.status, run.reason)} ({log})"

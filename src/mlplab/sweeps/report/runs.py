@@ -1,16 +1,13 @@
 """All runs below a folder: the complete ones with their figures, the others with what became of them."""
 
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplab import system
 from mlplab.config.schema import completed
-from mlplab.runs import folder as run_folder
-from mlplab.runs import result as result_file
+from mlplab.runs.result import Result, composed, read_status
 from mlplab.sweeps.report.settings import Setting, flatten, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
@@ -93,26 +90,26 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
 def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
     log = folder / "train.log"
     try:
-        settings = flatten(completed(result_file.composed(folder)))
+        settings = flatten(completed(composed(folder)))
     except ValueError:
         settings = {}
     return Unfinished(name, status, reason, log if log.is_file() else None, settings)
 
 
 def _complete(folder: Path, name: str) -> Run:
-    found = result_file.load(folder)
+    found = Result.load(folder)
     return Run(
         name=name,
-        settings=flatten(completed(found["config"])),
-        seed=found["seed"],
-        metrics={printable(key): value for key, value in found["metrics"].items()},
-        history=tuple(found["history"]),
-        best_epoch=found["best_epoch"],
-        fit_s=found["fit_s"],
-        total_s=found["total_s"],
-        images_per_s=found["images_per_s"],
-        versions=_printable(found["versions"]),
-        earlier_versions=tuple(map(_printable, found.get("earlier_versions", []))),
+        settings=flatten(completed(found.config)),
+        seed=found.seed,
+        metrics={printable(key): value for key, value in found.metrics.items()},
+        history=tuple(found.history),
+        best_epoch=found.best_epoch,
+        fit_s=found.fit_s,
+        total_s=found.total_s,
+        images_per_s=found.images_per_s,
+        versions=_printable(found.versions),
+        earlier_versions=tuple(map(_printable, found.earlier_versions)),
         written=(folder / "result.json").stat().st_mtime,
     )
 
@@ -122,22 +119,15 @@ def _what_became(folder: Path) -> tuple[str, str]:
     path = folder / "status.json"
     if not os.path.lexists(path):
         return "not started", "it has no status.json"
-    said = run_folder.read_status(folder) or {}
-    status = said.get("status")
-    if status not in ("running", "interrupted", "diverged", "failed"):
-        found = "it has no result.json" if status == "completed" else "status.json cannot be read"
-        return "damaged", found
-    epoch, reason = said.get("epoch"), said.get("reason")
-    progress = f"in epoch {epoch}" if isinstance(epoch, int) else ""
-    if status == "running":
-        killed = _is_dead(said)
-        return "killed" if killed else status, progress or ("its process is gone" if killed else "it goes on")
-    return status, _first_line(reason if isinstance(reason, str) else progress)
-
-
-def _is_dead(status: Mapping[str, Any]) -> bool:
-    pid = status.get("pid", 0)
-    return status.get("host") == socket.gethostname() and 0 < pid < 2**31 and not system.is_alive(pid)
+    said = read_status(folder)
+    if said is None or said.status == "completed":
+        return "damaged", "it has no result.json" if said else "status.json cannot be read"
+    progress = f"in epoch {said.epoch}" if said.epoch else ""
+    if said.is_killed:
+        return "killed", progress or "its process is gone"
+    if said.status == "running":
+        return "running", progress or "it goes on"
+    return said.status, _first_line(progress if said.reason is None else said.reason)
 
 
 def _printable(versions: Mapping[str, Any]) -> dict[str, str]:

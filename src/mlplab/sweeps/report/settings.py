@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from mlplab.config.schema import keys_that_affect
-from mlplab.runs.result import DEEPEST
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
 
@@ -17,31 +16,25 @@ BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
 
 
 def flatten(tree: Mapping[Any, object]) -> dict[str, Setting]:
-    """{"model": {"hidden": 512}} -> {"model.hidden": (512,)}.
-
-    Raises:
-        ValueError: if it holds what no configuration can.
-    """
-    return dict(_flatten(tree, "", DEEPEST))
+    """{"model": {"hidden": 512}} -> {"model.hidden": (512,)}."""
+    return dict(_flatten(tree, ""))
 
 
-def _flatten(tree: Mapping[Any, object], prefix: str, depth: int) -> Iterator[tuple[str, Setting]]:
+def _flatten(tree: Mapping[Any, object], prefix: str) -> Iterator[tuple[str, Setting]]:
     for name, value in tree.items():
         key = printable(f"{prefix}{name}")
         if key in NOT_SETTINGS:
             continue
         if isinstance(value, dict):
-            if depth == 0:
-                raise ValueError(f"{key} is nested too deep")
-            yield from _flatten(value, f"{key}.", depth - 1)
+            yield from _flatten(value, f"{key}.")
         else:
             yield key, _plain(key, value)
 
 
-def _plain(key: str, value: object, depth: int = DEEPEST) -> Setting:
-    if isinstance(value, list) and depth > 0:
-        return tuple(_plain(key, part, depth - 1) for part in value)
-    if key in BY_LAYER and depth == DEEPEST and isinstance(value, int | float):
+def _plain(key: str, value: object) -> Setting:
+    if isinstance(value, list):
+        return tuple(_plain("", part) for part in value)
+    if key in BY_LAYER and isinstance(value, int | float):
         return (value,)
     if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("_batches", "val_check_interval")):
         return f"{value} batches"  # 1 is one batch, 1.0 is all of them
