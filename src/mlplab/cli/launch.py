@@ -39,12 +39,18 @@ def launch(conf: Path) -> None:
             print(usage.text(given.overrides, conf))
         elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
             _check(given, conf)
-            sys.argv[1:] = [*given.overrides, *options]  # Hydra takes no option between overrides
+            sys.argv[1:] = _in_order(options, given.overrides)
             hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(_no_task)()
         else:
             job.run(given.overrides, conf)
         for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
             signal.signal(heard, signal.SIG_IGN)
+
+
+def _in_order(options: list[str], overrides: list[str]) -> list[str]:
+    """Join them as Hydra takes them: not mixed, and an option that may have a value not before an override."""
+    is_sweep = options in (["-m"], ["--multirun"])
+    return [*options, *overrides] if is_sweep else [*overrides, *options]
 
 
 def _parsed(words: list[str]) -> Namespace:

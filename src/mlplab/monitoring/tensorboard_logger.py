@@ -32,14 +32,25 @@ class RunLogger(TensorBoardLogger):
 
     def write(self, action: Callable[[Any], object]) -> None:
         """Call `action` with a SummaryWriter."""
-        if self._is_broken:
-            return
+        try:
+            if (writer := self.experiment) is not None:
+                action(writer)
+        except OSError as error:
+            self._give_up(error)
+
+    @property
+    def experiment(self) -> Any:
+        """A SummaryWriter; None from when the disk takes no more."""
         threading.excepthook = _quiet_about_full_disks
         try:
-            action(self.experiment)
+            return None if self._is_broken else super().experiment
         except OSError as error:
-            self._is_broken = True
-            warn_once(self._folder, error)
+            self._give_up(error)
+            return None
+
+    def _give_up(self, error: OSError) -> None:
+        self._is_broken = True
+        warn_once(self._folder, error)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add points to curves, but not the curve of the epoch that Lightning adds."""
