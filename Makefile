@@ -44,7 +44,7 @@ format:  ## format the code and fix its lint
 	$(BIN)/ruff check --fix .
 
 torture: $(VENV)/installed-dev  ## kill and damage runs, and compare them with undisturbed ones (15 minutes)
-	PYTHONPATH=tests $(BIN)/python tests/torture
+	PYTHONPATH=tests $(BIN)/python tests/torture --publish src/mlplab/runs/README.md
 
 benchmark: $(VENV)/installed-bench  ## time this project beside Keras and JAX (20 minutes)
 	$(BIN)/python scripts/benchmark

@@ -49,7 +49,7 @@ def _after_tab(line: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("begun", "completed"),
     [
-        (f"python {TRAIN} model.hidden_n", f"python {TRAIN} model.hidden_noise="),
+        (f"python {TRAIN} model.batch_n", f"python {TRAIN} model.batch_norm="),
         (f"python {TRAIN} seed=1 data=fas", f"python {TRAIN} seed=1 data=fashion"),
         (f"python {TRAIN} resume=", f"python {TRAIN} resume={RUN}"),
         (f"python {TRAIN} resume=outputs/digits/hidden=5", f"python {TRAIN} resume={RUN}"),

@@ -54,6 +54,6 @@ def test_a_sweep_says_what_it_is_before_it_asks_torch(
     def too_early(*_: object) -> None:
         raise ConfigError(f"said before: {capfd.readouterr().out}")
 
-    monkeypatch.setattr(run, "rehearse", too_early)
+    monkeypatch.setattr(run.download, "require", too_early)
     finished = in_process.train("-m", "data=digits", "seed=0,1", "sweep_name=two", capfd=capfd)
     assert finished.err == "said before: outputs/sweeps/two: 2 jobs, 2 to begin\n\n"

@@ -230,7 +230,7 @@ def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> 
     ("word", "reason"),
     [
         ("scheduler=onecycle", "its schedule spans the run"),
-        ("averaging=swa", "averaging.start is a share of the run"),
+        ("averaging=swa", "regularization.swa_start is a share of the run"),
     ],
 )
 def test_what_spans_the_run_keeps_its_length(command: Command, word: str, reason: str) -> None:

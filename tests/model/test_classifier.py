@@ -143,7 +143,7 @@ def test_it_works_in_a_notebook() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # advice for a notebook
 def test_the_notebook_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (PROJECT / "README.md").read_text().partition("**In a notebook**")[2]
+    text = (PROJECT / "scripts" / "README.md").read_text().partition("## In a notebook")[2]
     lines = [line[4:] for line in text.partition("The classifier takes")[0].splitlines() if line.startswith("    ")]
     names: dict[str, Any] = {}
     exec("\n".join(lines), names)

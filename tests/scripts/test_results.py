@@ -176,7 +176,9 @@ def test_recipes_are_trained_once_and_published(project: Path, run: Run) -> None
     before, _, after = (project / "README.md").read_text().partition("<!-- results -->\n")
     assert before == "before\n"
     assert after.startswith("| recipe ")
-    assert after.endswith("<!-- /results -->\nafter\n")
+    full, rest = after.split("<!-- /results -->\nafter\n")
+    assert "published or reference" in full.splitlines()[0]
+    assert rest.splitlines()[2].startswith("| recipe | published or reference |")
     (project / "README.md").write_text("no marks")
     assert run("fashion_128", "--only-read", "--publish") == 4
 
@@ -222,7 +224,7 @@ def test_the_answer_of_a_sweep_goes_into_the_page(project: Path, run: Run, tmp_p
     _, block, after = re.split(r"<!-- /?sweep -->\n", (project / "README.md").read_text())
     assert after == "after\n"
     assert [line.split(" | ")[1] for line in block.splitlines()[2:4]] == ["512", "128"]
-    assert "512 is ahead of 128 by the same 2.00 points" in block
+    assert "hidden: 512 leads 128 by 2.00 points" in block
 
 
 def test_headers_and_pages_have_what_is_kept_as_measured(

@@ -1,6 +1,8 @@
 """What was tried, and what came of it."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -28,3 +30,15 @@ class Report:
             print(f"{what:{width}}  {tries:5}  {good:5}{'' if tries == good else '  <--'}")
         for failure in self.failures[:20]:
             print(failure)
+
+    def publish(self, page: Path) -> None:
+        """Put the table between the marks of a page, a row for all variants of one try."""
+        summed: dict[str, list[int]] = {}
+        for what, counts in self.counts.items():
+            row = summed.setdefault(what.partition(",")[0], [0, 0])
+            row[:] = (total + count for total, count in zip(row, counts, strict=True))
+        rows = [f"| {what} | {tries} | {good} |" for what, (tries, good) in summed.items()]
+        block = "\n".join(["<!-- torture -->", "| tried | times | went well |", "|---|---:|---:|", *rows])
+        text = page.read_text(encoding="utf-8")
+        marked = re.compile("<!-- torture -->.*(?=\n<!-- /torture -->)", re.DOTALL)
+        page.write_text(marked.sub(lambda _: block, text), "utf-8")

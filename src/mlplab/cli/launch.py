@@ -78,7 +78,7 @@ def _parsed(words: list[str]) -> Namespace:
         (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
         (resumes and given.multirun, "resume: takes one run, without -m."),
         (launchers, f"{launchers}: sweeps start their jobs themselves: jobs=N at once, launcher=slurm on a cluster."),
-        (len(grids) > 1, f"{' '.join(grids)}: one at a time: give a command for each"),
+        (len(grids) > 1 or "," in "".join(grids), f"{' '.join(grids)}: one at a time: give a command for each"),
         (not _has_folder(), "The current folder has been deleted: change to another one."),
     ):
         if holds:

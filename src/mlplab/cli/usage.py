@@ -42,9 +42,16 @@ Options: -m sweep, --cfg job print the configuration, --help, and those of Hydra
 
 def text(overrides: list[str], conf: Path) -> str:
     """Defaults are those of the choices made: `--help optimizer=sgd` has those of SGD."""
-    choices = [_wrapped(f"  {group + ':':<14}", ", ".join(names), indent=16) for group, names in groups(conf).items()]
-    shown = (key for key in keys(compose(overrides, conf)) if not key.name.startswith("published."))
+    choices = [_wrapped(f"  {group + ':':<16}", ", ".join(names), indent=18) for group, names in groups(conf).items()]
+    shown = (key for key in keys(compose(overrides, conf)) if not _is_left_out(key))
     return TEMPLATE.format(groups="\n".join(choices), keys="\n".join(map(_line, shown)))
+
+
+def _is_left_out(key: Key) -> bool:
+    """Tell facts of a recipe, and arguments that the optimizer or the schedule does not take."""
+    section, _, name = key.name.partition(".")
+    of_class = section in ("optimizer", "scheduler") and name not in ("name", "interval")
+    return section == "published" or (of_class and key.value == "null")
 
 
 def _line(key: Key) -> str:

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from mlplab.config.schema import TorchClass
-
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "to below"}
 
 
@@ -22,8 +20,6 @@ def keys(config: BaseModel, prefix: str = "") -> Iterator[Key]:
     schemas = type(config).model_json_schema()["properties"]
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if isinstance(config, TorchClass) and value is None and not field.is_required():
-            continue  # not an argument of the class, or filled in from the run
         if isinstance(value, BaseModel):
             yield from keys(value, f"{prefix}{name}.")
         else:

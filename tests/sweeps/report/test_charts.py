@@ -86,7 +86,7 @@ def test_curves_show_the_best_run(tmp_path: Path) -> None:
     best = result(config(model__hidden=[32]), 0.99, best_epoch=4)
     for one in (result(config(model__hidden=[16]), 0.91), best, result(config(model__hidden=[64]), 0.93)):
         sweep.add(one)
-    figure = charts.curves(Report.of(tmp_path).table)
+    figure = charts.curves_of_best(Report.of(tmp_path).table)
     assert figure is not None
     assert "best run: 32, seed 0" in [text.get_text() for text in figure.texts]
     for axes, metric, factor in zip(figure.axes, ("loss", "acc"), (1, 100), strict=True):

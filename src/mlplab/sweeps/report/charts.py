@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlplab.plots import canvas
-from mlplab.plots import run as run_plots
 from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.sweeps.report.settings import Setting, order
 from mlplab.sweeps.report.table import Configuration, Factor, Table
@@ -25,7 +24,7 @@ BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 def draw(table: Table) -> dict[str, "Figure"]:
     """Draw what the table has enough for, by file name."""
-    charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves}
+    charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves_of_best}
     return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
 
 
@@ -120,15 +119,17 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     return figure
 
 
-def curves(table: Table) -> "Figure | None":
+def curves_of_best(table: Table) -> "Figure | None":
     """Loss and accuracy by epoch of the run with the best validation accuracy."""
     runs = [(run, one) for one in table.validated for run in one.runs if run.history and run.val_acc is not None]
     if not runs:
         return None
+    from mlplab.plots.run import curves  # with numpy, which the answer of a sweep does not need
+
     run, configuration = max(runs, key=lambda pair: pair[0].metrics["val/acc"])
     setting = table.text(configuration)
     title = f"best run: {f'{setting}, ' if setting else ''}seed {run.seed}"
-    return run_plots.curves(run.history, run.best_epoch, title)
+    return curves(run.history, run.best_epoch, title)
 
 
 def _by_effect(table: Table) -> list[Factor]:
