@@ -25,7 +25,7 @@ def publish(entries: Entries) -> list[Path]:
     """
     texts = {recipe.file: with_header(_text(recipe.file), entry) for recipe, entry in page.known(entries).items()}
     blocks = {"results": page.block(entries), "results in short": page.table(entries, page.SHORT)}
-    return write(texts | {path: text for name in blocks for path, text in with_block(name, blocks[name]).items()})
+    return write(texts | with_blocks(blocks))
 
 
 def with_header(text: str, entry: Measured) -> str:
@@ -36,20 +36,23 @@ def with_header(text: str, entry: Measured) -> str:
     return re.sub(r"^# Measured:.*", lambda _: line, text, count=1, flags=re.MULTILINE)
 
 
-def with_block(name: str, block: str) -> dict[Path, str]:
-    """Return the pages with `block` between the marks of this name, by path.
+def with_blocks(blocks: Mapping[str, str]) -> dict[Path, str]:
+    """Return the pages with each block between the marks of its name, by path.
 
     Raises:
-        CheckpointError: if no page has them.
+        CheckpointError: if no page has the marks of one.
     """
-    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     texts = {path: _text(path) for path in (PROJECT / page for page in PAGES) if path.exists()}
-    found = {
-        path: marks.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text) for path, text in texts.items() if marks.search(text)
-    }
-    if not found:
-        raise CheckpointError(f"{', '.join(PAGES)}: one must have <!-- {name} --> and <!-- /{name} -->, for the table.")
-    return found
+    for name, block in blocks.items():
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not any(map(marks.search, texts.values())):
+            raise CheckpointError(f"{', '.join(PAGES)}: one must have <!-- {name} --> and <!-- /{name} -->.")
+        texts = {path: _replaced(marks, block, text) for path, text in texts.items()}
+    return texts
+
+
+def _replaced(marks: re.Pattern[str], block: str, text: str) -> str:
+    return marks.sub(lambda match: f"{match[1]}{block}\n{match[2]}", text)
 
 
 def write(texts: Mapping[Path, str]) -> list[Path]:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from publish import with_block, write
+from publish import with_blocks, write
 from recipe import PROJECT
 
 from mlplab.errors import reported
@@ -35,7 +35,7 @@ def publish(folder: Path) -> None:
         ranking, *others = report.sections
         differences = next(section for section in others if section.heading.startswith("Differences"))
         name, parts = "sweep", [*markdown.content(ranking), *markdown.content(differences)]
-    for path in write(with_block(name, "\n\n".join(parts))):
+    for path in write(with_blocks({name: "\n\n".join(parts)})):
         print(f"Published: {path.relative_to(PROJECT)}")
 
 

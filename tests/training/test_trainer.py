@@ -75,6 +75,7 @@ def test_every_flag_is_tried_or_refused() -> None:
         "accumulate_grad_batches",
         "min_steps",
         "detect_anomaly",
+        "strategy",
     }
     assert {words.partition("=")[0] for words in FLAGS} | refused == set(torch_signatures.trainer_flags())
 
