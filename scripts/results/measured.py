@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def wanted(self) -> int:
-        """How many seeds there should be."""
+        """The number of seeds that there should be."""
         return max(seeds_wanted(self.seconds), len(self.test_acc) + len(self.missing))
 
     @property

@@ -1,4 +1,4 @@
-"""Whether a recipe reaches the figure that was published for it."""
+"""The verdict: does a recipe reach the figure that was published for it?"""
 
 import math
 

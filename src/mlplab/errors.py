@@ -114,7 +114,7 @@ def say(text: str) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Where one is closed (2>&-), a file that is opened would get its number, and with it what is printed."""
+    """Open those that are closed (2>&-): a file that is opened would get the number of one, and what is printed."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

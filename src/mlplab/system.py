@@ -1,4 +1,4 @@
-"""What not every system has: most signals, and processes that fork. No other module names it (ruff: banned-api).
+"""Signals and forks, which not every system has. No other module names them (ruff: banned-api).
 
 Windows has none of it: a list of signals is empty there.
 """

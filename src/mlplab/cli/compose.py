@@ -1,4 +1,4 @@
-"""From the words of a command line to the configuration of a run."""
+"""Composes the configuration of a run from the words of a command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What train.py is to do: one run, in this process."""
+"""A single run of train.py, in this process."""
 
 import logging
 import os

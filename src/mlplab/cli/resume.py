@@ -37,7 +37,7 @@ class ResumedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to train. A run that stopped early would stop there again."""
+        """Tell whether nothing is left to train. A run that stopped early would stop there again."""
         if self.result is None:
             return False
         epochs, asked = self.result.epochs, self.result.max_epochs
@@ -130,7 +130,7 @@ def recorded(folder: Path) -> Config:
 
 
 def _is_named(key: str, named: Collection[str]) -> bool:
-    """Whether a key is among them, or in a section that is."""
+    """Tell whether a key is named, by itself or by its section."""
     return key in named or any(key.startswith(f"{section}.") for section in named)
 
 

@@ -279,7 +279,7 @@ class EarlyStopping(Section):
 
 
 class Show(Section):
-    """What to look at beside the metrics of each epoch."""
+    """Pictures and curves beside the metrics of each epoch."""
 
     scalars: bool = Field(description="curves by step and epoch, generalisation gap, speed, and a layout of charts")
     images: bool = Field(description="training images, before and after distortion")

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: one line for each mistake, in the words of the command line."""
+"""Mistakes in a configuration: one line for each, in the words of the command line."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which files a data set has, whether they are there, and torchvision's download, made safe.
+"""Finds the files of a data set, and makes torchvision's download safe.
 
 One process downloads at a time, with a time-out, whole files or none.
 """

@@ -141,7 +141,7 @@ class RMSprop(Fused, optim.RMSprop):
 
 
 class SGD(Fused, optim.SGD):
-    """With momentum, and Nesterov's as in Sutskever et al. (2013)."""
+    """SGD with momentum, and Nesterov's as in Sutskever et al. (2013)."""
 
     counts = False
 

@@ -79,13 +79,13 @@ def refuse_others(folder: Path) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a run or a sweep has been here."""
+    """Tell whether a run or a sweep has been here."""
     made_by = (atomic_write.read(folder / name, LARGEST_MARK) or b"" for name in ("multirun.yaml", ".hydra/hydra.yaml"))
     return read_status(folder) is not None or any(b"mlplab" in text for text in made_by)
 
 
 def _is_empty(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a lock, or a log without a line: all that there is before status.json."""
+    """Recognise a lock, or a log without a line: all that there is before status.json."""
     return entry.name in (".lock", "train.log") and entry.is_file() and entry.stat().st_size == 0
 
 

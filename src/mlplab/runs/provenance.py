@@ -1,4 +1,4 @@
-"""What a run was made with: versions, a digest of the code, the device, and what decides the last bits of weights."""
+"""The origin of a result: versions, a digest of the code, the device, and what decides the last bits of weights."""
 
 import hashlib
 import os
@@ -56,7 +56,7 @@ def arithmetic(used: "torch.device", precision: str) -> dict[str, str]:
 
 
 def has_bfloat16(accelerator: str) -> bool:
-    """Whether the hardware multiplies bfloat16; elsewhere it is several times slower than float32."""
+    """Tell whether the hardware multiplies bfloat16; elsewhere it is several times slower than float32."""
     import torch
 
     if accelerator != "cpu" and torch.cuda.is_available():

@@ -112,7 +112,7 @@ class Status(BaseModel):
 
     @property
     def is_killed(self) -> bool:
-        """Whether it says "running" and its process, on this machine, is gone. Other machines are trusted."""
+        """True if it says "running" and its process, on this machine, is gone. Other machines are trusted."""
         return self.status == "running" and self.host == socket.gethostname() and not system.is_alive(self.pid)
 
 

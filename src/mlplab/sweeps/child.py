@@ -80,7 +80,7 @@ def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bo
 
 
 def _received(reader: Connection) -> Ended | None:
-    """What the process sent; None if it died before that."""
+    """Receive what the process sent; None if it died before that."""
     try:
         return Ended(*reader.recv())
     except (OSError, EOFError):
@@ -88,7 +88,7 @@ def _received(reader: Connection) -> Ended | None:
 
 
 def _exit_code(process: Any) -> int:
-    """What a process that has answered or is dead exits with; it is killed if a thread of the task holds it back."""
+    """Return the exit code of a process that has answered or is dead; kill it if a thread holds it back."""
     deadline = time.monotonic() + LINGER_S
     while True:
         with _lock:

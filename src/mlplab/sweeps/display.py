@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a line for each job that ends, and on a terminal those that are running."""
+"""The display of a sweep: a line for each job that ends, and on a terminal the jobs that are running."""
 
 import threading
 import time

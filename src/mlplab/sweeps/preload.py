@@ -1,4 +1,4 @@
-"""What all jobs of a sweep need: each is a copy of one process that has imported this, and has read the data."""
+"""Imports and data of all jobs of a sweep: each is a copy of one process that has imported this module."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What is to be done in a sweep: a file in its folder, from which workers on all machines take job after job."""
+"""The queue of a sweep: a file in its folder, from which workers on all machines take job after job."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

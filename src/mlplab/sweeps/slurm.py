@@ -36,7 +36,7 @@ def require() -> None:
 
 
 class Work:
-    """What submitit runs on a node: one worker, which SLURM may stop at any time.
+    """The callable that submitit runs on a node: one worker, which SLURM may stop at any time.
 
     SIGTERM comes when SLURM cancels it, or needs its node for others: the job saves, and any other worker goes on.
     """
@@ -165,6 +165,6 @@ def _queued(folder: Path, worker: str) -> Path:
 
 
 def _own_id() -> str:
-    """As submitit has it: 7, or 7_0 in an array."""
+    """Return the number of this job as submitit has it: 7, or 7_0 in an array."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]

@@ -32,7 +32,7 @@ def ask(folder: Path, stop: Stop) -> None:
 
 
 def asked(folder: Path) -> Stop | None:
-    """What was asked of the workers of a sweep, if anything was."""
+    """Return the stop that was asked of the workers of a sweep; None if none was."""
     content = atomic_write.read(folder / MARK, 2**16)
     try:
         return None if content is None else Stop(**json.loads(content))

@@ -30,7 +30,7 @@ SIGNAL_S = 1.0  # between what a terminal sends to a job and what it sends to th
 
 
 class Recipe(NamedTuple):
-    """What makes the configuration of a job of its overrides."""
+    """Makes the configuration of a job from its overrides."""
 
     loader: ConfigLoader
     composed: DictConfig  # of the sweep

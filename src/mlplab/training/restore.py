@@ -1,4 +1,4 @@
-"""From a checkpoint to what it holds: rebuild a classifier, or resume a run."""
+"""Rebuilds a classifier from a checkpoint, or resumes a run."""
 
 import logging
 import os

@@ -32,12 +32,12 @@ NOT_OF_A_TRAINER = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps",
 
 
 def saves(config: Config) -> bool:
-    """Whether a run leaves checkpoints."""
+    """Tell whether a run leaves checkpoints."""
     return not is_bare(config) and bool(config.trainer.flags.get("enable_checkpointing", True))
 
 
 def is_bare(config: Config) -> bool:
-    """Whether Lightning's barebones leaves out all that is shown and saved."""
+    """Tell whether Lightning's barebones leaves out all that is shown and saved."""
     return bool(config.trainer.flags.get("barebones"))
 
 

@@ -115,7 +115,7 @@ def _complete(folder: Path, name: str) -> Run:
 
 
 def _what_became(folder: Path) -> tuple[str, str]:
-    """How a run without result stands, and why."""
+    """Return the state of a run without a result, and the reason."""
     path = folder / "status.json"
     if not os.path.lexists(path):
         return "not started", "it has no status.json"

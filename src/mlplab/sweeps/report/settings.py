@@ -46,7 +46,7 @@ def _plain(key: str, value: object) -> Setting:
 
 
 def shown(key: str, value: Setting, digits: int = 6) -> str:
-    """As short as it can be read: 512x512 for widths, none for no hidden layer, - for nothing."""
+    """Write a value as short as it can be read: 512x512 for widths, none for no hidden layer, - for nothing."""
     match value:
         case None:
             return "-"
