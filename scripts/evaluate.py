@@ -1,6 +1,6 @@
 """Score a run or a checkpoint: loss, accuracy, and a table by class.
 
-Example: python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-gr7f --pictures
+Example: python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-7e20 --pictures
 """
 
 import argparse

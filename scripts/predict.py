@@ -1,7 +1,7 @@
 """Classify image files or test images: classes and probabilities.
 
-Example: python scripts/predict.py outputs/fashion/hidden=512_1120-134153-gr7f shoe.png shirt.jpg
-         python scripts/predict.py outputs/fashion/hidden=512_1120-134153-gr7f --test 0 15 --picture
+Example: python scripts/predict.py outputs/fashion/hidden=512_1120-134153-7e20 shoe.png shirt.jpg
+         python scripts/predict.py outputs/fashion/hidden=512_1120-134153-7e20 --test 0 15 --picture
 """
 
 import argparse

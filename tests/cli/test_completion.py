@@ -12,7 +12,7 @@ import pytest
 from conftest import PROJECT
 from waiting import PATIENCE_S
 
-RUN = "outputs/digits/hidden=512,seed=1_1127-134153-gr7f"
+RUN = "outputs/digits/hidden=512,seed=1_1127-134153-7e20"
 TRAIN = PROJECT / "train.py"
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="of bash")
