@@ -102,7 +102,9 @@ DAMAGES = {
     "training labels are missing": Damage("", (TRAIN_LABELS, *OFFLINE), lambda raw: (raw / TRAIN_LABELS).unlink()),
     "test images are missing": Damage("", (TEST_IMAGES, *OFFLINE), lambda raw: (raw / TEST_IMAGES).unlink()),
     "damaged archives alone": Damage(
-        "", (f"Damaged archives: {TRAIN_IMAGES}.gz", *OFFLINE), lambda raw: _archives(raw, cut=20)
+        "",
+        ("could not be downloaded", "Not used: ", f"{TRAIN_IMAGES}.gz: cannot be read", DELETE),
+        lambda raw: _archives(raw, cut=20),
     ),
     "a file is a link to nowhere": Damage(
         "",

@@ -28,7 +28,6 @@ class MNIST:
     """In place of torchvision's: it writes at once."""
 
     calls: list[Path]
-    resources: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, root: Path, download: bool) -> None:
         assert download
@@ -100,15 +99,6 @@ def test_a_file_with_another_checksum_is_refused(mirror: tuple[str, type], tmp_p
     root = tmp_path / "data"
     assert mirror[0] in _refusal(mirror[1], root)
     assert not root.exists()
-
-
-def test_archives_that_were_copied_by_hand_are_used(mirror: tuple[str, type], tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    folder = root / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for archive in (tmp_path / "served").iterdir():
-        archive.rename(folder / archive.name)
-    assert len(_load(mirror[1], root).train_images) == 200
 
 
 def test_only_missing_files_are_replaced(tmp_path: Path) -> None:

@@ -9,9 +9,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mlplab.data.augmentation import Distortion
 from mlplab.data.datasets import DatasetInfo
-from mlplab.randomness import Purpose, derive_many
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
 Loader = DataLoader[Batch]
@@ -27,11 +25,6 @@ class Block(NamedTuple):
 
     first: int  # number of the first one in the epoch
     length: int  # how many batches
-
-
-def blocks_of(batches: int, length: int) -> list[Block]:
-    """Divide the batches of an epoch into blocks of that length; the last may be shorter."""
-    return [Block(first, min(length, batches - first)) for first in range(0, batches, length)]
 
 
 def counts_batches(trainer: Trainer) -> bool:
@@ -63,39 +56,19 @@ class Scaling:
         return torch.add(self.shift, out.copy_(pixels), alpha=self.factor, out=out)
 
 
-@dataclass(frozen=True)
-class Gathering:
-    """Batches of one epoch: `rows` (N,) of images and labels on the device, distorted and scaled."""
+def chunks_of(block: Block, batch_size: int, images: int) -> Iterator[tuple[int, int]]:
+    """Divide a block of an epoch of `images` into as many batches of one size as are best gathered at a time.
 
-    data: Batch
-    rows: Tensor
-    batch_size: int
-    epoch: int
-    seed: int
-    distortion: Distortion
-    scaling: Scaling
-
-    def chunks(self, block: Block, memory: Memory | None) -> Iterator[Chunk]:
-        """Yield as many batches of one size at a time as are best gathered together."""
-        first, last = block.first, block.first + block.length
-        is_short = last * self.batch_size > len(self.rows)
-        full, step = last - is_short, max(1, IMAGES_AT_ONCE // self.batch_size)
-        for start in [*range(first, full, step), *([full] if is_short else [])]:
-            count = min(step, full - start) if start < full else 1
-            yield start, *self._gathered(start, count, memory)
-
-    def _gathered(self, first: int, count: int, memory: Memory | None) -> tuple[Iterable[Tensor], Tensor]:
-        images, labels = self.data
-        rows = self.rows[first * self.batch_size : (first + count) * self.batch_size]
-        batches: Iterable[Tensor] = images.index_select(0, rows).unflatten(0, (count, -1)).unbind()  # k x (B, C, H, W)
-        size = len(rows) // count
-        out = torch.empty(size, *images.shape[1:], device=images.device)
-        if memory is not None:
-            out = memory(size).view(out.shape)
-        if not self.distortion.is_identity:
-            seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, self.epoch)[first:]
-            batches = (self.distortion(*pair) for pair in zip(batches, seeds, strict=True))
-        return (self.scaling(batch, out) for batch in batches), labels[rows].unflatten(0, (count, -1))
+    Yields:
+        The number of the first batch in the epoch, and how many there are.
+    """
+    last = block.first + block.length
+    is_short = last * batch_size > images
+    full, step = last - is_short, max(1, IMAGES_AT_ONCE // batch_size)
+    for first in range(block.first, full, step):
+        yield first, min(step, full - first)
+    if is_short:
+        yield full, 1
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from mlplab.config.datasets import DATASETS
 from mlplab.data import blocks
 from mlplab.data.augmentation import Distortion
-from mlplab.data.blocks import Batch, Block, Chunk, Gathering, Loader, Memory
+from mlplab.data.blocks import Batch, Block, Chunk, Loader, Memory
 from mlplab.data.splits import SplitDataset, require_whole
 from mlplab.errors import ConfigError
-from mlplab.randomness import Purpose, permutation
+from mlplab.randomness import Purpose, derive_many, permutation
 
 
 class ImageDataModule(SplitDataset, LightningDataModule):
@@ -59,7 +59,8 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         """Load blocks; without a Trainer, images (B, C, H, W) uint8 and labels (B,) of the first epoch."""
         if self.trainer is None:
             return blocks.loader(self._first_epoch())
-        return blocks.loader(blocks.blocks_of(self.batches_per_epoch, self.batches_per_block))
+        batches, length = self.batches_per_epoch, self.batches_per_block
+        return blocks.loader(Block(first, min(length, batches - first)) for first in range(0, batches, length))
 
     @property
     def batches_per_epoch(self) -> int:
@@ -92,9 +93,19 @@ class ImageDataModule(SplitDataset, LightningDataModule):
 
         The images come one after the other in the same memory: in `memory(B)`, (B, C*H*W), if that is given.
         """
-        data, rows = self.training_data(self._device), self.epoch_rows(epoch)
-        options = self.batch_size, epoch, self.seed, self.distortion, self.scaling
-        return Gathering(data, rows, *options).chunks(block, memory)
+        (images, labels), rows = self.training_data(self._device), self.epoch_rows(epoch)
+        for first, count in blocks.chunks_of(block, self.batch_size, len(rows)):
+            some = rows[first * self.batch_size : (first + count) * self.batch_size]
+            batches = images.index_select(0, some).unflatten(0, (count, -1))  # (k, B, C, H, W)
+            seeds = derive_many(first + count, self.seed, Purpose.AUGMENT, epoch)[first:]
+            yield first, self._prepared(batches, seeds, memory), labels[some].unflatten(0, (count, -1))
+
+    def _prepared(self, batches: Tensor, seeds: Sequence[int], memory: Memory | None) -> Iterator[Tensor]:
+        out = torch.empty(batches.shape[1:], device=batches.device)
+        if memory is not None:
+            out = memory(len(out)).view(out.shape)
+        scaling = self.scaling
+        return (scaling(self.distortion(*pair), out) for pair in zip(batches.unbind(), seeds, strict=True))
 
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
@@ -130,11 +141,6 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         if split == "test":
             return self._loaded.test_images
         return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        if isinstance(batch, Tensor):
-            return batch.to(device)
-        return batch if isinstance(batch, Block) else tuple(part.to(device) for part in batch)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, Tensor) or (isinstance(batch, Block) and self._gives_blocks):

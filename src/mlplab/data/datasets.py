@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -66,38 +65,24 @@ def load(name: str, root: Path) -> ImageDataset:
 
 
 def _digits() -> ImageDataset:
-    """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here."""
-    images, labels = _pixels_and_labels(_file_of_digits())
-    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
-    test = torch.arange(len(images)) % 5 == 0
-    info = _info(images[~test], DATASETS["digits"])
-    return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
+    """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here.
 
-
-def _file_of_digits() -> Path:
-    """The file that `sklearn.datasets.load_digits` reads; to import that takes a second, for SciPy's statistics.
-
-    Raises:
-        DataError: if scikit-learn is not installed.
+    To import scikit-learn's `load_digits` takes a second, for SciPy's statistics.
     """
     package = find_spec("sklearn")  # found, and not imported
     if package is None or package.origin is None:
         raise DataError(f"The digits come with scikit-learn, which is not installed.{_INSTALL}")
-    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-
-
-def _pixels_and_labels(path: Path) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 8, 8) of 0 to 16 and labels (N,), from the 65 numbers of each line.
-
-    Raises:
-        DataError: if the file is missing or damaged.
-    """
-    try:
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:  # 64 pixels and the label in each line
         lines = gzip.decompress(path.read_bytes()).splitlines()
         rows = torch.tensor([[int(number) for number in line.split(b",")] for line in lines]).view(1797, 65)
     except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: missing or damaged: {error}.{_INSTALL}") from error
-    return rows[:, :64].view(-1, 1, 8, 8), rows[:, 64]  # (N, 65) -> (N, 1, 8, 8), (N,)
+    images, labels = rows[:, :64].view(-1, 1, 8, 8), rows[:, 64]  # (N, 65) -> (N, 1, 8, 8), (N,)
+    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
+    test = torch.arange(len(images)) % 5 == 0
+    info = _info(images[~test], DATASETS["digits"])
+    return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
 
 
 _INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
@@ -158,7 +143,7 @@ def _found(source: Facts, root: Path, file: str, refused: list[str]) -> _Content
         except DataError as error:
             if path == folder / file:
                 raise
-            if path.parent not in at_home and path != folder / f"{file}.gz":  # `fetch` names such an archive
+            if path.parent not in at_home:
                 refused.append(str(error))
     return None
 
@@ -185,33 +170,31 @@ def _content(path: Path, source: Facts, file: str, only_official: bool = False) 
         raise DataError(f"{path}: not a file.{_WAY_OUT}")
     magic, dimensions = (2051, 3) if "images" in file else (2049, 1)
     header_size = 4 * (1 + dimensions)
-    is_archive = path.suffix == ".gz"
     try:
-        with gzip.open(path) if is_archive else path.open("rb") as opened:
-            header = opened.read(header_size)
-            found = _size_in_archive(path) if is_archive else path.stat().st_size
-            if len(header) < header_size:
-                raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
-            first, *shape = (int.from_bytes(header[i : i + 4], "big") for i in range(0, header_size, 4))
-            if first != magic:
-                raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
-            expected = header_size + prod(shape)
-            if found != expected or found == header_size:
-                items = " x ".join(f"{length:,}" for length in shape)
-                raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
-            values = np.frombuffer(bytearray(opened.read()), np.uint8) if is_archive else np.fromfile(opened, np.uint8)
+        if path.suffix == ".gz":
+            content = np.frombuffer(bytearray(gzip.decompress(path.read_bytes())), np.uint8)
+        else:
+            content = np.fromfile(path, np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.{_WAY_OUT}") from error
+    found = len(content)
+    if found < header_size:
+        raise DataError(f"{path}: expected a header of {header_size} bytes, found {found} bytes.{_WAY_OUT}")
+    first, *shape = content[:header_size].view(">u4").tolist()
+    if first != magic:
+        raise DataError(f"{path}: expected an IDX file (first number {magic}), found {first}.{_WAY_OUT}")
+    expected = header_size + prod(shape)
+    if found != expected or found == header_size:
+        items = " x ".join(f"{length:,}" for length in shape)
+        raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
     if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
-        digest = hashlib.sha256(header)
-        digest.update(values.data)
-        _verify(path, digest.hexdigest(), source, file)
+        _verify(path, hashlib.sha256(content.data).hexdigest(), source, file)
     elif only_official:
         belongs = f"{source.dataset}/raw/{file}"
         raise DataError(
             f"{path}: not the official {file}.\nMove it to {belongs} below data.root to use it all the same."
         )
-    return _Content(path, torch.from_numpy(values.reshape(shape)))
+    return _Content(path, torch.from_numpy(content[header_size:].reshape(shape)))
 
 
 def _verify(path: Path, digest: str, source: Facts, file: str) -> None:
@@ -229,21 +212,11 @@ def _verify(path: Path, digest: str, source: Facts, file: str) -> None:
     raise DataError(f"{path}: damaged: expected sha256 {expected[:16]}..., found {digest[:16]}....{_WAY_OUT}")
 
 
-def _size_in_archive(path: Path) -> int:
-    """Read how many bytes a .gz holds, from its end."""
-    with path.open("rb") as file:
-        file.seek(-4, os.SEEK_END)
-        return int.from_bytes(file.read(), "little")
-
-
 def _info(train_images: Tensor, facts: Facts) -> DatasetInfo:
-    total = squares = 0.0
-    for pixels in train_images.flatten().split(2**20):  # all at once, as floats, MNIST takes 190 MB
-        values = pixels.double()
-        total += float(values.sum())
-        squares += float(values.dot(values))
-    mean = total / train_images.numel()
-    std = (squares / train_images.numel() - mean**2) ** 0.5
+    counts = train_images.flatten().bincount(minlength=256).double()  # of pixels by value
+    values = torch.arange(256, dtype=torch.float64)
+    mean = float(counts.dot(values)) / train_images.numel()
+    std = (float(counts.dot(values**2)) / train_images.numel() - mean**2) ** 0.5
     channels, height, width = train_images.shape[1:]
     shape, of_objects = (channels, height, width), (facts.object_size, facts.centred_by_mass)
     return DatasetInfo(shape, facts.classes, mean / 255, std / 255, *of_objects)

@@ -10,7 +10,7 @@ import shutil
 import socket
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
@@ -82,14 +82,11 @@ def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
     return reason
 
 
-def _not_there(
-    folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str], damaged: Sequence[str] = ()
-) -> DataError:
+def _not_there(folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str]) -> DataError:
     return DataError(
         f"{folder}: {', '.join(files)}\n"
         f"are not there, and could not be downloaded: {reason}\n"
-        + (f"Damaged archives: {', '.join(damaged)}\n" if damaged else "")
-        + f"Put them into that folder, packed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
+        f"Put them into that folder, packed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
         "Or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
     )
 
@@ -127,13 +124,11 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     Raises:
         DataError: if there is no network, or the folder cannot be written.
     """
-    from torchvision.datasets.utils import check_integrity
-
     name = dataset.__name__
     folder = root / name / "raw"
     scratch = root / f".{name}.download"
     made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]  # by us, the deepest first
-    damaged = []  # archives that were copied there by hand
+    timeout = socket.getdefaulttimeout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write.lock(root / f".{name}.lock", timeout=-1):
@@ -142,17 +137,13 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
                 return  # another process has just done it
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
             (scratch / name / "raw").mkdir(parents=True)
-            for archive, md5 in dataset.resources:  # torchvision takes these, and downloads what is not among them
-                if (folder / archive).exists():
-                    copied = shutil.copy(folder / archive, scratch / name / "raw")
-                    if not check_integrity(copied, md5) and archive.removesuffix(".gz") in missing:
-                        damaged.append(archive)
             try:
-                with _timeout(TIMEOUT_S):
-                    dataset(scratch, download=True)
+                socket.setdefaulttimeout(TIMEOUT_S)  # torchvision gives its requests none
+                dataset(scratch, download=True)
                 for file in missing:
                     (scratch / name / "raw" / file).replace(folder / file)
             finally:
+                socket.setdefaulttimeout(timeout)
                 shutil.rmtree(scratch, ignore_errors=True)
     except (OSError, RuntimeError, HTTPException) as error:
         if root in made:
@@ -161,17 +152,7 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
             with suppress(OSError):  # of one that is not empty
                 place.rmdir()
         left = [file for file in files if not (folder / file).exists()]
-        raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ()), damaged) from error
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)  # torchvision gives its requests none
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ())) from error
 
 
 def _reason(error: Exception) -> str:

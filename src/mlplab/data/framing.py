@@ -39,15 +39,13 @@ class Thing(NamedTuple):
 
 def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -> list[Thing]:
     """Find what is drawn, from left to right; nothing, where nothing stands out from its ground."""
-    views = {"dark": picture, "light": 255 - picture}
-    if background != "auto":
-        views = {background: views[background]}
-    elif _fills(info):
-        views = {ground: views[ground] for ground in [_ground_by_border(picture)]}
-    for view in views.values():
+    is_sure = background != "auto"
+    ground = background if is_sure or not _fills(info) else _ground_by_border(picture)
+    views = [view for side, view in (("dark", picture), ("light", 255 - picture)) if ground in (side, "auto")]
+    for view in views:
         if is_framed(view, info):
             return [Thing(view, view.size)]
-    found = [_drawn(view, info, background != "auto") for view in map(_shrunk, views.values())]
+    found = [_drawn(view, info, is_sure) for view in map(_shrunk, views)]
     strongest = max(contrast for _, _, contrast, _ in found)
     if strongest < FAINTEST:
         return []

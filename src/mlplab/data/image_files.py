@@ -4,11 +4,12 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
 from mlplab.data import framing
@@ -89,15 +90,11 @@ def _kind(path: Path) -> str | None:
 def _pictures(path: Path) -> Iterator[Bytes]:
     """Yield the frames of a file in grey, turned as the camera was held."""
     with Image.open(path) as file:
-        for number in range(MOST_FRAMES):
-            try:
-                file.seek(number)
-            except EOFError:
-                return
-            width, height = file.size
+        for frame in islice(ImageSequence.Iterator(file), MOST_FRAMES):
+            width, height = frame.size
             if width * height > MOST_PIXELS:
                 raise DataError(f"{path}: has {width:,} x {height:,} pixels, {MOST_PIXELS:,} at most are read.")
-            yield _grey(ImageOps.exif_transpose(file))
+            yield _grey(ImageOps.exif_transpose(frame))
 
 
 def _grey(image: Image.Image) -> Bytes:
