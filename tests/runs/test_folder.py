@@ -2,7 +2,6 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from mlplab.runs.result import Result
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     run_folder.claim(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"holds an unfinished run already\. Resume it with resume=.*run, or choose"):
-        run_folder.claim(tmp_path / "run")
-    run_folder.claim(tmp_path / "run", again=True)
+        run_folder.refuse_used(tmp_path / "run")
 
 
 def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
@@ -65,33 +63,13 @@ def test_a_lock_for_a_while(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_of_many_at_once_one_claims(tmp_path: Path) -> None:
-    barrier = threading.Barrier(8)
-    outcomes: list[str] = []
-
-    def claim() -> None:
-        barrier.wait()
-        try:
-            run_folder.claim(tmp_path)
-            outcomes.append("claimed")
-        except ConfigError:
-            outcomes.append("refused")
-
-    threads = [threading.Thread(target=claim) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["claimed"] + ["refused"] * 7
-
-
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"file/run: cannot be made or written to: .* hydra\.run\.dir"):
         run_folder.lock(tmp_path / "file" / "run")
     (tmp_path / "checkpoints").write_text("")
-    with pytest.raises(CheckpointError, match=r"checkpoints: is a file"):
-        run_folder.claim(tmp_path, again=True)
+    with pytest.raises(CheckpointError, match=r"checkpoints: cannot be written to: File exists"):
+        run_folder.claim(tmp_path)
 
 
 def test_a_disk_without_room_is_found_before_training(tmp_path: Path) -> None:
@@ -105,7 +83,7 @@ def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
     left, own = (tmp_path / "checkpoints" / f".last.ckpt.123.{end}" for end in ("mlplab.tmp", "tmp"))
     left.write_bytes(b"half a checkpoint")
     own.write_bytes(b"a person's")
-    run_folder.claim(tmp_path, again=True)
+    run_folder.claim(tmp_path)
     assert list((tmp_path / "checkpoints").iterdir()) == [own]
 
 

@@ -137,7 +137,7 @@ def _write_for_ever(folder: Path, number: int) -> None:
     while True:
         number += 1
         io.save_checkpoint({"number": number, "weights": weights}, folder / "last.ckpt")
-        io.wait()
+        io.teardown()
 
 
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:

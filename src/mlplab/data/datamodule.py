@@ -118,8 +118,7 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         rows = torch.arange(len(images), device=self._device)
         return blocks.loader(blocks.batches_of((images, labels), rows, blocks.EVAL_BATCH_SIZE))
 
-    def predict_dataloader(self) -> Loader:
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Normalised images of "train", "val" or "test" and their labels; none is distorted.

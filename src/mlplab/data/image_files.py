@@ -1,7 +1,6 @@
 """Image files of any size and colour, read with suspicion, and what is drawn in them as a network wants it."""
 
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from itertools import islice
@@ -50,14 +49,14 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
     Raises:
         DataError: if it is no image that can be read, or nothing stands out from its background.
     """
+    start = _start(path)
     try:
-        _require_file(path)
         with warnings.catch_warnings(action="ignore"):  # of metadata, which are of no matter here
             found = next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
     except DataError:
         raise
     except Exception as error:  # whatever Pillow raises for what others wrote
-        reason = _kind(path) or " ".join(str(error).split())[:150] or type(error).__name__
+        reason = _kind(start) or " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
     if not found:
         way_out = "--background light or dark" if background == "auto" else "the other --background"
@@ -67,23 +66,24 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
     return images.expand(-1, *info.image_shape).clone(), len(found)
 
 
-def _require_file(path: Path) -> None:
+def _start(path: Path) -> bytes:
+    """Read the first bytes of a file, which must be a regular one: a pipe has to wait, and a device has no end."""
     try:
-        status = path.stat()
+        if path.is_dir():
+            raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")
+        size = path.stat().st_size
+        if not path.is_file():
+            raise DataError(f"{path}: not a regular file. Give the image files to classify.")
+        if size > MOST_BYTES:
+            raise DataError(f"{path}: has {size:,} bytes, {MOST_BYTES:,} at most are read. Save it smaller.")
+        with path.open("rb") as file:
+            return file.read(512)
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise DataError(f"{path}: {reason}. Give the image files to classify.") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device may have no end
-        raise DataError(f"{path}: not a regular file. Give the image files to classify.")
-    if status.st_size > MOST_BYTES:
-        raise DataError(f"{path}: has {status.st_size:,} bytes, {MOST_BYTES:,} at most are read. Save it smaller.")
 
 
-def _kind(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(512)
+def _kind(start: bytes) -> str | None:
     return next((says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE)), None)
 
 

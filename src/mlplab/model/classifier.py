@@ -74,7 +74,8 @@ class Classifier(MeasuredModule):
         self.scheduler = optimizers.require_scheduler(scheduler)
         if monitor not in ("val/loss", "val/acc", "train/loss", "train/acc"):
             raise ValueError(f"`monitor` must be a metric of train or val, such as val/loss, got {monitor!r}")
-        shapes.require_classes(classes)
+        if not isinstance(classes, Sequence) or not classes:
+            raise ValueError(f"`classes` must be names, at least one, got {classes!r}")
         self._make_network()
         self.register_load_state_dict_post_hook(shapes.keep)  # type: ignore[no-untyped-call]
 

@@ -4,7 +4,7 @@ A layer without a formula here has its gradient from autograd, see `Autograd`.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -176,18 +176,10 @@ class BatchNorm(Layer):
 
     def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
         input_gradient, parts = torch.empty_like(gradient), [self.module.weight, self.module.bias]
-        wanted = [True, *(part is not None and part.grad is not None for part in parts)]
-
-        def backward() -> None:
-            result, *own = aten.native_batch_norm_backward(
-                gradient, self.features, *self.statistics, True, self.module.eps, wanted
-            )
-            input_gradient.copy_(result)
-            for part, is_wanted, value in zip(parts, wanted[1:], own, strict=True):
-                if is_wanted:
-                    part.grad.copy_(value)
-
-        self.backward = [backward]
+        targets = [input_gradient, *(None if part is None else part.grad for part in parts)]
+        arguments = gradient, self.features, *self.statistics, True, self.module.eps
+        wanted = [target is not None for target in targets]
+        self.backward = [partial(_fill, targets, partial(aten.native_batch_norm_backward, *arguments, wanted))]
         return input_gradient
 
 
@@ -214,16 +206,18 @@ class Autograd(Layer):
     def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
         input_gradient = torch.empty_like(self.features)
 
-        def backward() -> None:
-            result, *own = torch.autograd.grad(
-                self.result, [self.leaf, *self.weights], gradient, allow_unused=True, materialize_grads=True
-            )
-            input_gradient.copy_(result)
-            for weight, value in zip(self.weights, own, strict=True):
-                weight.grad.copy_(value)
+        def compute() -> Sequence[Tensor]:
+            inputs = [self.leaf, *self.weights]
+            return torch.autograd.grad(self.result, inputs, gradient, allow_unused=True, materialize_grads=True)
 
-        self.backward = [backward]
+        self.backward = [partial(_fill, [input_gradient, *(weight.grad for weight in self.weights)], compute)]
         return input_gradient
+
+
+def _fill(targets: Sequence[Tensor | None], compute: Callable[[], Sequence[Tensor]]) -> None:
+    for target, value in zip(targets, compute(), strict=True):
+        if target is not None:
+            target.copy_(value)
 
 
 LAYERS: dict[type[nn.Module], type[Layer]] = {

@@ -1,7 +1,7 @@
 """Image shape and classes: what a network and its images must agree on."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import torch
@@ -35,12 +35,6 @@ def sizes(values: Mapping[str, Any]) -> list[int]:
 def keep(module: Any, _: object) -> None:
     """Close what was to come from the data: weights were loaded, whose network is kept from then on."""
     module.from_data.clear()
-
-
-def require_classes(classes: object) -> None:
-    """Raise ValueError unless there is at least one name."""
-    if not isinstance(classes, Sequence) or not classes:
-        raise ValueError(f"`classes` must be names, at least one, got {classes!r}")
 
 
 def require_batch(images: Tensor, labels: Tensor, values: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ import pickle
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
 
 import torch
@@ -40,15 +39,13 @@ class DurableCheckpointIO(CheckpointIO):
     """Writes files in a thread, in the order in which they were given.
 
     A checkpoint that still waits when a newer one for the same file comes is not written at all, so that a slow disk
-    holds up nothing. A failure is a CheckpointError of the next method that is called.
+    holds up nothing. A failure is a CheckpointError of the next write, or of `teardown`.
     """
 
     def __init__(self) -> None:
         self._held: tuple[Path, bytes] | None = None
-        self._waiting: dict[Path, bytes] = {}
-        self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._writes: list[Future[None]] = []  # that have not been seen to succeed
+        self._writes: list[tuple[Path, Future[None]]] = []  # that have not been seen to succeed
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Copy `checkpoint` now; the file comes later, with `storage_options=HELD` after `release`."""
@@ -71,39 +68,27 @@ class DurableCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
-    def check(self) -> None:
-        """Raise what has failed so far."""
-        while self._writes and self._writes[0].done():
-            self._writes.pop(0).result()
-
-    def wait(self) -> None:
+    def teardown(self) -> None:
         """Block until everything is on the disk."""
         while self._writes:
-            self._writes.pop(0).result()
-
-    teardown = wait
+            self._writes.pop(0)[1].result()
 
     def _write(self, path: Path, content: bytes) -> None:
-        self.check()
-        with self._lock:
-            # Behind what came before it: a last.ckpt that knows of a new best one must not be there before that.
-            self._waiting.pop(path, None)
-            self._waiting[path] = content
-        self._writes.append(self._thread.submit(self._write_next))
+        while self._writes and self._writes[0][1].done():
+            self._writes.pop(0)[1].result()
+        # Behind what came before it: a last.ckpt that knows of a new best one must not be there before that.
+        self._writes = [(other, future) for other, future in self._writes if other != path or not future.cancel()]
+        self._writes.append((path, self._thread.submit(_write, path, content)))
 
-    def _write_next(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                return
-            path = next(iter(self._waiting))
-            content = self._waiting.pop(path)
-        try:
-            atomic_write.write(path, content, run_folder.previous(path) if path.name == run_folder.LAST else None)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: cannot be written: {error.strerror}.\n"
-                "Make room, or let the folder be written to; what was saved before is still there."
-            ) from error
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        atomic_write.write(path, content, run_folder.previous(path) if path.name == run_folder.LAST else None)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written: {error.strerror}.\n"
+            "Make room, or let the folder be written to; what was saved before is still there."
+        ) from error
 
 
 def read(path: Path) -> dict[str, Any]:

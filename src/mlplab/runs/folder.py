@@ -91,26 +91,25 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
 
 def refuse_used(folder: Path) -> None:
     """Raises ConfigError if a run is in it."""
-    if _checkpoints(folder).exists() or (folder / "result.json").exists():
-        raise _used(folder)
+    is_complete = (folder / "result.json").exists()
+    if is_complete or _checkpoints(folder).exists():
+        raise ConfigError(
+            f"{short(folder)}: holds {'a run' if is_complete else 'an unfinished run'} already."
+            f" Resume it with resume={short(folder)}, or choose another hydra.run.dir."
+        )
 
 
-def claim(folder: Path, again: bool = False) -> None:
-    """Make the folder of the checkpoints; `again` for a run that is resumed.
+def claim(folder: Path) -> None:
+    """Make the folder of the checkpoints, without what killed writers left; the caller holds the lock of the run.
 
     Raises:
-        ConfigError: if another run has it.
         CheckpointError: if it cannot be written to.
     """
     checkpoints = _checkpoints(folder)
     try:
-        checkpoints.mkdir(parents=True, exist_ok=again)
+        checkpoints.mkdir(parents=True, exist_ok=True)
         for place in (checkpoints, folder, folder / ".hydra"):
             atomic_write.clean(place)
-    except FileExistsError:
-        if again:
-            raise CheckpointError(f"{checkpoints}: is a file, and should be a folder. Move it away.") from None
-        raise _used(folder) from None
     except OSError as error:
         raise CheckpointError(
             f"{checkpoints}: cannot be written to: {error.strerror}. Choose another folder."
@@ -160,8 +159,7 @@ def find(path: Path) -> Path:
     try:
         if path.is_file():
             return path
-        best = best_weights(path)
-        if best is not None:
+        if (best := best_weights(path)) is not None:
             return best
         if path.is_dir():
             runs = [folder.name for folder in path.iterdir() if best_weights(folder)]
@@ -246,10 +244,3 @@ def short(folder: Path) -> str:
 
 def _checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
-
-
-def _used(folder: Path) -> ConfigError:
-    run = "a run" if (folder / "result.json").exists() else "an unfinished run"
-    return ConfigError(
-        f"{short(folder)}: holds {run} already. Resume it with resume={short(folder)}, or choose another hydra.run.dir."
-    )

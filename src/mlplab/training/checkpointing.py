@@ -76,11 +76,6 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         release(trainer)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        io = trainer.strategy.checkpoint_io
-        if isinstance(io, DurableCheckpointIO):
-            io.check()
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the state, unless a weight is not finite, so that the file of those that were stays.
 

@@ -63,23 +63,21 @@ def last(folder: Path) -> dict[str, Any] | None:
         CheckpointError: if there are some, and none can be read.
     """
     path = run_folder.checkpoint(folder, "last")
+    paths = path, run_folder.previous(path)
+    if not any(map(os.path.lexists, paths)):
+        return None
     refusals = []
-    for found in (path, run_folder.previous(path)):
-        if not os.path.lexists(found):
-            continue
+    for found in paths:
         try:
             content = checkpoint_file.read(found)
         except CheckpointError as error:
             refusals.append(str(error).splitlines()[0])
             continue
-        if found != path:
-            for refusal in refusals or [f"{path}: is missing."]:
-                log.warning(f"{refusal}\nResuming from the one before it, {run_folder.short(found)}.")
+        if refusals:
+            log.warning(f"{refusals[0]}\nResuming from the one before it, {run_folder.short(found)}.")
             run_folder.write(path, found.read_bytes())
         return content
-    if refusals:
-        raise CheckpointError("\n".join([*refusals, "The run cannot be resumed: train it again."]))
-    return None
+    raise CheckpointError("\n".join([*refusals, "The run cannot be resumed: train it again."]))
 
 
 def state(folder: Path, content: dict[str, Any]) -> RunState:

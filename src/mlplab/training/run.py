@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from mlplab import startup
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.errors import CheckpointError, ConfigError, DivergedError, Interrupted
+from mlplab.errors import CheckpointError, ConfigError, DivergedError
 from mlplab.model.classifier import Classifier
 from mlplab.model.summary import layer_table
 from mlplab.monitoring.tensorboard import Board
@@ -76,7 +76,7 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
     earlier_versions = _note_arithmetic(folder, state, trainer, begun_with)
 
     datamodule, classifier = build(config)
-    run_folder.claim(folder, again=resume)
+    run_folder.claim(folder)
     if saves(config):  # weights and two buffers each, of the best, the last and the one before it
         run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     if saved:
@@ -127,11 +127,9 @@ def _noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        status: State = "failed"
+        status: State = "failed" if isinstance(error, Exception) else "interrupted"
         if read_result(folder) is not None:  # of this run, or of the shorter one that it was to make longer
             status = "completed"
-        elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
-            status = "interrupted"
         elif isinstance(error, DivergedError):
             status = "diverged"
         write_status(folder, status, run_folder.first_line(error))
