@@ -13,7 +13,7 @@ import hydra
 from hydra._internal.utils import get_args_parser  # of 1.3: what `hydra.main` parses the command line with
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mlplab import system
+from mlplab import startup
 from mlplab.cli import job, usage
 from mlplab.cli.compose import composing, with_new_keys
 from mlplab.config.validation import nearest
@@ -23,7 +23,7 @@ from mlplab.runs import folder as run_folder
 
 def launch(conf: Path) -> None:
     """Do what the command line says with the configuration in `conf`, and exit with the code of what happened."""
-    ending = [number for number in system.ending() if number != signal.SIGINT]
+    ending = [number for number in startup.ending_signals() if number != signal.SIGINT]
     for number in ending:
         signal.signal(number, _terminated)
     words = sys.argv[1:]

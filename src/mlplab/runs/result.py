@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
-from mlplab import system
+from mlplab import startup
 from mlplab.runs import atomic_write
 
 LARGEST = {"result.json": 2**26, "status.json": 2**20, "config.yaml": 2**16}  # bytes; 1,000 epochs take 0.3 MB
@@ -113,7 +113,7 @@ class Status(BaseModel):
     @property
     def is_killed(self) -> bool:
         """True if it says "running" and its process, on this machine, is gone. Other machines are trusted."""
-        return self.status == "running" and self.host == socket.gethostname() and not system.is_alive(self.pid)
+        return self.status == "running" and self.host == socket.gethostname() and not startup.is_alive(self.pid)
 
 
 def outcome(status: str, reason: str) -> str:

@@ -12,14 +12,14 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from mlplab import system
+from mlplab import startup
 from mlplab.errors import ConfigError, DataError, Interrupted, MlplabError
 
 POLL_S = 0.2
 LINGER_S = 5.0  # for what a task leaves behind, once it has returned
 NOT_KNOWN = 255  # what multiprocessing says of a process whose server was killed, which it outlives
 
-_context: Any = multiprocessing.get_context(system.START_METHOD)
+_context: Any = multiprocessing.get_context(startup.START_METHOD)
 _lock = threading.Lock()  # multiprocessing looks at all processes when it starts one, and each can be looked at once
 
 
@@ -72,10 +72,10 @@ def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bo
             continue
         if asked is None:
             asked = time.monotonic()
-            system.end(pid)
+            startup.end_process(pid)
         killed = time.monotonic() - asked > seconds
         if killed:
-            system.end(pid, at_once=True)
+            startup.end_process(pid, at_once=True)
     return killed
 
 
@@ -96,7 +96,7 @@ def _exit_code(process: Any) -> int:
         if code is not None:
             return code
         if time.monotonic() > deadline:
-            system.end(process.pid, at_once=True)
+            startup.end_process(process.pid, at_once=True)
         time.sleep(0.005)
 
 
@@ -137,7 +137,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    system.end_this_process()
+    startup.end_this_process()
 
 
 def _cause(code: int) -> str:

@@ -6,10 +6,10 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from mlplab import startup, system
+from mlplab import startup
 
 if multiprocessing.parent_process() is None:  # this is the one that is copied
-    for _number in system.FOR_THE_LEADER:
+    for _number in startup.FOR_THE_LEADER:
         signal.signal(_number, signal.SIG_IGN)
 
 startup.import_lightning()

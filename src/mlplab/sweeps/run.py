@@ -12,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from mlplab import system
+from mlplab import startup
 from mlplab.data import download
 from mlplab.errors import ConfigError, DataError, Interrupted, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
@@ -86,7 +86,7 @@ def _workers(queue: Queue, jobs: int, recipe: worker.Recipe) -> worker.Team | sl
     if settings.name == "slurm":
         return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings)
     devices = worker.gpus()
-    most = len(devices) if len(devices) > 1 else system.cores()
+    most = len(devices) if len(devices) > 1 else startup.cores()
     return worker.Team(queue, recipe, min(jobs, most if wanted == "auto" else wanted), devices)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mlplab import system
+from mlplab import startup
 from mlplab.runs import atomic_write
 
 GRACE_S = 8.0  # for a job, to save what it has
@@ -50,7 +50,7 @@ class Signals:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._note) for number in system.ending()}
+        before = {number: signal.signal(number, self._note) for number in startup.ending_signals()}
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mlplab import system
+from mlplab import startup
 from mlplab.errors import Interrupted, say
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import write_status
@@ -44,7 +44,7 @@ class Interruption(Callback):
     def heard(self) -> Iterator[None]:
         """Let signals set the flag within; only the main thread may choose what a signal does."""
         if threading.current_thread() is threading.main_thread():
-            self._numbers = [*system.ending(), *(system.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
+            self._numbers = [*startup.ending_signals(), *(startup.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
         before = {number: signal.signal(number, self._hear) for number in self._numbers}
         try:
             yield
@@ -96,7 +96,7 @@ class Interruption(Callback):
 
     def _interrupted(self, where: str) -> Interrupted:
         number = self.signal or signal.SIGTERM
-        if number in system.REQUEUE:
+        if number in startup.REQUEUE:
             _requeue()
         word = WORDS.get(signal.Signals(number).name, "Signalled") if self.signal else "trainer.max_time is over"
         return Interrupted(number, f"{word}{where}.\n{self._way_on()}")
