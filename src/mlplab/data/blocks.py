@@ -1,7 +1,6 @@
 """Blocks of consecutive batches, and how their images are gathered on the device that trains."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -9,11 +8,10 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mlplab.data.datasets import DatasetInfo
-
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
 Loader = DataLoader[Batch]
 Memory = Callable[[int], Tensor]  # where B images are wanted, (B, C*H*W)
+Scaling = Callable[[Tensor, Tensor], Tensor]  # of pixels from 0 to 255, into a tensor of floats
 Chunk = tuple[int, Iterable[Tensor], Tensor]  # number of the first batch in its epoch, k images, labels (k, B)
 
 EVAL_BATCH_SIZE = 1000  # forward passes alone are no faster in larger ones
@@ -37,23 +35,6 @@ def counts_batches(trainer: Trainer) -> bool:
         or flags.min_steps
         or (flags.min_epochs and flags.max_steps >= 0)
     )
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Pixels from 0 to 255, times `factor`, plus `shift` ()."""
-
-    factor: float
-    shift: Tensor
-
-    @classmethod
-    def of(cls, normalize: str, info: DatasetInfo) -> "Scaling":
-        """Make that of "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
-        mean, std = {"standard": (info.mean, info.std), "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[normalize]
-        return cls(1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64))
-
-    def __call__(self, pixels: Tensor, out: Tensor) -> Tensor:
-        return torch.add(self.shift, out.copy_(pixels), alpha=self.factor, out=out)
 
 
 def chunks_of(block: Block, batch_size: int, images: int) -> Iterator[tuple[int, int]]:

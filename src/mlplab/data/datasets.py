@@ -111,10 +111,10 @@ def _idx(source: Facts, root: Path) -> ImageDataset:
     train_images, train_labels, test_images, test_labels = (content for content in contents.values() if content)
     for images, labels in (train_images, train_labels), (test_images, test_labels):
         _refuse_misfits(source, images, labels)
-    if train_images.values.shape[1:] != test_images.values.shape[1:]:
+    sizes = ["x".join(map(str, images.values.shape[1:])) for images in (train_images, test_images)]
+    if sizes[0] != sizes[1]:
         raise DataError(
-            f"{folder}: training images are {_size(train_images.values)} pixels, test images"
-            f" {_size(test_images.values)};\n"
+            f"{folder}: training images are {sizes[0]} pixels, test images {sizes[1]};\n"
             "both must have one size. Replace the files that are not of this data set."
         )
     if train_images.values.min() == train_images.values.max():
@@ -220,7 +220,3 @@ def _info(train_images: Tensor, facts: Facts) -> DatasetInfo:
     channels, height, width = train_images.shape[1:]
     shape, of_objects = (channels, height, width), (facts.object_size, facts.centred_by_mass)
     return DatasetInfo(shape, facts.classes, mean / 255, std / 255, *of_objects)
-
-
-def _size(images: Tensor) -> str:
-    return f"{images.shape[-2]}x{images.shape[-1]}"

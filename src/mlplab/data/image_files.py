@@ -56,7 +56,8 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
     except DataError:
         raise
     except Exception as error:  # whatever Pillow raises for what others wrote
-        reason = _kind(start) or " ".join(str(error).split())[:150] or type(error).__name__
+        kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
+        reason = next(kinds, None) or " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
     if not found:
         way_out = "--background light or dark" if background == "auto" else "the other --background"
@@ -81,10 +82,6 @@ def _start(path: Path) -> bytes:
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise DataError(f"{path}: {reason}. Give the image files to classify.") from error
-
-
-def _kind(start: bytes) -> str | None:
-    return next((says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE)), None)
 
 
 def _pictures(path: Path) -> Iterator[Bytes]:

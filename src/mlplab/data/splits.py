@@ -1,6 +1,7 @@
 """A data set on the CPU, read at its first use: its validation split, and its normalisation."""
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +29,29 @@ class SplitDataset:
         self.name: str | None = name
         self.root = Path(root).expanduser()
         self.val_size, self.split_seed, self.normalize = val_size, split_seed, normalize
-        self._dataset: ImageDataset | None = None
-        self._info: DatasetInfo | None = None
+        self._info: DatasetInfo | None = None  # from a checkpoint
 
     @property
     def info(self) -> DatasetInfo:
         """Facts of the data set, from a checkpoint or from the files."""
-        if self._info is None:
-            self.setup()
-            assert self._info is not None
-        return self._info
+        return self._info or self._loaded.info
 
     @property
     def train_rows(self) -> Tensor:
         """Rows of the training images that are trained on, (N - val_size,)."""
-        self.setup()
         return self._order[self.val_size :]
 
     @property
     def val_rows(self) -> Tensor:
         """Rows of those that validate, (val_size,)."""
-        self.setup()
         return self._order[: self.val_size]
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the files, unless that is done, and choose the validation images."""
-        if self._dataset is not None:
-            return
+        """Read the files, unless that is done."""
+        _ = self._loaded
+
+    @cached_property
+    def _loaded(self) -> ImageDataset:
         dataset = datasets.load(str(self.name), self.root)
         info, images = self._info or dataset.info, len(dataset.train_images)
         if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
@@ -66,8 +63,11 @@ class SplitDataset:
             raise ConfigError(
                 f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self.val_size}"
             )
-        self._order = permutation(images, self.split_seed, Purpose.SPLIT)
-        self._dataset, self._info = dataset, info
+        return dataset
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return permutation(len(self._loaded.train_images), self.split_seed, Purpose.SPLIT)
 
     def test_data(self) -> Batch:
         """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""
@@ -79,20 +79,18 @@ class SplitDataset:
 
     @property
     def scaling(self) -> Scaling:
-        return Scaling.of(self.normalize, self.info)
+        """Scale to "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
+        of_standard = self.info.mean, self.info.std
+        mean, std = {"standard": of_standard, "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[self.normalize]
+        factor, shift = 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64)
+        return lambda pixels, out: torch.add(shift, out.copy_(pixels), alpha=factor, out=out)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._dataset is None:
+        if "_loaded" not in vars(self):
             self._info = DatasetInfo(**state_dict)
-
-    @property
-    def _loaded(self) -> ImageDataset:
-        self.setup()
-        assert self._dataset is not None
-        return self._dataset
 
 
 def require_one_of(argument: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -138,7 +138,8 @@ class Classifier(MeasuredModule):
                 batch = Block(batch.first, min(batch.length, self.max_steps - self.steps))
             count, chunks = batch.length, self.datamodule.chunks(batch, self.current_epoch, self._steps.images)
         else:
-            shapes.require_batch(*batch, self.hparams)
+            shapes.require_shape(batch[0], self.hparams["image_shape"])
+            shapes.require_labels(*batch, len(self.hparams["classes"]))
             count, chunks = 1, [(batch_idx, [batch[0]], batch[1].unsqueeze(0))]
         self._is_prepared = False
         update, lrs = self._updates.of_block(count, self.optimizers().step)  # type: ignore[union-attr]  # there is one

@@ -20,8 +20,7 @@ Update = Callable[[], object]
 
 def require_optimizer(optimizer: Arguments) -> dict[str, Any]:
     """Return a copy; raises ValueError unless it names an optimizer of torch."""
-    _require_class("optimizer", optimizer, optim, optim.Optimizer)
-    return dict(optimizer)
+    return _require_class("optimizer", optimizer, optim, optim.Optimizer)
 
 
 def require_scheduler(scheduler: Arguments | None) -> dict[str, Any]:
@@ -34,12 +33,13 @@ def require_scheduler(scheduler: Arguments | None) -> dict[str, Any]:
     return dict(chosen)
 
 
-def _require_class(argument: str, chosen: Arguments, module: ModuleType, base: type) -> None:
+def _require_class(argument: str, chosen: Arguments, module: ModuleType, base: type) -> dict[str, Any]:
     if not isinstance(chosen, Mapping):
         raise ValueError(f"`{argument}` must be a mapping, such as {{'name': ...}}, got {chosen!r}")
     found = getattr(module, str(chosen.get("name")), None)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"`{argument}` must name a class of {module.__name__}, got {chosen.get('name')!r}")
+    return dict(chosen)
 
 
 def schedule_length(scheduler: Arguments, epochs: int, steps_per_epoch: int, max_steps: int) -> int:

@@ -37,12 +37,6 @@ def keep(module: Any, _: object) -> None:
     module.from_data.clear()
 
 
-def require_batch(images: Tensor, labels: Tensor, values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless a batch has the image_shape and the classes in `values`."""
-    require_shape(images, values["image_shape"])
-    require_labels(images, labels, len(values["classes"]))
-
-
 def require_shape(images: Tensor, image_shape: tuple[int, ...]) -> None:
     """Raise ValueError unless images (B, C, H, W) have that many pixels."""
     if images.shape[1:].numel() != math.prod(image_shape):

@@ -198,7 +198,7 @@ class Steps:
         if self.method.label_smoothing:
             targets.lerp_(torch.full_like(targets, 1 / self.num_classes), self.method.label_smoothing)
         if self.method.mixup is not None:
-            mixtures = self._mixtures(epoch, first, labels)
+            mixtures = self._mixtures(self.method.mixup, epoch, first, labels)
             images = (mixture.mixed(batch) for mixture, batch in zip(mixtures, images, strict=True))
             targets = torch.stack([mixture.mixed(own) for mixture, own in zip(mixtures, targets, strict=True)])
             labels = torch.stack([mixture.labels(own) for mixture, own in zip(mixtures, labels, strict=True)])
@@ -230,8 +230,10 @@ class Steps:
             change()
         return (offsets * logits.log_softmax(0)).sum()
 
-    def _mixtures(self, epoch: int, first: int, labels: Tensor) -> list[mixup.Mixture]:
-        assert self.method.mixup is not None
+    def _mixtures(self, alpha: float, epoch: int, first: int, labels: Tensor) -> list[mixup.Mixture]:
         count, size = labels.shape
-        seeds = derive_many(first + count, self.method.seed, Purpose.MIXUP, epoch)[first:]
-        return [mixup.mixture(size, self.method.mixup, seed, labels.device) for seed in seeds]
+        seeds, device = derive_many(first + count, self.method.seed, Purpose.MIXUP, epoch)[first:], labels.device
+        drawn = (mixup.draw(size, alpha, seed) for seed in seeds)
+        return [
+            mixup.Mixture(torch.tensor(share, device=device), torch.from_numpy(own).to(device)) for share, own in drawn
+        ]

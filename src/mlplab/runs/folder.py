@@ -12,7 +12,7 @@ from filelock import AcquireReturnProxy, Timeout
 
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
-from mlplab.runs.result import Result, damage, read_result, read_status, write_status
+from mlplab.runs.result import Result, as_json, damage, read_result, read_status, write_status
 
 LAST = "last.ckpt"
 LARGEST_MARK = 2**20  # bytes
@@ -197,7 +197,7 @@ def write(path: Path, content: bytes) -> None:
 
 def complete(result: Result) -> None:
     """Write result.json last, and delete what only an unfinished run needs."""
-    write(result.folder / "result.json", result.content)
+    write(result.folder / "result.json", as_json(result))
     previous(checkpoint(result.folder, "last")).unlink(missing_ok=True)
 
 

@@ -89,11 +89,6 @@ class Result(BaseModel):
         except ValidationError as error:
             raise ValueError(_first(error)) from error
 
-    @property
-    def content(self) -> bytes:
-        """Bytes of result.json."""
-        return _json(self)
-
 
 class Status(BaseModel):
     """The last sign of life of a run."""
@@ -171,7 +166,7 @@ def write_status(
         facts["reason"] = reason.encode(errors="replace").decode()  # it may name a file that is not in UTF-8
     written = Status(status=status, time=now, pid=os.getpid(), host=socket.gethostname(), **facts)
     with suppress(OSError):
-        atomic_write.write(folder / "status.json", _json(written), sync=False)
+        atomic_write.write(folder / "status.json", as_json(written), sync=False)
 
 
 def composed(folder: Path) -> Settings:
@@ -212,5 +207,5 @@ def _first(error: ValidationError) -> str:
     return f"{where}: {message[:1].lower()}{message[1:]}" if where else message.splitlines()[0]
 
 
-def _json(record: BaseModel) -> bytes:
+def as_json(record: BaseModel) -> bytes:
     return (json.dumps(record.model_dump(mode="json", exclude_unset=True), indent=2, allow_nan=False) + "\n").encode()

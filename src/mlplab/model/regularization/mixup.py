@@ -29,9 +29,3 @@ def draw(size: int, alpha: float, seed: int) -> tuple[float, "np.ndarray[tuple[i
     """
     state = np.random.RandomState(seed)
     return float(state.beta(alpha, alpha)), state.permutation(size).astype(np.int64)
-
-
-def mixture(size: int, alpha: float, seed: int, device: torch.device) -> Mixture:
-    """Draw the same as tensors on a device."""
-    share, partners = draw(size, alpha, seed)
-    return Mixture(torch.tensor(share, device=device), torch.from_numpy(partners).to(device))
