@@ -24,7 +24,6 @@ Bytes = npt.NDArray[np.uint8]  # (H, W)
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]  # (H, W): 0, or the number of the piece that a pixel belongs to
 Mask = npt.NDArray[np.bool_]  # (H, W)
-Span = tuple[int, int]  # from, to and without
 
 FAINTEST = 10  # of 255: what differs less from the ground is noise
 INK = 25  # what differs more belongs to a thing that fills its frame; noise of a JPEG stays below it
@@ -57,12 +56,11 @@ def is_framed(image: Bytes, info: DatasetInfo) -> bool:
     """Tell whether an image is bright on black, of the training images' length, and in the middle as they are."""
     if image.shape != info.image_shape[1:] or image.min() > INK or image.max() < 200:
         return False
-    spans = _box(image > INK)
-    longest = max(stop - start for start, stop in spans)
-    if not info.object_size - 2 <= longest <= info.object_size:
+    box = _box(image > INK)
+    if not info.object_size - 2 <= max(image[box].shape) <= info.object_size:
         return False
     if not info.centred_by_mass:
-        return all(abs(start + stop - side) <= 3 for (start, stop), side in zip(spans, image.shape, strict=True))
+        return all(abs(part.start + part.stop - side) <= 3 for part, side in zip(box, image.shape, strict=True))
     centres = ndimage.center_of_mass(image)
     return all(abs(centre - side / 2) <= 0.75 for centre, side in zip(centres, image.shape, strict=True))
 
@@ -186,9 +184,8 @@ def _grouped(pieces: Labels) -> list[Mask]:
 
 
 def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
-    (top, bottom), (left, right) = _box(thing)
-    around = 1 + max(thing.shape) // 256
-    raised, thing = raised[top:bottom, left:right], thing[top:bottom, left:right]
+    around, box = 1 + max(thing.shape) // 256, _box(thing)
+    raised, thing = raised[box], thing[box]
     near = ndimage.binary_dilation(thing, SQUARE, iterations=around)
     white = (99, 100) if _fills(info) else (75, 80)  # garments have tones, and strokes are white but for their edges
     grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], white[0]), 0, 1), 0)
@@ -199,8 +196,7 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
         disc = x * x + y * y <= missing * (missing + 1)
         grey = ndimage.grey_dilation(np.pad(grey, missing), footprint=disc)
         thing = ndimage.binary_dilation(np.pad(thing, missing), disc)
-    (top, bottom), (left, right) = _box(thing)
-    cut = grey[top:bottom, left:right]
+    cut = grey[_box(thing)]
     size = [max(1, round(side * info.object_size / max(cut.shape))) for side in cut.shape]
     down, across = (_resampling(old, new) for old, new in zip(cut.shape, size, strict=True))
     scaled: Floats = down @ cut @ across.T
@@ -212,10 +208,10 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     return np.floor(image + 0.5).astype(np.uint8)
 
 
-def _box(mask: Mask) -> tuple[Span, Span]:
+def _box(mask: Mask) -> tuple[slice, slice]:
     """Rows and columns that hold it."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+    boxes: list[tuple[slice, slice]] = ndimage.find_objects(mask.astype(np.int32))
+    return boxes[0]
 
 
 def _width(mask: Mask) -> float:
