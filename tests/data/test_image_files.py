@@ -291,6 +291,16 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             image_files.read(path, INFO)
 
 
+def test_a_file_that_may_not_be_read_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    _seven().save(path)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"picture\.png: cannot be read: Permission denied"):
+        image_files.read(path, INFO)
+
+
 def test_limits_are_named(path: Path) -> None:
     _seven().save(path)
     os.truncate(path, 300_000_000)  # a hole: it takes no room

@@ -235,11 +235,8 @@ def test_it_is_exported_after_a_fit(
 ) -> None:
     classifier = _trained(trainer, datamodule, dropout=0.5, averaging={"name": "ema"}).eval()
     images = torch.randn(3, 1, 28, 28)
-    for given in ({}, {"method": "trace"}, {"example_inputs": images}):
-        traced: Any = classifier.to_torchscript(**given)
-        assert torch.equal(traced(images), classifier(images))
-    with pytest.raises(ValueError, match="`method` must be 'trace', got 'script'"):
-        classifier.to_torchscript(method="script")
+    traced: Any = classifier.to_torchscript(method="trace")
+    assert torch.equal(traced(images), classifier(images))
     exported = []
     monkeypatch.setattr("lightning.pytorch.core.module._ONNX_AVAILABLE", True)
     monkeypatch.setattr(torch.onnx, "export", lambda network, sample, file: exported.append(sample))

@@ -68,7 +68,7 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
 
 
 def _start(path: Path) -> bytes:
-    """Read the first bytes of a file, which must be a regular one: a pipe has to wait, and a device has no end."""
+    """Read the first bytes of a file, which must be a regular one: a pipe may wait for ever, a device has no end."""
     try:
         if path.is_dir():
             raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")

@@ -20,9 +20,8 @@ from mlplab.model.training_step import Method, Steps, block_length
 
 
 class Classifier(MeasuredModule):
-    """An MLP trained with cross-entropy. Every argument is a plain value, so a checkpoint holds nothing else.
-
-    `Steps` trains it on a block of batches at a time, which callbacks see as one batch, or on each batch of a loader.
+    """An MLP trained with cross-entropy, on a block of batches at a time, which callbacks see as one, or on each of a
+    loader. Every argument is a plain value, so a checkpoint holds nothing else.
 
     Args:
         hidden, dropout, activation, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.

@@ -65,7 +65,7 @@ class Group:
         self.options = options
         weights = trained(options)
         self.weights = [in_memory_order(weight.detach()) for weight in weights]
-        self.gradients = [in_memory_order(_gradient(weight)) for weight in weights]
+        self.gradients = [in_memory_order(weight.grad) for weight in weights if weight.grad is not None]
         self.kept: dict[str, list[Tensor]] = {}
         for name, option in optimizer.kept.items():
             if option is not None and not options[option]:
@@ -76,18 +76,12 @@ class Group:
 
 
 def trained(options: Options) -> list[Tensor]:
-    return [weight for weight in options["params"] if weight.requires_grad]
+    return [weight for weight in options["params"] if weight.grad is not None]
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
     """Transpose a matrix whose columns lie one after the other; anything else stays as it is."""
     return tensor.t() if tensor.dim() == 2 and not tensor.is_contiguous() else tensor
-
-
-def _gradient(weight: Tensor) -> Tensor:
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    return weight.grad
 
 
 def _laid_out_as(weight: Tensor, before: Tensor | None) -> Tensor:

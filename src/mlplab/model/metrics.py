@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from mlplab.data.blocks import Batch
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
-from mlplab.model.export import TracedModule
 from mlplab.model.shapes import require_labels
 
 POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
@@ -37,7 +37,7 @@ class RunningMeans:
         return loss / images, correct / images
 
 
-class MeasuredModule(TracedModule):
+class MeasuredModule(LightningModule):
     """A classifier that logs loss and accuracy by epoch, and keeps their history in its checkpoints.
 
     Attributes:

@@ -77,7 +77,7 @@ def last(folder: Path) -> dict[str, Any] | None:
             log.warning(f"{refusals[0]}\nResuming from the one before it, {run_folder.short(found)}.")
             run_folder.write(path, found.read_bytes())
         return content
-    raise CheckpointError("\n".join([*refusals, "The run cannot be resumed: train it again."]))
+    raise CheckpointError(f"{refusals[0]}\nThe run cannot be resumed: train it again.")
 
 
 def state(folder: Path, content: dict[str, Any]) -> RunState:
