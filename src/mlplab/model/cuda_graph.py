@@ -1,14 +1,13 @@
 """Forward and backward as a CUDA graph: one launch a step in place of twenty. Not run on a GPU yet."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 class Captured:
-    """Recorded at its first call and replayed from then on.
+    """Recorded at its first call and replayed from then on, on copies of its arguments.
 
     `gradients` reads and writes the same memory each time, but for its arguments. The update is not part of the graph:
     a schedule may change any of its numbers.
@@ -16,17 +15,28 @@ class Captured:
 
     def __init__(self, gradients: Callable[[Tensor, Tensor, Tensor], None], network: nn.Module) -> None:
         self.gradients, self.network = gradients, network
-        self.replay: Any = None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, offsets: Tensor, logits: Tensor, logits_t: Tensor) -> None:
-        if self.replay is None:
-            statistics = [buffer.clone() for buffer in self.network.buffers()]
-            self.logits = torch.empty_like(logits)
-            self.replay = torch.cuda.make_graphed_callables(self._call, (offsets.clone(),))  # calls it some times
-            for buffer, before in zip(self.network.buffers(), statistics, strict=True):
-                buffer.copy_(before)
-        logits.copy_(self.replay(offsets))
+        if self.graph is None:
+            self.offsets, self.logits = offsets.clone(), torch.empty_like(logits)
+            self.graph = self._recorded()
+        self.offsets.copy_(offsets, non_blocking=True)
+        self.graph.replay()
+        logits.copy_(self.logits)
 
-    def _call(self, offsets: Tensor) -> Tensor:
-        self.gradients(offsets, self.logits, self.logits.t())
-        return self.logits
+    def _recorded(self) -> torch.cuda.CUDAGraph:
+        arguments = self.offsets, self.logits, self.logits.t()
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own
+            for _ in range(3):
+                self.gradients(*arguments)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.gradients(*arguments)
+        for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+        return graph
