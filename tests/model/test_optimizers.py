@@ -37,10 +37,6 @@ def _rates(make: MakeTrainer, datamodule: ImageDataModule, scheduler: dict[str, 
     return rates.used
 
 
-def test_a_constant_rate(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    assert _rates(trainer, datamodule, None) == [0.1] * STEPS
-
-
 @pytest.mark.parametrize(("interval", "units", "length"), [("step", 1, 20), ("epoch", 5, 4)])
 def test_cosine_is_half_a_wave_to_zero(
     datamodule: ImageDataModule, trainer: MakeTrainer, interval: str, units: int, length: int
