@@ -35,7 +35,7 @@ class Trained:
 
 @dataclass
 class Loop:
-    """Trains a copy of an untrained network, batch by batch; `decay` is of the average."""
+    """Trains a copy of an untrained network, batch by batch; `decay` is of an average of the weights."""
 
     network: MLP
     optimizer: dict[str, Any]
@@ -46,7 +46,7 @@ class Loop:
     max_norm: float | None = None
     clip: float | None = None
     by_value: bool = False
-    decay: float = 0.9
+    decay: float | None = None
     dtype: torch.dtype = torch.float64
 
     def __post_init__(self) -> None:
@@ -87,28 +87,32 @@ class Loop:
         self.trained.gradients.append([weight.grad.clone() for weight in self.weights])
         self.trained.losses.append(loss)
         self.trained.correct.append(int((logits.argmax(dim=1) == labels).sum()))
-        self._bound()
-        self._average()
+        if self.max_norm is not None:
+            self._bound(self.max_norm)
+        if self.decay is not None:
+            self._average(self.decay)
 
     def _drawn(self, x: Tensor, epoch: int, number: int) -> list[Tensor | None]:
         """What is drawn for each module but the first, which flattens."""
+        modules = list(self.network)[1:]
+        if not any(isinstance(module, nn.Dropout | GaussianNoise) for module in modules):
+            return [None] * len(modules)
         layers: list[Layer] = []
-        for module in list(self.network)[1:]:
+        for module in modules:
             layers.append(layer_of(module, layers[-1].output if layers else x))
         next(draw(layers, self.batch_size, self.seed, epoch, number, 1))
         return [getattr(layer, "drawn", None) for layer in layers]
 
     @torch.no_grad()
-    def _bound(self) -> None:
-        if self.max_norm is not None:
-            *hidden, _ = (module for module in self.network if isinstance(module, nn.Linear))
-            for layer in hidden:
-                norms = layer.weight.norm(dim=1, keepdim=True)
-                # torch.renorm divides by a norm that is larger by 1e-7
-                layer.weight.mul_(torch.where(norms > self.max_norm, self.max_norm / (norms + 1e-7), 1))
+    def _bound(self, most: float) -> None:
+        *hidden, _ = (module for module in self.network if isinstance(module, nn.Linear))
+        for layer in hidden:
+            norms = layer.weight.norm(dim=1, keepdim=True)
+            # torch.renorm divides by a norm that is larger by 1e-7
+            layer.weight.mul_(torch.where(norms > most, most / (norms + 1e-7), 1))
 
-    def _average(self) -> None:
-        share, before = max(1 / len(self.trained.losses), 1 - self.decay), self.trained.ema
+    def _average(self, decay: float) -> None:
+        share, before = max(1 / len(self.trained.losses), 1 - decay), self.trained.ema
         self.trained.ema = {
             key: (1 - share) * before[key] + share * value if before and value.is_floating_point() else value
             for key, value in state_of(self.network).items()

@@ -102,15 +102,6 @@ def test_a_file_with_another_checksum_is_refused(mirror: tuple[str, type], tmp_p
     assert not root.exists()
 
 
-def test_archives_that_were_copied_by_hand_are_used(mirror: tuple[str, type], tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    folder = root / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for archive in (tmp_path / "served").iterdir():
-        archive.rename(folder / archive.name)
-    assert len(_load(mirror[1], root).train_images) == 200
-
-
 def test_only_missing_files_are_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)

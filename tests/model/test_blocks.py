@@ -259,15 +259,6 @@ def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(
     _assert_near(classifier.mlp, network, tolerance)
 
 
-def test_a_run_in_bfloat16_is_near_one_in_32_bits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    coarse, _ = _fitted(trainer, datamodule, 4, {"precision": "bf16-mixed"}, optimizer=SGD)
-    exact, _ = _plain_loop(_batches(datamodule, 3), SGD)
-    _assert_near(coarse.mlp, exact, 0.1)
-    for found, expected in zip(coarse.mlp.parameters(), exact.parameters(), strict=True):
-        assert found.dtype == torch.float32
-        assert (found - expected).norm() > 1e-5 * expected.norm()
-
-
 # In a notebook
 
 
@@ -424,19 +415,6 @@ def test_max_time_ends_a_run_within_an_epoch(datamodule: ImageDataModule, traine
     assert classifier.steps > 0
     assert classifier.steps == sum(batch.length for batch in noted.batches)
     assert classifier.images_seen == 150 * (classifier.steps // STEPS) + 8 * (classifier.steps % STEPS)
-
-
-def test_a_plateau_is_looked_for_where_there_was_a_validation(
-    datamodule: ImageDataModule, trainer: MakeTrainer
-) -> None:
-    """With a patience of 0 the second validation, which is no better than the first, halves the rate, and so on."""
-    scheduler = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5, "threshold": 1e9, "threshold_mode": "abs"}
-    flags = {"max_epochs": 8, "check_val_every_n_epoch": 2}
-    classifier, noted = _fitted(
-        trainer, datamodule, flags=flags, scheduler=scheduler, optimizer={"name": "SGD", "lr": 1.0}
-    )
-    assert noted.validated_after == [2 * STEPS, 4 * STEPS, 6 * STEPS, 8 * STEPS]
-    assert [row["lr"] for row in classifier.history] == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
 # Divergence

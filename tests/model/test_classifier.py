@@ -30,24 +30,6 @@ def _same(one: Classifier, other: Classifier) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_training_step_is_the_hand_written_one(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    torch.manual_seed(0)
-    classifier = Classifier([16], optimizer=SGD)
-    w1, b1, w2, b2 = before = [parameter.detach().double() for parameter in classifier.parameters()]
-    images, labels = next(datamodule.batches("train"))
-    trainer(max_steps=1, limit_val_batches=0).fit(classifier, datamodule=datamodule)
-
-    x = images.flatten(1).double()  # (B, 784)
-    inner = x @ w1.T + b1
-    hidden = inner.clamp(min=0)
-    logits = hidden @ w2.T + b2
-    wrong = (logits.softmax(dim=1) - F.one_hot(labels, 10)) / len(labels)  # gradient of the loss by the logits
-    back = (wrong @ w2) * (inner > 0)
-    gradients = [back.T @ x, back.sum(dim=0), wrong.T @ hidden, wrong.sum(dim=0)]
-    for parameter, old, gradient in zip(classifier.parameters(), before, gradients, strict=True):
-        torch.testing.assert_close(parameter.detach().double(), old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 def test_figures_of_an_epoch_are_exact_means_over_images(
     datamodule: ImageDataModule, trainer: MakeTrainer, label_smoothing: float

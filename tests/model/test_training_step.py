@@ -101,7 +101,7 @@ def _by_torch(case: Case) -> Trained:
         method.max_norm,
         method.gradient_clip_val,
         method.gradient_clip_algorithm == "value",
-        case.ema or 0,
+        case.ema,
     )
     for number, (images, labels) in enumerate(case.batches()):
         loop.step(images, labels, EPOCH, number)

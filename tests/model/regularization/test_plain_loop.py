@@ -57,7 +57,7 @@ def test_a_run_is_a_plain_loop(datamodule: ImageDataModule, trainer: MakeTrainer
     torch.manual_seed(0)
     averaging = {"name": "ema", "decay": 0.9}
     classifier = Classifier([16, 12], optimizer=optimizer, averaging=averaging, **arguments)
-    expected = plain_loop.trained(classifier.mlp, datamodule, EPOCHS, optimizer, **same)
+    expected = plain_loop.trained(classifier.mlp, datamodule, EPOCHS, optimizer, decay=0.9, **same)
     untrained = plain_loop.state_of(classifier.mlp)
     trainer(max_epochs=EPOCHS).fit(classifier, datamodule=datamodule)
 
