@@ -258,7 +258,7 @@ def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    train(tiny(), tmp_path / "short")
+    train(tiny("trainer.max_epochs=1"), tmp_path / "short")
     assert "loses the epoch under way" not in caplog.text
     monkeypatch.setattr(progress, "LONG_EPOCH_S", -1.0)
     train(tiny(), tmp_path / "long")

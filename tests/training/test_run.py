@@ -10,7 +10,7 @@ from conftest import Compose, files_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mlplab.errors import ConfigError, DataError, DivergedError
+from mlplab.errors import ConfigError, DataError
 from mlplab.model import evaluation
 from mlplab.monitoring import progress
 from mlplab.runs import atomic_write
@@ -210,25 +210,10 @@ def test_the_test_images_do_not_select(tiny: Compose, tiny_root: Path, tiny_run:
     assert wrong.metrics["test/acc"] != tiny_run.metrics["test/acc"]
 
 
-@pytest.mark.parametrize(
-    ("overrides", "error"),
-    [
-        (["trainer.profiler=foo"], ConfigError),
-        (["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=true"], ConfigError),
-        (["data.val_size=5000"], ConfigError),
-        # in the last step of all, after its loss
-        (["optimizer=sgd", "optimizer.lr=1e30", "data.batch_size=150", "trainer.max_epochs=1"], DivergedError),
-        (
-            ["optimizer=sgd", "optimizer.lr=1e30", "data.batch_size=200", "trainer.max_epochs=1", "data.val_size=0"],
-            DivergedError,
-        ),
-    ],
-)
-def test_a_failed_run_has_no_result(
-    tiny: Compose, tmp_path: Path, overrides: list[str], error: type[Exception]
-) -> None:
-    with pytest.raises(error) as caught:
-        train(tiny(*overrides), tmp_path)
+@pytest.mark.parametrize("override", ["trainer.profiler=foo", "data.val_size=5000"])
+def test_a_failed_run_has_no_result(tiny: Compose, tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(tiny(override), tmp_path)
     assert len(str(caught.value).splitlines()) <= 5
     assert not (tmp_path / "result.json").exists()
 

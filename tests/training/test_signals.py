@@ -79,9 +79,16 @@ def test_a_signal_stops_a_run_at_the_end_of_its_block(
     assert states.problems(tmp_path / "run", whole) == []
 
 
-def test_a_run_whose_last_block_is_done_completes(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
-    in_block(6, lambda: signal.raise_signal(signal.SIGTERM))
-    train(tiny(), tmp_path)
+@pytest.mark.parametrize(("number", "heard", "block"), [(signal.SIGTERM, True, 6), (signal.SIGHUP, False, 2)])
+def test_a_run_whose_last_block_is_done_completes_and_one_under_nohup(
+    tiny: Compose, tmp_path: Path, number: signal.Signals, heard: bool, block: int, in_block: Any
+) -> None:
+    before = signal.getsignal(number) if heard else signal.signal(number, signal.SIG_IGN)
+    in_block(block, lambda: signal.raise_signal(number))
+    try:
+        train(tiny(), tmp_path)
+    finally:
+        signal.signal(number, before)
     assert (tmp_path / "result.json").exists()
 
 
@@ -106,16 +113,6 @@ def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
         assert caught.value.exit_code == 143
         assert _is_interrupted(tmp_path)
     assert (tmp_path / "result.json").exists() == completes
-
-
-def test_under_nohup_a_closed_terminal_is_not_heard(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    in_block(2, lambda: signal.raise_signal(signal.SIGHUP))
-    try:
-        train(tiny(), tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "result.json").exists()
 
 
 def test_a_second_interrupt_ends_the_process_at_once(
