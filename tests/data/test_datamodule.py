@@ -1,15 +1,15 @@
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import idx
 import pytest
 import torch
 from conftest import Compose, MakeTrainer
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
-from mlplab.data import datasets
 from mlplab.data.blocks import Block
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
@@ -18,6 +18,9 @@ from mlplab.model.classifier import Classifier
 from mlplab.randomness import Purpose, derive_many
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # the batches are in memory
+
+IMAGES, LABELS = idx.patterned(200, seed=1)  # as written to train
+IMAGES = IMAGES.unsqueeze(1)
 
 
 def _module(root: Path, **arguments: Any) -> ImageDataModule:
@@ -47,11 +50,10 @@ def test_the_split_follows_split_seed_alone(
 
 def test_batches_cover_each_split_once(datamodule: ImageDataModule) -> None:
     assert [len(labels) for _, labels in datamodule.train_dataloader()] == [32, 32, 32, 32, 22]
-    known = datamodule._loaded
     for split, expected in (
-        ("train", known.train_images[datamodule.train_rows]),
-        ("val", known.train_images[datamodule.val_rows]),
-        ("test", known.test_images),
+        ("train", IMAGES[datamodule.train_rows]),
+        ("val", IMAGES[datamodule.val_rows]),
+        ("test", idx.patterned(50, seed=2)[0].unsqueeze(1)),
     ):
         found = _images(datamodule, split)
         assert torch.equal(torch.unique(found, dim=0), torch.unique(datamodule.normalized(expected), dim=0))
@@ -91,38 +93,30 @@ class Network(LightningModule):
         return None
 
 
-@pytest.mark.filterwarnings("ignore:.*returned `None`")  # there is nothing to train
-def test_lightning_draws_each_epoch_in_its_order(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    network = Network()
-    trainer(max_epochs=2, limit_val_batches=0).fit(network, datamodule=datamodule)
-    assert [len(labels) for _, labels in network.seen["train"]] == [32, 32, 32, 32, 22] * 2
-    for epoch in range(2):
-        images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
-        rows = datamodule.epoch_rows(epoch)
-        torch.testing.assert_close(images, datamodule.normalized(datamodule._loaded.train_images[rows]))
-        assert torch.equal(labels, datamodule._loaded.train_labels[rows])
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 20, 32, 150, 999])
-@pytest.mark.parametrize("length", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("batch_size", "length"), [(1, 3), (1, 1000), (7, 1), (7, 3), (20, 3), (32, 1000), (150, 1), (999, 1000)]
+)
 def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, length: int) -> None:
     datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1})
-    known, rows, number = datamodule._loaded, datamodule.epoch_rows(2).split(batch_size), 0
+    rows, number = datamodule.epoch_rows(2).split(batch_size), 0
     for first in range(0, len(rows), length):
         for start, images, labels in datamodule.chunks(Block(first, min(length, len(rows) - first)), epoch=2):
             assert start == number
             for batch, own in zip(images, labels, strict=True):
                 seed = derive_many(number + 1, 0, Purpose.AUGMENT, 2)[number]
-                distorted = datamodule.distortion(known.train_images[rows[number]], seed)
+                distorted = datamodule.distortion(IMAGES[rows[number]], seed)
                 assert torch.equal(batch, datamodule.normalized(distorted))
-                assert torch.equal(own, known.train_labels[rows[number]])
+                assert torch.equal(own, LABELS[rows[number]])
                 number += 1
     assert number == len(rows) == datamodule.batches_per_epoch
 
 
-@pytest.mark.filterwarnings("ignore:.*returned `None`")
-def test_batches_to_train_on_are_distorted_and_no_others(tiny_root: Path, trainer: MakeTrainer) -> None:
-    datamodule = _module(tiny_root, augment={"shift": 2, "elastic_alpha": 8.0})
+@pytest.mark.parametrize("augment", [{}, {"shift": 2, "elastic_alpha": 8.0}])
+@pytest.mark.filterwarnings("ignore:.*returned `None`")  # there is nothing to train
+def test_each_epoch_has_its_order_and_batches_to_train_on_are_distorted_and_no_others(
+    tiny_root: Path, trainer: MakeTrainer, augment: dict[str, Any]
+) -> None:
+    datamodule = _module(tiny_root, augment=augment)
     plain, network = _module(tiny_root), Network()
     make = trainer(max_epochs=2)
     make.fit(network, datamodule=datamodule)
@@ -130,18 +124,14 @@ def test_batches_to_train_on_are_distorted_and_no_others(tiny_root: Path, traine
     for split in ("val", "test"):
         batches = [*plain.batches(split)] * (2 if split == "val" else 1)
         torch.testing.assert_close(network.seen[split], batches, rtol=0, atol=0)
+    assert [len(labels) for _, labels in network.seen["train"]] == [32, 32, 32, 32, 22] * 2
     for epoch in range(2):
         rows = plain.epoch_rows(epoch)
         images, labels = (torch.cat(parts) for parts in zip(*network.seen["train"][5 * epoch :][:5], strict=True))
-        assert torch.equal(labels, plain._loaded.train_labels[rows])
-        untouched = plain.normalized(plain._loaded.train_images[rows])
-        assert ((images - untouched).abs().flatten(1).amax(dim=1) > 0.1).all()
-
-
-def test_outside_of_a_trainer_nothing_is_distorted(tiny_root: Path) -> None:
-    distorting = _module(tiny_root, augment={"elastic_alpha": 8.0})
-    for split in ("train", "val", "test"):
-        assert torch.equal(_images(distorting, split), _images(_module(tiny_root), split))
+        assert torch.equal(labels, LABELS[rows])
+        untouched = plain.normalized(IMAGES[rows])
+        is_moved = (images - untouched).abs().flatten(1).amax(dim=1) > (0.1 if augment else 0)
+        assert is_moved.all() if augment else not is_moved.any()
 
 
 def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
@@ -149,26 +139,30 @@ def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
     first, other = (_module(tiny_root, batch_size=1, seed=seed, augment={"elastic_alpha": 8.0}) for seed in (0, 1))
     found = []
     for datamodule in (first, other):
-        datamodule._loaded.train_images[:] = datamodule._loaded.train_images[0].clone()
+        images, _ = datamodule.training_data(torch.device("cpu"))
+        images[:] = images[0].clone()
         for epoch in range(2):
             for _, images, _ in datamodule.chunks(Block(0, 150), epoch):
                 found += [image.clone() for image in images]
     assert len(torch.cat(found).unique(dim=0)) == len(found) == 2 * 2 * 150
 
 
-def test_whole_training_images_are_given_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
-    datamodule = _module(tiny_root, augment={"elastic_alpha": 8.0})
-    expected = _images(_module(tiny_root), "train")
+def test_whole_images_are_given_before_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
+    datamodule, splits = _module(tiny_root, augment={"elastic_alpha": 8.0}), ("train", "val", "test")
     found = []
 
     class Looks(Callback):
-        def on_train_epoch_end(self, *_: object) -> None:
-            found.append(_images(datamodule, "train"))
+        def setup(self, *_: object, **__: object) -> None:
+            found.append([_images(datamodule, split) for split in splits])
 
+        on_train_epoch_end = teardown = setup
+
+    Looks().setup()
     trainer(max_epochs=2, callbacks=[Looks()]).fit(Classifier([4]), datamodule=datamodule)
-    for images in (*found, _images(datamodule, "train")):
-        assert torch.equal(images, expected)
-    assert len(found) == 2
+    expected = [_images(_module(tiny_root), split) for split in splits]
+    for images in found:
+        torch.testing.assert_close(images, expected, rtol=0, atol=0)
+    assert len(found) == 1 + 1 + 2 + 1
 
 
 def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:
@@ -180,17 +174,13 @@ def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: P
 @pytest.mark.parametrize(("normalize", "lowest", "highest"), [("unit", 0, 1), ("symmetric", -1, 1)])
 def test_ranges(tiny_root: Path, normalize: str, lowest: int, highest: int) -> None:
     datamodule = _module(tiny_root, normalize=normalize)
-    pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    found = datamodule.normalized(pixels)
-    expected = lowest + (highest - lowest) * pixels.double() / 255
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected.float())
-
-
-def test_normalising_leaves_the_pixels_alone(datamodule: ImageDataModule) -> None:
-    pixels = torch.full((1, 1, 28, 28), 7.0)
-    datamodule.normalized(pixels)
-    assert (pixels == 7).all()
+    pixels = torch.arange(256.0).view(1, 1, 16, 16)
+    for given in (pixels, pixels.to(torch.uint8)):
+        found = datamodule.normalized(given)
+        expected = lowest + (highest - lowest) * given.double() / 255
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected.float())
+    assert pixels.flatten().tolist() == list(range(256))  # they stay
 
 
 def test_no_validation_images(tiny_root: Path) -> None:
@@ -213,31 +203,24 @@ def test_a_checkpoint_tells_what_the_data_are(datamodule: ImageDataModule) -> No
     assert fresh.info == datamodule.info
 
 
-def test_a_data_set_of_another_shape_does_not_replace_that_of_the_training(tiny_root: Path) -> None:
-    trained_on = DatasetInfo((1, 14, 14), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
-    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
-    datamodule.load_state_dict(asdict(trained_on))
-    with pytest.raises(DataError, match=r"\(1, 28, 28\), but the network was trained on \(1, 14, 14\)"):
-        datamodule.setup()
-
-
-def test_the_normalisation_of_the_training_is_kept(tiny_root: Path) -> None:
+def test_the_normalisation_of_the_training_is_kept_and_another_shape_refused(tiny_root: Path) -> None:
     trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
-    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=0)
+    datamodule, other = (ImageDataModule("mnist", str(tiny_root), val_size=0) for _ in range(2))
     datamodule.load_state_dict(asdict(trained_on))
     datamodule.setup()
     assert datamodule.info == trained_on
+    other.load_state_dict(asdict(replace(trained_on, image_shape=(1, 14, 14))))
+    with pytest.raises(DataError, match=r"\(1, 28, 28\), but the network was trained on \(1, 14, 14\)"):
+        other.setup()
 
 
-@pytest.mark.parametrize("name", datasets.DATASETS)
-@pytest.mark.parametrize("variable", ["MLPLAB_DATA=/some/where", "MLPLAB_DATA="])
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "/some/where"), ("fashion", ""), ("digits", "/some/where")])
 def test_defaults_are_those_of_the_command_line(
-    composed: Compose, name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+    composed: Compose, name: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if folder := variable.partition("=")[2]:
+    monkeypatch.delenv("MLPLAB_DATA")
+    if folder:
         monkeypatch.setenv("MLPLAB_DATA", folder)
-    else:
-        monkeypatch.delenv("MLPLAB_DATA")
     own = dict(ImageDataModule(name).hparams)
     chosen = composed(f"data={name}").data.model_dump()
     assert {key: own[key] for key in chosen} == chosen

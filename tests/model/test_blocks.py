@@ -12,8 +12,8 @@ import torch
 from conftest import MakeTrainer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from plain_loop import Loop
 from torch import Tensor, nn, optim
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlplab.data import blocks
@@ -103,18 +103,14 @@ def _batches(datamodule: ImageDataModule, epochs: int) -> Iterator[Batch]:
             yield datamodule.normalized(images[rows]), labels[rows]
 
 
-def _plain_loop(batches: Iterator[Batch], optimizer: dict[str, Any]) -> tuple[nn.Module, list[float]]:
-    """Weights and the loss of each step of a loop in torch, from the weights of `_classifier`."""
-    network, losses = _classifier().mlp.train(), []
-    name, arguments = optimizer["name"], {key: value for key, value in optimizer.items() if key != "name"}
-    moved = getattr(optim, name)(network.parameters(), **arguments)
+def _plain_loop(
+    batches: Iterable[Batch], optimizer: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, list[float]]:
+    """Weights and the loss of each step, from the weights of `_classifier`."""
+    loop = Loop(_classifier().mlp, optimizer, 8, dtype=dtype)
     for images, labels in batches:
-        moved.zero_grad()
-        loss = F.cross_entropy(network(images), labels)
-        loss.backward()
-        moved.step()
-        losses.append(loss.item())
-    return network, losses
+        loop.step(images, labels, 0, 0)  # nothing is drawn
+    return loop.trained.network, loop.trained.losses
 
 
 def _assert_near(one: nn.Module, other: nn.Module, tolerance: float = 1e-5) -> None:
@@ -135,9 +131,12 @@ DRAWING: dict[str, dict[str, Any]] = {
     "distortion": {"augment": {"shift": 1, "rotation": 10.0, "elastic_alpha": 8.0}},
     "schedule": {"scheduler": COSINE, "optimizer": SGD},
     "all": {
-        "augment": {"shift": 1, "scale": (0.9, 1.1)},
+        "augment": {"shift": 1, "scale": (0.9, 1.1), "rotation": 10.0, "elastic_alpha": 8.0},
         "dropout": 0.3,
+        "input_dropout": 0.1,
         "input_noise": 0.1,
+        "hidden_noise": 0.2,
+        "batch_norm": True,
         "activation": "RReLU",
         "mixup": 0.5,
         "max_norm": 1.0,
@@ -148,10 +147,12 @@ DRAWING: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("arguments", DRAWING.values(), ids=DRAWING)
+@pytest.mark.parametrize("kind", ["dropout", "schedule", "all"])
 def test_a_block_may_end_anywhere(
-    tiny_root: Path, trainer: MakeTrainer, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tiny_root: Path, trainer: MakeTrainer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    arguments = DRAWING[kind]
+
     def run(length: int, seed: int = 0, at_once: int = 1024) -> Blocks:
         monkeypatch.setattr(blocks, "IMAGES_AT_ONCE", at_once)
         chosen = {key: value for key, value in arguments.items() if key != "augment"}
@@ -172,30 +173,43 @@ def test_a_block_may_end_anywhere(
     assert not torch.equal(run(STEPS, seed=1).mlp[-1].weight, whole.mlp[-1].weight)
 
 
-@pytest.mark.parametrize("kind", ["dropout", "noise", "RReLU", "mixup", "distortion"])
+@pytest.mark.parametrize("kind", ["nothing", "dropout", "noise", "RReLU", "mixup", "distortion"])
 def test_each_epoch_draws_anew(tiny_root: Path, trainer: MakeTrainer, kind: str) -> None:
     """With a rate of 0 the loss of an epoch changes for no other reason; the same images, in the same batches."""
-    arguments = dict(DRAWING[kind])
+    arguments = dict(DRAWING.get(kind, {}))
     datamodule = _datamodule(tiny_root, augment=arguments.pop("augment", None), batch_size=150)
-    still = {"optimizer": {"name": "SGD", "lr": 0.0}}
-    classifier, _ = _fitted(trainer, datamodule, **arguments, **still)
+    classifier, _ = _fitted(trainer, datamodule, **arguments, optimizer={"name": "SGD", "lr": 0.0})
     losses = [row["train/loss"] for row in classifier.history]
-    assert min(abs(one - other) for one, other in itertools.combinations(losses, 2)) > 1e-5
-    if kind == "distortion":
-        datamodule = _datamodule(tiny_root, batch_size=150)
-    plain, _ = _fitted(trainer, datamodule, **still)
-    assert [row["train/loss"] for row in plain.history] == pytest.approx([plain.history[0]["train/loss"]] * 3)
+    if kind == "nothing":
+        assert losses == pytest.approx([losses[0]] * 3)
+    else:
+        assert min(abs(one - other) for one, other in itertools.combinations(losses, 2)) > 1e-5
 
 
-@pytest.mark.parametrize("length", [1, 4, STEPS])
-@pytest.mark.parametrize("optimizer", [ADAM, SGD, {"name": "RMSprop", "lr": 1e-3}], ids=lambda chosen: chosen["name"])
+@pytest.mark.parametrize(
+    ("optimizer", "home", "length"),
+    [
+        (ADAM, fused_optimizers, 1),
+        (SGD, fused_optimizers, STEPS),
+        ({"name": "RMSprop", "lr": 1e-3}, fused_optimizers, 4),
+        ({"name": "AdamW", "lr": 1e-3, "weight_decay": 0.1}, fused_optimizers, 7),
+        *(({"name": name, "lr": 1e-3}, optim, 4) for name in ("Adagrad", "NAdam", "RAdam", "Rprop", "Adamax")),
+        ({"name": "RMSprop", "lr": 1e-3, "momentum": 0.9}, optim, 4),
+        ({"name": "RMSprop", "lr": 1e-3, "centered": True}, optim, 4),
+    ],
+    ids=str,
+)
 def test_a_run_is_a_plain_loop(
-    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any], length: int
+    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any], home: Any, length: int
 ) -> None:
+    """With the classes that are written here, and with those that only torch has."""
     classifier, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": 1}, optimizer=optimizer)
+    (used,) = classifier.trainer.optimizers
+    assert type(used) is getattr(home, optimizer["name"])
     network, losses = _plain_loop(_batches(datamodule, 3), optimizer)
     _assert_near(classifier.mlp, network)
     assert all(isinstance(batch, Block) for batch in noted.batches)
+    assert (classifier.images_seen, classifier.steps) == (3 * 150, 3 * STEPS)
     sizes = [8] * 18 + [6]
     for epoch, row in enumerate(classifier.history):
         own = losses[epoch * STEPS :][:STEPS]
@@ -204,28 +218,6 @@ def test_a_run_is_a_plain_loop(
         sums = itertools.accumulate(loss * size for loss, size in zip(own, sizes, strict=True))
         found = [noted.points[step][0][0] for step in range(epoch * STEPS + 1, (epoch + 1) * STEPS + 1)]
         assert found == pytest.approx(list(sums), rel=1e-4, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        {"name": "Adagrad", "lr": 0.01},
-        {"name": "NAdam", "lr": 1e-3},
-        {"name": "RAdam", "lr": 1e-3},
-        {"name": "Rprop", "lr": 1e-3},
-        {"name": "RMSprop", "lr": 1e-3, "momentum": 0.9},
-        {"name": "RMSprop", "lr": 1e-3, "centered": True},
-    ],
-    ids=str,
-)
-def test_an_optimizer_that_only_torch_has_trains_by_blocks_too(
-    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any]
-) -> None:
-    classifier, _ = _fitted(trainer, datamodule, 4, optimizer=optimizer)
-    (used,) = classifier.trainer.optimizers
-    assert type(used) is getattr(optim, optimizer["name"])
-    network, _ = _plain_loop(_batches(datamodule, 3), optimizer)
-    _assert_near(classifier.mlp, network)
 
 
 @pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR"])
@@ -248,34 +240,23 @@ def test_a_schedule_that_moves_the_momentum_gets_a_class_that_has_one(
     assert type(used) is fused_optimizers.RMSprop
 
 
-def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    classifier, _ = _fitted(trainer, datamodule, 4, {"precision": "64-true"}, optimizer=SGD)
-    network = _classifier().mlp.double()
-    optimizer = optim.SGD(network.parameters(), 0.05, 0.9, nesterov=True)
+@pytest.mark.parametrize(
+    # LBFGS by default goes over a batch 20 times, and keeps 100 of them
+    ("optimizer", "tolerance"),
+    [(SGD, 1e-12), ({"name": "LBFGS", "lr": 0.1, "max_iter": 4, "history_size": 4}, 1e-6)],
+)
+def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(
+    datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any], tolerance: float
+) -> None:
+    classifier, _ = _fitted(trainer, datamodule, 4, {"precision": "64-true"}, optimizer=optimizer)
+    assert (classifier.images_seen, classifier.steps) == (3 * 150, 3 * STEPS)
     mean, std = datamodule.info.mean, datamodule.info.std
-    for images, labels in _batches(datamodule, 3):
-        pixels = (255 * (images.double() * std + mean)).round()
-        optimizer.zero_grad()
-        F.cross_entropy(network((pixels / 255 - mean) / std), labels).backward()
-        optimizer.step()
-    _assert_near(classifier.mlp, network, 1e-12)
-
-
-def test_a_run_in_bfloat16_is_near_one_in_32_bits(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    coarse, _ = _fitted(trainer, datamodule, 4, {"precision": "bf16-mixed"}, optimizer=SGD)
-    exact, _ = _plain_loop(_batches(datamodule, 3), SGD)
-    _assert_near(coarse.mlp, exact, 0.1)
-    for found, expected in zip(coarse.mlp.parameters(), exact.parameters(), strict=True):
-        assert found.dtype == torch.float32
-        assert (found - expected).norm() > 1e-5 * expected.norm()
-
-
-def test_frozen_weights_stay(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    classifier = _classifier(4)
-    classifier.mlp.linear1.requires_grad_(False)
-    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)
-    assert torch.equal(classifier.mlp.linear1.weight, _classifier().mlp.linear1.weight)
-    assert not torch.equal(classifier.mlp.logits.weight, _classifier().mlp.logits.weight)
+    exact = (
+        (((255 * (images.double() * std + mean)).round() / 255 - mean) / std, labels)
+        for images, labels in _batches(datamodule, 3)
+    )
+    network, _ = _plain_loop(exact, optimizer, torch.float64)
+    _assert_near(classifier.mlp, network, tolerance)
 
 
 # In a notebook
@@ -311,28 +292,20 @@ def test_a_loader_whose_batches_grow(datamodule: ImageDataModule, trainer: MakeT
 
 
 @pytest.mark.parametrize("length", [4, STEPS])
-def test_a_checkpoint_of_lightnings_own_counts_steps(
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+def test_a_checkpoint_of_lightnings_own_counts_steps_and_training_goes_on_from_it(
     datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path, length: int
 ) -> None:
+    chosen = {"dropout": 0.3, "scheduler": {"name": "StepLR", "step_size": 30, "interval": "step"}}
     saving = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
-    flags = {"callbacks": [saving], "enable_checkpointing": True}
-    _fitted(trainer, datamodule, length, flags)
+    whole, _ = _fitted(trainer, datamodule, length, {"callbacks": [saving], "enable_checkpointing": True}, **chosen)
     for epoch in range(3):
         content = torch.load(tmp_path / f"epoch={epoch}.ckpt", weights_only=True)
         assert content["global_step"] == (epoch + 1) * STEPS
         assert content["images_seen"] == (epoch + 1) * 150
         (state,) = content["optimizer_states"]
         assert {float(own["step"]) for own in state["state"].values()} == {(epoch + 1) * STEPS}
-
-
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
-def test_from_a_checkpoint_of_lightnings_own_training_goes_on(
-    datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    chosen = {"dropout": 0.3, "optimizer": SGD, "scheduler": {"name": "StepLR", "step_size": 30, "interval": "step"}}
-    saving = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
-    whole, _ = _fitted(trainer, datamodule, 4, {"callbacks": [saving], "enable_checkpointing": True}, **chosen)
-    resumed = _classifier(4, **chosen)
+    resumed = _classifier(length, **chosen)
     make = trainer(max_epochs=3, callbacks=[ModelCheckpoint(tmp_path, "again")], enable_checkpointing=True)
     make.fit(resumed, datamodule=datamodule, ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
     _assert_equal(resumed, whole)
@@ -343,18 +316,20 @@ def test_from_a_checkpoint_of_lightnings_own_training_goes_on(
 # Flags of a Trainer count steps
 
 
-@pytest.mark.parametrize("length", [1, 4, STEPS])
-@pytest.mark.parametrize("steps", [1, 7, STEPS, STEPS + 1])
-def test_max_steps(datamodule: ImageDataModule, trainer: MakeTrainer, steps: int, length: int) -> None:
-    classifier, _ = _fitted(trainer, datamodule, length, {"max_steps": steps, "max_epochs": -1})
+@pytest.mark.parametrize(
+    ("steps", "length", "epochs"),
+    [
+        *((1, 4, {"max_epochs": -1}), (7, 1, {"min_epochs": 2, "max_epochs": 5}), (7, 4, {"max_epochs": 5})),
+        *((STEPS, STEPS, {"max_epochs": -1}), (STEPS + 1, STEPS, {"max_epochs": -1}), (STEPS + 1, 4, {})),
+    ],
+)
+def test_max_steps(
+    datamodule: ImageDataModule, trainer: MakeTrainer, steps: int, length: int, epochs: dict[str, int]
+) -> None:
+    classifier, _ = _fitted(trainer, datamodule, length, {"max_steps": steps, **epochs})
     network, losses = _plain_loop(itertools.islice(_batches(datamodule, 3), steps), ADAM)
     assert classifier.steps == len(losses) == steps
     _assert_near(classifier.mlp, network)
-
-
-def test_max_steps_end_a_run_that_was_to_have_more_epochs(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    flags = {"max_steps": 7, "min_epochs": 2, "max_epochs": 5}
-    assert _fitted(trainer, datamodule, flags=flags)[0].steps == 7
 
 
 def test_a_run_that_had_its_steps_takes_no_more(
@@ -369,7 +344,7 @@ def test_a_run_that_had_its_steps_takes_no_more(
     _assert_equal(again, whole)
 
 
-@pytest.mark.parametrize(("limit", "steps"), [(1, 1), (5, 5), (0.5, 9), (1.0, STEPS), (100, STEPS)])
+@pytest.mark.parametrize(("limit", "steps"), [(1, 1), (0.5, 9), (100, STEPS)])
 def test_limit_train_batches(datamodule: ImageDataModule, trainer: MakeTrainer, limit: float, steps: int) -> None:
     classifier, _ = _fitted(trainer, datamodule, flags={"limit_train_batches": limit, "max_epochs": 2})
     epochs = list(_batches(datamodule, 2))
@@ -391,14 +366,6 @@ def test_overfitting_sees_the_same_batches_in_each_epoch(
     _assert_near(classifier.mlp, network)
 
 
-def test_fast_dev_run_takes_one_step(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    classifier, noted = _fitted(trainer, datamodule, flags={"fast_dev_run": True})
-    network, _ = _plain_loop(itertools.islice(_batches(datamodule, 1), 1), ADAM)
-    assert classifier.steps == 1
-    assert noted.validated_after == [1]
-    _assert_near(classifier.mlp, network)
-
-
 @pytest.mark.parametrize(
     ("flags", "after"),
     [
@@ -410,6 +377,7 @@ def test_fast_dev_run_takes_one_step(datamodule: ImageDataModule, trainer: MakeT
         ({"val_check_interval": 25, "check_val_every_n_epoch": None}, [25, 50]),
         ({"limit_train_batches": 6}, [6, 12, 18]),
         ({"limit_val_batches": 0}, []),
+        ({"fast_dev_run": True}, [1]),
     ],
     ids=str,
 )
@@ -420,17 +388,13 @@ def test_validations_come_after_their_steps(
     assert noted.validated_after == after
 
 
-@pytest.mark.parametrize(("length", "every"), [(1, 2), (4, 3), (STEPS, 1), (STEPS, 4)])
-def test_curves_have_a_point_every_n_steps(
+@pytest.mark.parametrize(("length", "every"), [(1, 2), (4, 3), (STEPS, 1), (STEPS, 4), (STEPS, 50)])
+def test_curves_have_a_point_every_n_steps_and_at_least_four_an_epoch(
     datamodule: ImageDataModule, trainer: MakeTrainer, length: int, every: int
 ) -> None:
     _, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": every})
+    every = min(every, 4)
     assert sorted(noted.points) == list(range(every, 3 * STEPS + 1, every))
-
-
-def test_a_short_epoch_has_at_least_four_points(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    _, noted = _fitted(trainer, datamodule, flags={"log_every_n_steps": 50, "max_epochs": 1})
-    assert sorted(noted.points) == [4, 8, 12, 16]
 
 
 def test_a_point_has_the_rate_of_its_step(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
@@ -453,19 +417,6 @@ def test_max_time_ends_a_run_within_an_epoch(datamodule: ImageDataModule, traine
     assert classifier.images_seen == 150 * (classifier.steps // STEPS) + 8 * (classifier.steps % STEPS)
 
 
-def test_a_plateau_is_looked_for_where_there_was_a_validation(
-    datamodule: ImageDataModule, trainer: MakeTrainer
-) -> None:
-    """With a patience of 0 the second validation, which is no better than the first, halves the rate, and so on."""
-    scheduler = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5, "threshold": 1e9, "threshold_mode": "abs"}
-    flags = {"max_epochs": 8, "check_val_every_n_epoch": 2}
-    classifier, noted = _fitted(
-        trainer, datamodule, flags=flags, scheduler=scheduler, optimizer={"name": "SGD", "lr": 1.0}
-    )
-    assert noted.validated_after == [2 * STEPS, 4 * STEPS, 6 * STEPS, 8 * STEPS]
-    assert [row["lr"] for row in classifier.history] == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
-
-
 # Divergence
 
 
@@ -480,8 +431,7 @@ class Poisoned(ImageDataModule):
             yield first, (batch * (nan if step == self.bad else 1) for step, batch in numbered), labels
 
 
-@pytest.mark.parametrize("length", [1, 4, STEPS])
-@pytest.mark.parametrize("bad", [1, 8, STEPS, STEPS + 3])
+@pytest.mark.parametrize(("bad", "length"), [(1, STEPS), (8, 4), (8, STEPS), (STEPS, 4), (STEPS + 3, 1)])
 def test_divergence_names_its_first_step(tiny_root: Path, trainer: MakeTrainer, bad: int, length: int) -> None:
     datamodule = Poisoned("mnist", str(tiny_root), val_size=50, batch_size=8)
     datamodule.bad = bad

@@ -123,25 +123,22 @@ def test_groups_have_arguments_of_their_own(name: str) -> None:
     _assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_a_rate_that_a_schedule_moves_is_that_of_the_next_step(name: str) -> None:
-    pair = _pair(name, {"lr": 0.01})
-    for optimizer in pair:
-        schedule = optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.3)
-        for step in range(1, 11):
-            _train(optimizer, range(step, step + 1))
-            schedule.step()
-    _assert_same(*pair)
-
-
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
-def test_a_cycle_of_the_momentum_is_followed(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "schedule", "arguments"),
+    [
+        *((name, "StepLR", {"step_size": 2, "gamma": 0.3}) for name in PLAIN),
+        *((name, "OneCycleLR", {"max_lr": 0.1, "total_steps": 30}) for name in ("Adam", "AdamW", "SGD")),
+    ],
+)
+def test_a_rate_and_a_momentum_that_a_schedule_moves_are_those_of_the_next_step(
+    name: str, schedule: str, arguments: dict[str, Any]
+) -> None:
     pair = _pair(name, {"lr": 0.01, **({"momentum": 0.9} if name == "SGD" else {})})
     for optimizer in pair:
-        schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=30)
+        moving = getattr(optim.lr_scheduler, schedule)(optimizer, **arguments)
         for step in range(1, 30):
             _train(optimizer, range(step, step + 1))
-            schedule.step()
+            moving.step()
     _assert_same(*pair)
 
 

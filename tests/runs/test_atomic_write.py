@@ -123,7 +123,7 @@ input()
             pass
 
 
-@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("missing", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_without_flock_there_is_a_lock_all_the_same(
     tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
         run_folder.refuse_used(tmp_path)
 
 
-def _lock_in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
+def _locked_by_another_process(folder: Path) -> subprocess.Popen[str]:
     """Returns when the other has the lock."""
     code = f"""
 from pathlib import Path
@@ -34,7 +34,7 @@ folder = Path({str(folder)!r})
 run_folder.lock(folder)
 write_status(folder, "running")
 print("locked", flush=True)
-{then}
+input()
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -42,25 +42,15 @@ print("locked", flush=True)
     return process
 
 
-def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
-    with _lock_in_another_process(tmp_path, "input()") as process:
+def test_a_folder_in_use_is_refused_until_the_other_process_is_gone(tmp_path: Path) -> None:
+    with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
+        pass
+    with _locked_by_another_process(tmp_path) as process:
         with pytest.raises(ConfigError, match=rf"another process \(process {process.pid} on .*\) is at work in it"):
             run_folder.lock(tmp_path)
         process.kill()
-
-
-def test_the_lock_of_a_dead_process_is_not_in_the_way(tmp_path: Path) -> None:
-    with _lock_in_another_process(tmp_path, "input()") as process:
-        process.kill()
     with run_folder.locked(tmp_path):
         pass
-
-
-def test_a_lock_for_a_while(tmp_path: Path) -> None:
-    with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
-        pass
-    with _lock_in_another_process(tmp_path, "pass") as process:
-        process.wait()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -87,24 +77,16 @@ def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
     assert list((tmp_path / "checkpoints").iterdir()) == [own]
 
 
-def test_the_best_weights_without_validation_are_the_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["last"], ["last", "best"]])
+def test_the_best_weights_without_validation_are_the_last(tmp_path: Path, names: list[str]) -> None:
     run_folder.claim(tmp_path)
     assert run_folder.best_weights(tmp_path) is None
-    run_folder.checkpoint(tmp_path, "last").write_text("last")
+    for name in names:
+        run_folder.checkpoint(tmp_path, name).write_text(name)
     run_folder.choose_best(tmp_path)
     best = run_folder.best_weights(tmp_path)
     assert best == tmp_path / "checkpoints" / "best.ckpt"
-    assert best.read_text() == "last"
-
-
-def test_the_best_weights_are_not_replaced(tmp_path: Path) -> None:
-    run_folder.claim(tmp_path)
-    run_folder.checkpoint(tmp_path, "last").write_text("last")
-    run_folder.checkpoint(tmp_path, "best").write_text("best")
-    run_folder.choose_best(tmp_path)
-    best = run_folder.best_weights(tmp_path)
-    assert best is not None
-    assert best.read_text() == "best"
+    assert best.read_text() == names[-1]
 
 
 def test_a_result_is_written_whole_or_not_at_all(

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ from mlplab.training.run import train
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks() -> Iterator[None]:
     """Three of an epoch's eight batches each, so that there is something between them."""
-    monkeypatch.setattr(Classifier, "batches_per_block", lambda *_: 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "batches_per_block", lambda *_: 3)
+        yield
 
 
 class Killed(BaseException):
@@ -70,82 +72,67 @@ def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = 
     return False
 
 
-DROPOUT = ("model.dropout=0.3", "show.scalars=true", "show.text=true", "show.graph=true", "trainer.log_every_n_steps=3")
-SCHEDULES = {
-    "none": (),
-    "onecycle": ("scheduler=onecycle", "optimizer=sgd", "optimizer.lr=0.05"),
-    "plateau": ("scheduler.name=ReduceLROnPlateau", "scheduler.patience=0", "scheduler.threshold=0.3"),
-    "stopping": ("early_stopping.patience=0", "early_stopping.min_delta=0.25", "trainer.max_epochs=40"),
+DROPOUT = ("model.dropout=0.3", "show.scalars=true", "trainer.log_every_n_steps=3")
+KINDS = {
+    "shown": ("show.text=true", "show.graph=true"),
     "often": ("trainer.val_check_interval=3", "optimizer=rmsprop"),
     "steps": ("trainer.max_steps=29", "trainer.max_epochs=9", "trainer.gradient_clip_val=0.5"),
-    "double": ("trainer.precision=64-true", "evaluate_untrained=true"),
-    "adafactor": ("optimizer.name=Adafactor", "data.val_size=0"),
-    "distorted": ("augment=affine_elastic", "augment.shift=1"),
-    "ema": ("averaging=ema", "averaging.decay=0.9", "model.batch_norm=true", "aids.mixup=0.5"),
-    "swa": ("averaging=swa", "averaging.start=0.3", "model.batch_norm=true", "aids.max_norm=1"),
+    "stopping": ("early_stopping.patience=0", "early_stopping.min_delta=0.25", "trainer.max_epochs=40"),
+    "one cycle, distorted": (
+        *("scheduler=onecycle", "optimizer=sgd", "optimizer.lr=0.05"),
+        *("augment=affine_elastic", "augment.shift=1"),
+    ),
+    "plateau, ema": (
+        *("scheduler.name=ReduceLROnPlateau", "scheduler.patience=0", "scheduler.threshold=0.3"),
+        *("averaging=ema", "averaging.decay=0.9", "model.batch_norm=true", "aids.mixup=0.5"),
+    ),
+    "64 bits, warm-up": (
+        *("trainer.precision=64-true", "evaluate_untrained=true", "averaging=ema", "averaging.decay=0.8"),
+        *("scheduler=cosine", "scheduler.warmup=11"),
+    ),
+    "no validation, swa": ("data.val_size=0", "optimizer.name=Adafactor", "averaging=swa", "averaging.start=0.5"),
+    "one batch at a time, swa": (
+        *("trainer.limit_train_batches=8", "averaging=swa", "averaging.start=0.3"),
+        *("model.batch_norm=true", "aids.max_norm=1"),
+    ),
     "all that draw": (
         *("model.batch_norm=true", "model.input_dropout=0.1", "model.input_noise=0.1", "model.hidden_noise=0.1"),
         *("model.dropout=0.2", "aids.mixup=0.4", "aids.max_norm=2", "aids.label_smoothing=0.1"),
     ),
-    "warmup": ("averaging=ema", "averaging.decay=0.8", "scheduler=cosine", "scheduler.warmup=11"),
-    "swa, no validation": ("averaging=swa", "averaging.start=0.5", "data.val_size=0"),
-    "one batch at a time": ("trainer.limit_train_batches=8", "model.batch_norm=true", "averaging=swa"),
     "seldom": ("trainer.check_val_every_n_epoch=2", "optimizer=sgd", "trainer.gradient_clip_val=0.5"),
 }
-FEW_POINTS = [("on_train_batch_end", 5), ("on_train_epoch_end", 2)]
-POINTS = [
-    ("on_train_epoch_start", 3),
-    ("on_train_batch_start", 5),
-    ("on_train_batch_end", 3),
-    ("on_train_epoch_end", 2),
-    ("on_validation_batch_end", 2),
-    ("on_validation_end", 2),
-    ("on_train_end", 1),
-    ("on_test_start", 1),
-    ("on_test_end", 1),
+# Hooks and their calls, since the start or the last kill, at which a run is killed, and the epochs that are then saved,
+# where each has three blocks: all before the one under way, but for the one that has just ended, while its figures are
+# shown.
+KILLS = [("on_train_batch_end", 5, 1), ("on_train_epoch_end", 2, 2)]
+MORE_KILLS = [
+    [
+        *(("on_train_batch_start", 4, 1), ("on_train_epoch_start", 3, 2)),
+        *(("on_train_end", 1, 3), ("on_test_start", 1, 4)),
+    ],
+    [
+        *(("on_train_batch_end", 3, 0), ("on_train_epoch_end", 2, 1), ("on_validation_batch_end", 2, 2)),
+        *(("on_validation_end", 2, 3), ("on_test_end", 1, 4)),
+    ],
 ]
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tiny: Compose, tmp_path: Path, kind: str) -> None:
-    config = tiny("trainer.max_epochs=4", *DROPOUT, *SCHEDULES[kind])
-    points = POINTS if kind in ("none", "often", "steps") else FEW_POINTS
+    """Killed again and again; between two kills, at least an epoch ends."""
+    config = tiny("trainer.max_epochs=4", *DROPOUT, *KINDS[kind])
     whole = train(config, tmp_path / "whole")
-    for hook, calls in points:
-        folder = tmp_path / f"{hook} {calls}"
-        assert _killed(config, folder, hook, calls), f"{hook} is not called {calls} times"
-        assert not (folder / "result.json").exists()
+    for number, kills in enumerate(MORE_KILLS if kind in ("shown", "often", "steps") else [KILLS]):
+        folder = tmp_path / str(number)
+        for hook, calls, epochs in kills:
+            assert _killed(config, folder, hook, calls, resume=folder.exists()), f"{hook} is not called {calls} times"
+            assert not (folder / "result.json").exists()
+            last = run_folder.checkpoint(folder, "last")
+            saved = len(checkpoint_file.read(last)["history"]) if last.exists() else 0
+            assert saved == epochs or kind in ("often", "steps", "one batch at a time, swa"), hook
         train(config, folder, resume=True)
-        assert states.problems(folder, whole.folder) == [], hook
+        assert states.problems(folder, whole.folder) == []
     assert len(states.curves(whole.folder)) > 9
-
-
-def test_a_run_that_is_killed_again_and_again(tiny: Compose, tmp_path: Path) -> None:
-    """In each epoch: what goes on is itself killed before the next one ends."""
-    config = tiny("trainer.max_epochs=4", *DROPOUT)
-    whole = train(config, tmp_path / "whole")
-    kills = 0
-    while _killed(config, tmp_path / "killed", "on_train_batch_start", 4, resume=kills > 0):
-        kills += 1
-    assert kills == 3
-    assert states.problems(tmp_path / "killed", whole.folder) == []
-
-
-def test_no_more_than_the_epoch_under_way_is_lost(tiny: Compose, tmp_path: Path) -> None:
-    """But in the moment between two epochs in which figures are shown: then it is the one that has just ended."""
-    config = tiny("trainer.max_epochs=4")
-    for hook, calls, epochs in (
-        ("on_train_batch_end", 3, 0),
-        ("on_train_epoch_end", 2, 1),
-        ("on_train_batch_start", 4, 1),
-        ("on_train_batch_end", 9, 2),
-        ("on_validation_end", 3, 2),
-        ("on_test_start", 1, 4),
-    ):
-        folder = tmp_path / f"{hook} {calls}"
-        assert _killed(config, folder, hook, calls)
-        last = run_folder.checkpoint(folder, "last")
-        assert (len(checkpoint_file.read(last)["history"]) if last.exists() else 0) == epochs, hook
 
 
 def test_a_run_that_is_made_longer_is_one_that_was_longer(tiny: Compose, tmp_path: Path) -> None:
@@ -160,6 +147,25 @@ def test_a_run_that_is_made_longer_is_one_that_was_longer(tiny: Compose, tmp_pat
 Damage = Callable[[Path], object]
 
 
+@pytest.fixture(scope="module")
+def whole(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four epochs."""
+    return train(tiny("trainer.max_epochs=4"), tmp_path_factory.mktemp("whole")).folder
+
+
+@pytest.fixture(scope="module")
+def _stopped(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped")
+    assert _killed(tiny("trainer.max_epochs=4"), folder, "on_train_epoch_end", 3)
+    return folder
+
+
+@pytest.fixture
+def stopped(_stopped: Path, tmp_path: Path) -> Path:
+    """The same run, killed in its third epoch: a copy that a test may damage."""
+    return shutil.copytree(_stopped, tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -172,30 +178,18 @@ Damage = Callable[[Path], object]
     ids=["cut", "text", "missing", "a flipped bit", "code"],
 )
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
-    tiny: Compose, tmp_path: Path, damage: Damage, caplog: pytest.LogCaptureFixture
+    tiny: Compose, whole: Path, stopped: Path, damage: Damage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config, folder = tiny("trainer.max_epochs=4"), tmp_path / "killed"
-    whole = train(config, tmp_path / "whole")
-    assert _killed(config, folder, "on_train_epoch_end", 3)
-    last = run_folder.checkpoint(folder, "last")
+    last = run_folder.checkpoint(stopped, "last")
     assert checkpoint_file.read(last)["epoch"] == 1  # the second
     assert checkpoint_file.read(run_folder.previous(last))["epoch"] == 0
     damage(last)
-    train(config, folder, resume=True)
+    train(tiny("trainer.max_epochs=4"), stopped, resume=True)
     assert f"{last}: " in caplog.text
     assert "Resuming from the one before it" in caplog.text
     assert not (last.parent / "trace").exists()
-    assert states.problems(folder, whole.folder) == []
+    assert states.problems(stopped, whole) == []
     assert not run_folder.previous(last).exists()
-
-
-@pytest.fixture(scope="module")
-def unfinished(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed in its second epoch, without the checkpoint before the last."""
-    folder = tmp_path_factory.mktemp("unfinished")
-    assert _killed(tiny(), folder, "on_train_epoch_end", 2)
-    run_folder.previous(run_folder.checkpoint(folder, "last")).unlink(missing_ok=True)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -212,10 +206,10 @@ def unfinished(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_checkpoint_that_nothing_can_go_on_from_is_refused(
-    tiny: Compose, unfinished: Path, tmp_path: Path, place: str, value: object
+    tiny: Compose, stopped: Path, place: str, value: object
 ) -> None:
-    folder = Path(shutil.copytree(unfinished, tmp_path / "run"))
-    last = run_folder.checkpoint(folder, "last")
+    last = run_folder.checkpoint(stopped, "last")
+    run_folder.previous(last).unlink()
     content = checkpoint_file.read(last)
     *sections, name = (int(part) if part.isdigit() else part for part in place.split("/"))
     inner: Any = content
@@ -227,9 +221,9 @@ def test_a_checkpoint_that_nothing_can_go_on_from_is_refused(
         inner[name] = value
     torch.save(content, last)
     with pytest.raises(CheckpointError, match=r"last\.ckpt: ") as caught:
-        train(tiny(), folder, resume=True)
+        train(tiny("trainer.max_epochs=4"), stopped, resume=True)
     assert len(str(caught.value).splitlines()) <= 5
-    assert not (folder / "result.json").exists()
+    assert not (stopped / "result.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -241,34 +235,30 @@ def test_a_checkpoint_that_nothing_can_go_on_from_is_refused(
     ],
     ids=["missing", "cut", "other weights"],
 )
-def test_without_its_best_weights_a_run_does_not_go_on(
-    tiny: Compose, unfinished: Path, tmp_path: Path, damage: Damage
-) -> None:
-    folder = Path(shutil.copytree(unfinished, tmp_path / "run"))
-    damage(run_folder.checkpoint(folder, "best"))
+def test_without_its_best_weights_a_run_does_not_go_on(tiny: Compose, stopped: Path, damage: Damage) -> None:
+    damage(run_folder.checkpoint(stopped, "best"))
     with pytest.raises(CheckpointError, match=r"best\.ckpt: (.|\n)*The best weights of the run are lost"):
-        train(tiny(), folder, resume=True)
+        train(tiny("trainer.max_epochs=4"), stopped, resume=True)
 
 
 @pytest.mark.parametrize("damage", [lambda events: events[:-5], lambda events: events[:200] + b"?" + events[201:]])
 def test_curves_that_are_cut_off_or_damaged_are_kept_as_far_as_they_can_be_read(
-    tiny: Compose, unfinished: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+    tiny: Compose, stopped: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    folder = Path(shutil.copytree(unfinished, tmp_path / "run"))
-    (events,) = folder.glob("events.out.tfevents.*")
+    (events,) = stopped.glob("events.out.tfevents.*")
     events.write_bytes(damage(events.read_bytes()))
-    result = train(tiny(), folder, resume=True)
+    result = train(tiny("trainer.max_epochs=4"), stopped, resume=True)
     assert result.metrics["test/acc"] > 0
-    (events,) = folder.glob("events.out.tfevents.*")
-    curve = EventAccumulator(str(folder)).Reload().Scalars("val/loss")
-    assert [point.step for point in curve][-1] == 15
+    (events,) = stopped.glob("events.out.tfevents.*")
+    curve = EventAccumulator(str(stopped)).Reload().Scalars("val/loss")
+    assert [point.step for point in curve][-1] == 4 * 8 - 1
 
 
 def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    train(tiny(), tmp_path / "short")
+    train(tiny("trainer.max_epochs=1"), tmp_path / "short")
     assert "loses the epoch under way" not in caplog.text
     monkeypatch.setattr(progress, "LONG_EPOCH_S", -1.0)
     train(tiny(), tmp_path / "long")
@@ -289,13 +279,6 @@ def test_a_log_that_cannot_be_written_is_said_once(
     assert line == f"{tmp_path}: cannot be written: No space left on device. Training goes on without logs."
 
 
-@pytest.fixture
-def begun(tiny: Compose, tmp_path: Path) -> Path:
-    """A run of two epochs that was stopped in the second."""
-    assert _killed(tiny(), tmp_path / "begun", "on_train_batch_start", 4)
-    return tmp_path / "begun"
-
-
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -307,20 +290,25 @@ def begun(tiny: Compose, tmp_path: Path) -> Path:
     ],
 )
 def test_a_run_goes_on_in_another_way_only_by_a_word(
-    begun: Path, tiny: Compose, name: str, change: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    stopped: Path,
+    tiny: Compose,
+    name: str,
+    change: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    config = tiny("trainer.max_epochs=4")
     if name == "threads":  # it was begun with more than this machine has cores
-        last = run_folder.checkpoint(begun, "last")
+        last = run_folder.checkpoint(stopped, "last")
         content = checkpoint_file.read(last)
         content["run"]["made_with"][-1]["threads"] = "7"
         torch.save(content, last)
-    before = {path: path.read_bytes() for path in begun.rglob("*") if path.suffix in (".ckpt", ".json")}
+    before = {path: path.read_bytes() for path in stopped.rglob("*.ckpt")}
     change(monkeypatch)
     with pytest.raises(ConfigError, match=rf"cannot go on as it began: .*{name} .*\(now .*\)\.\n.*resume_anyway=true"):
-        train(tiny(), begun, resume=True)
-    assert {path: path.read_bytes() for path in before if path.suffix == ".ckpt"}.items() <= before.items()
-    train(tiny(), begun, resume=True, anyway=True)
-    (earlier,) = json.loads((begun / "result.json").read_text())["earlier_versions"]
+        train(config, stopped, resume=True)
+    assert {path: path.read_bytes() for path in stopped.rglob("*.ckpt")} == before
+    train(config, stopped, resume=True, anyway=True)
+    (earlier,) = json.loads((stopped / "result.json").read_text())["earlier_versions"]
     assert earlier == {name: earlier[name]}
 
 

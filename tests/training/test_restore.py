@@ -52,12 +52,17 @@ def test_a_checkpoint_with_a_comment_in_its_archive_is_read(best: Path) -> None:
     assert checkpoint_file.read(best).keys() == content.keys()
 
 
+UPS_AND_DOWNS = ("trainer.max_epochs=4", "optimizer=sgd", "optimizer.lr=0.3")  # of the validation loss
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
-        (),
         ("data.val_size=0", "averaging=swa", "averaging.start=0.5"),
         ("averaging=ema", "model.batch_norm=true", "model.dropout=0.3", "aids.mixup=0.4", "augment=affine_elastic"),
+        (*UPS_AND_DOWNS, "trainer.val_check_interval=2"),
+        (*UPS_AND_DOWNS, "trainer.check_val_every_n_epoch=2"),
+        (*UPS_AND_DOWNS, "trainer.max_steps=10"),
     ],
 )
 def test_a_rebuilt_classifier_scores_what_the_run_scored(
@@ -76,6 +81,11 @@ def test_a_rebuilt_classifier_scores_what_the_run_scored(
     if not config.data.val_size:
         with pytest.raises(ConfigError, match="no validation images"):
             next(datamodule.batches("val"))
+
+
+def test_without_checkpoints_the_last_weights_are_tested(tiny: Compose, tmp_path: Path) -> None:
+    result = train(tiny(*UPS_AND_DOWNS, "trainer.enable_checkpointing=false"), tmp_path)
+    assert result.metrics["val/loss"] == result.history[-1]["val/loss"]
 
 
 def test_predictions_need_no_data(best: Path, tiny_run: Result) -> None:

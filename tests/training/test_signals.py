@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from mlplab.training.run import train
 from mlplab.training.signals import Interruption
 
 
-@pytest.fixture(autouse=True)
-def _three_blocks_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Classifier, "batches_per_block", lambda *_: 3)
+@pytest.fixture(scope="module", autouse=True)
+def _three_blocks_an_epoch() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "batches_per_block", lambda *_: 3)
+        yield
 
 
 @pytest.fixture
@@ -46,36 +48,47 @@ def _is_interrupted(folder: Path) -> bool:
     return status is not None and status.status == "interrupted"
 
 
+@pytest.fixture(scope="module")
+def whole(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing stops."""
+    return train(tiny("model.dropout=0.3"), tmp_path_factory.mktemp("whole")).folder
+
+
 @pytest.mark.parametrize(
-    ("number", "word"),
-    [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated"), (signal.SIGHUP, "The terminal was closed")],
-)
-@pytest.mark.parametrize(
-    ("block", "says"),
+    ("number", "block", "says"),
     [
-        (2, " in epoch 1 of 2.\nNothing was saved yet."),
-        (3, " after 1 of 2 epochs.\nResume with: python train.py resume="),
-        (4, " in epoch 2 of 2, which is lost.\nResume with: python train.py resume="),
+        (signal.SIGINT, 2, "Interrupted in epoch 1 of 2.\nNothing was saved yet."),
+        (signal.SIGTERM, 3, "Terminated after 1 of 2 epochs.\nResume with: python train.py resume="),
+        (
+            *(signal.SIGHUP, 4),
+            "The terminal was closed in epoch 2 of 2, which is lost.\nResume with: python train.py resume=",
+        ),
     ],
 )
 def test_a_signal_stops_a_run_at_the_end_of_its_block(
-    tiny: Compose, tmp_path: Path, number: signal.Signals, word: str, block: int, says: str, in_block: Any
+    tiny: Compose, tmp_path: Path, whole: Path, number: signal.Signals, block: int, says: str, in_block: Any
 ) -> None:
     ran = in_block(block, lambda: signal.raise_signal(number))
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=re.escape(word + says)) as caught:
+    with pytest.raises(Interrupted, match=re.escape(says)) as caught:
         train(tiny("model.dropout=0.3"), tmp_path / "run")
     assert (caught.value.exit_code, len(ran)) == (128 + number, block)
     assert _is_interrupted(tmp_path / "run")
     assert signal.getsignal(number) == before
     train(tiny("model.dropout=0.3"), tmp_path / "run", resume=True)
-    train(tiny("model.dropout=0.3"), tmp_path / "whole")
-    assert states.problems(tmp_path / "run", tmp_path / "whole") == []
+    assert states.problems(tmp_path / "run", whole) == []
 
 
-def test_a_run_whose_last_block_is_done_completes(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
-    in_block(6, lambda: signal.raise_signal(signal.SIGTERM))
-    train(tiny(), tmp_path)
+@pytest.mark.parametrize(("number", "heard", "block"), [(signal.SIGTERM, True, 6), (signal.SIGHUP, False, 2)])
+def test_a_run_whose_last_block_is_done_completes_and_one_under_nohup(
+    tiny: Compose, tmp_path: Path, number: signal.Signals, heard: bool, block: int, in_block: Any
+) -> None:
+    before = signal.getsignal(number) if heard else signal.signal(number, signal.SIG_IGN)
+    in_block(block, lambda: signal.raise_signal(number))
+    try:
+        train(tiny(), tmp_path)
+    finally:
+        signal.signal(number, before)
     assert (tmp_path / "result.json").exists()
 
 
@@ -100,16 +113,6 @@ def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
         assert caught.value.exit_code == 143
         assert _is_interrupted(tmp_path)
     assert (tmp_path / "result.json").exists() == completes
-
-
-def test_under_nohup_a_closed_terminal_is_not_heard(tiny: Compose, tmp_path: Path, in_block: Any) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    in_block(2, lambda: signal.raise_signal(signal.SIGHUP))
-    try:
-        train(tiny(), tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "result.json").exists()
 
 
 def test_a_second_interrupt_ends_the_process_at_once(
@@ -150,11 +153,15 @@ def test_a_job_that_cannot_be_requeued_is_interrupted_all_the_same(
 
 
 def test_a_run_whose_time_is_over_is_not_complete(
-    tiny: Compose, tmp_path: Path, in_block: Any, monkeypatch: pytest.MonkeyPatch
+    tiny: Compose, tmp_path: Path, whole: Path, in_block: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr("mlplab.training.signals.time.monotonic", lambda: clock[0])
-    config, over = tiny("trainer.max_time=00:00:10:00"), lambda: clock.append(clock.pop() + 1000)
+    config = tiny("model.dropout=0.3", "trainer.max_time=00:00:10:00")
+
+    def over() -> None:
+        clock[0] += 1000
+
     ran = in_block(1, over)
     with pytest.raises(Interrupted, match=r"max_time is over in epoch 1 of 2\.\nNothing was saved") as caught:
         train(config, tmp_path / "run")
@@ -166,8 +173,7 @@ def test_a_run_whose_time_is_over_is_not_complete(
     assert _is_interrupted(tmp_path / "run")
     ran.clear()
     train(config, tmp_path / "run", resume=True)  # its last block is done when its time is over
-    train(tiny(), tmp_path / "whole")
-    assert states.differences(states.of(tmp_path / "run"), states.of(tmp_path / "whole")) == []
+    assert states.differences(states.of(tmp_path / "run"), states.of(whole)) == []
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,6 @@ from mlplab.model.mlp import MLP
 from mlplab.model.regularization.weight_averaging import make_average
 
 
-def test_ema_is_its_recursion(trainer: MakeTrainer, datamodule: ImageDataModule) -> None:
-    noted = Noted()
-    classifier = fit(trainer, datamodule, noted, averaging={"name": "ema", "decay": 0.9}, batch_norm=True)
-    assert len(noted.after_step) == 4 * 5
-    average = noted.after_step[0]
-    for number, weights in enumerate(noted.after_step[1:], start=2):
-        share = max(0.1, 1 / number)
-        average = {
-            name: (1 - share) * average[name] + share * value if value.is_floating_point() else value
-            for name, value in weights.items()
-        }
-    assert classifier.average is not None
-    torch.testing.assert_close(classifier.average.module.state_dict(), average, rtol=1e-4, atol=1e-6)
-    assert int(classifier.average.n_averaged) == 4 * 5
-
-
 @pytest.mark.parametrize("flags", [{}, {"limit_train_batches": 1.0}], ids=["steps", "blocks"])
 def test_swa_is_the_mean_of_the_weights_at_the_end_of_epochs(
     trainer: MakeTrainer, datamodule: ImageDataModule, flags: dict[str, Any]
