@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (default: 3)")
     parser.add_argument("--epochs", type=int, help="epochs of a run (default: those of each recipe)")
+    parser.add_argument("--hidden", type=int, nargs="+", metavar="WIDTH", help=f"time {EXPERIMENTS[0]} at these widths")
     parser.add_argument("--core", type=int, default=0, help="the core that all of them run on (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of what is written")
     parser.add_argument(
@@ -37,7 +38,10 @@ def main() -> None:
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process
-    recipes = [composed(experiment, arguments.epochs) for experiment in EXPERIMENTS]
+    if arguments.hidden:
+        recipes = [composed(EXPERIMENTS[0], arguments.epochs, hidden) for hidden in arguments.hidden]
+    else:
+        recipes = [composed(experiment, arguments.epochs) for experiment in EXPERIMENTS]
     results = {recipe.title: turns.results(recipe, arguments.rounds) for recipe in recipes}
     report = {"machine": machine(), "rounds": arguments.rounds, "recipes": results}
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -33,11 +33,12 @@ class Recipe:
         return (60_000 - self.val_size) // self.batch_size
 
 
-def composed(experiment: str, epochs: int | None) -> Recipe:
-    """Read a recipe, with its own epochs unless others are given."""
+def composed(experiment: str, epochs: int | None, hidden: int | None = None) -> Recipe:
+    """Read a recipe, with its own epochs and widths unless others are given."""
     from mlplab.cli.compose import compose
 
-    config = compose([f"experiment={experiment}"], CONF)
+    width = [f"model.hidden={hidden}"] if hidden else []
+    config = compose([f"experiment={experiment}", *width], CONF)
     model, data = config.model, config.data
     return Recipe(
         experiment,

@@ -46,6 +46,7 @@ def turn(recipe: Recipe, name: str, home: Path, seed: int) -> Turn:
         with tempfile.TemporaryDirectory() as folder:
             overrides = [
                 f"experiment={recipe.experiment}", f"trainer.max_epochs={recipe.epochs}", "trainer.accelerator=cpu",
+                f"model.hidden={list(recipe.hidden)}".replace(" ", ""),
                 "trainer.enable_progress_bar=true",  # as a person sees it; the others have theirs
                 f"seed={seed}", f"hydra.run.dir={folder}/run",
             ]  # fmt: skip
