@@ -179,12 +179,12 @@ Command = Callable[..., Finished]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`python train.py` in this process, for what is refused before it trains."""
     import in_process  # which imports this file
 
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
+    return in_process.train
 
 
 Script = Callable[..., Finished]
@@ -209,3 +209,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def imported(err: str) -> set[str]:
+    """The packages that a program with PYTHONPROFILEIMPORTTIME says that it imported."""
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines() if "|" in line}

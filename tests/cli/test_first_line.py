@@ -4,13 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import in_process
 import pytest
 from conftest import PROJECT, Compose, Run
 
 from mlplab.cli.job import introduction
-from mlplab.errors import ConfigError
-from mlplab.sweeps import run
 
 
 @pytest.mark.parametrize(
@@ -44,16 +41,3 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     code = f"import sys; sys.argv = [{str(PROJECT / 'train.py')!r}, 'data=digits']\n{code}"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert finished.stdout == "[]", finished.stderr
-
-
-def test_a_sweep_says_what_it_is_before_it_asks_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def too_early(*_: object) -> None:
-        raise ConfigError(f"said before: {capfd.readouterr().out}")
-
-    monkeypatch.setattr(run.download, "require", too_early)
-    finished = in_process.train("-m", "data=digits", "seed=0,1", "sweep_name=two", capfd=capfd)
-    assert finished.err == "said before: outputs/sweeps/two: 2 jobs, 2 to begin\n\n"
