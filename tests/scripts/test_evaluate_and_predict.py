@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Program, Run, Script
+from conftest import Program, Run, Script, imported
 from PIL import Image
 
 from mlplab.data import datasets
@@ -108,6 +108,5 @@ def test_scripts_say_at_once_what_is_missing(
     assert (finished.code, finished.out) == (code, "")
     assert said[0].startswith(says)
     assert len(said) <= 5
-    imported = {line.rpartition("|")[2].strip() for line in finished.err.splitlines() if "|" in line}
-    assert not imported & {"torch", "lightning", "numpy"}
+    assert not imported(finished.err) & {"torch", "lightning", "numpy"}
     assert not (tmp_path / "nothing").exists()
