@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import hostile_files
 import pytest
 import states
 import yaml
@@ -255,16 +256,16 @@ def _unfinished(run: Path) -> None:
 
 def test_without_a_good_checkpoint_a_run_ends_with_4(run: Path, command: Command) -> None:
     _unfinished(run)
-    before = {}
-    for name in ("last", "last.previous"):
-        path = run / "checkpoints" / f"{name}.ckpt"
-        path.write_bytes(path.read_bytes()[:-100])
-        before[path] = path.read_bytes()
+    last, previous = (run / "checkpoints" / f"{name}.ckpt" for name in ("last", "last.previous"))
+    hostile_files.FILES["code among the weights"](previous, last, trace := run.parent / "trace")
+    last.write_bytes(last.read_bytes()[:-100])
+    before = {path: path.read_bytes() for path in (last, previous)}
     finished = command("resume=run")
+    assert not trace.exists()
     assert finished.code == 4
     assert 2 <= len(finished.err.splitlines()) <= 5
     assert "last.ckpt: truncated, damaged" in finished.err
-    assert "last.previous.ckpt: truncated, damaged" in finished.err
+    assert "last.previous.ckpt: holds Python objects" in finished.err
     assert {path: path.read_bytes() for path in before} == before
     assert finished.err.splitlines()[0] in (run / "train.log").read_text()
 
