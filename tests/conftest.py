@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import idx
@@ -214,3 +216,19 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def imported(err: str) -> set[str]:
     """The packages that a program with PYTHONPROFILEIMPORTTIME says that it imported."""
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines() if "|" in line}
+
+
+Drawn = dict[str, list[tuple[Any, ...]]]
+
+
+def note(patch: pytest.MonkeyPatch, module: ModuleType, *names: str) -> Drawn:
+    """The arguments of each call of these functions of a module, which go on drawing."""
+    drawn: Drawn = {name: [] for name in names}
+
+    def noted(name: str, draw: Callable[..., Any], *given: Any) -> Any:
+        drawn[name].append(given)
+        return draw(*given)
+
+    for name in names:
+        patch.setattr(module, name, partial(noted, name, getattr(module, name)))
+    return drawn
