@@ -14,7 +14,7 @@ import hostile_files
 import pytest
 import states
 import yaml
-from conftest import Command, Program
+from conftest import Command, Program, files_of
 from fork_server import Server
 
 from mlplab.runs import checkpoint_file
@@ -142,21 +142,23 @@ def test_a_requeued_job_is_resumed(
     assert again.out.startswith(f"outputs/digits/{run.name}: completed after 40 epochs, test accuracy ")
 
 
-def test_a_folder_may_have_any_name(run: Path, command: Command, tmp_path: Path) -> None:
+def test_a_completed_run_says_so(run: Path, command: Command, tmp_path: Path) -> None:
+    """A default that is named is no change, and its folder may have any name."""
+    before = files_of(run)
+    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
     name = "model.hidden=[64,64], it's a run"
-    run.rename(tmp_path / name)
-    finished = command(f"resume={name}")
-    assert (finished.code, finished.err) == (0, "")
-    assert finished.out.startswith(f"{name}: completed after 40 epochs")
-
-
-def test_a_completed_run_says_so(run: Path, command: Command) -> None:
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    for path in ("run", "run/checkpoints/last.ckpt"):
-        finished = command(f"resume={path}")
+    for words in (
+        ("resume=run",), ("resume=run/checkpoints/last.ckpt",), ("resume=run", *defaults),
+        (*DIGITS, "hydra.run.dir=run", *defaults), (f"resume={name}",),
+    ):  # fmt: skip
+        if name in words[0]:
+            run.rename(tmp_path / name)
+        finished = command(*words)
         assert (finished.code, finished.err) == (0, "")
-        assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        assert finished.out.startswith(
+            f"{name if name in words[0] else 'run'}: completed after 40 epochs, test accuracy "
+        )
+    assert files_of(tmp_path / name) == before
 
 
 def test_a_run_with_former_keys_is_the_same_run(run: Path, command: Command) -> None:
@@ -206,14 +208,6 @@ def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
         "trainer.limit_train_batches: the run has 0.1, the command 1.0",
         "trainer.overfit_batches: the run has 2, the command 0.0",
     ]
-
-
-def test_a_default_that_is_named_is_no_change(run: Path, command: Command) -> None:
-    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
-    for words in (("resume=run", *defaults), (*DIGITS, "hydra.run.dir=run", *defaults)):
-        finished = command(*words)
-        assert (finished.code, finished.err) == (0, "")
-        assert finished.out.startswith("run: completed after 40 epochs")
 
 
 def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
