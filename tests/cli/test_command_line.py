@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import termios
 from pathlib import Path
@@ -45,6 +44,9 @@ def test_what_is_printed(digits_run: Run) -> None:
     assert "\r" not in printed  # no bar where nobody looks
     assert "Warning" not in printed
     log = (digits_run.folder / "train.log").read_text()
+    first = f"digits, 64-128-10, Adam, batch 32, 20 epochs; run folder outputs/digits/{digits_run.folder.name}"
+    assert printed.splitlines()[0] == first
+    assert log.splitlines()[0].endswith(first)
     assert f"test accuracy {result['metrics']['test/acc']:.2%}" in log
 
 
@@ -265,18 +267,6 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_pa
     assert "Error" not in err
     assert "Traceback" not in err
     assert len(list(tmp_path.rglob("result.json"))) == max(1, len(kind) - 1)
-
-
-def test_a_folder_is_not_used_twice(digits_run: Run, command: Command, tmp_path: Path) -> None:
-    shutil.copytree(digits_run.folder, tmp_path / "run")
-    before = files_of(tmp_path)
-    finished = command("data=digits", "hydra.run.dir=run")
-    assert finished.code == 2
-    first, *differences, last = finished.err.splitlines()
-    assert first == "run: holds another run, which cannot be resumed so:"
-    assert differences == ["trainer.max_epochs: the run has 20, the command 5 (only upwards)"]
-    assert last == "Choose another hydra.run.dir, or leave it out."
-    assert files_of(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:

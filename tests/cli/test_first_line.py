@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Compose, Run
+from conftest import PROJECT, Compose
 
 from mlplab.cli.job import introduction
 
@@ -20,12 +20,6 @@ from mlplab.cli.job import introduction
 )
 def test_what_is_to_be_trained(composed: Compose, tmp_path: Path, overrides: tuple[str, ...], expected: str) -> None:
     assert introduction(composed(*overrides), tmp_path) == f"{expected}; run folder {tmp_path}"
-
-
-def test_the_first_line_on_the_screen_and_in_the_log(digits_run: Run) -> None:
-    line = f"digits, 64-128-10, Adam, batch 32, 20 epochs; run folder outputs/digits/{digits_run.folder.name}"
-    assert digits_run.printed.splitlines()[0] == line
-    assert (digits_run.folder / "train.log").read_text().splitlines()[0].endswith(line)
 
 
 def test_it_is_said_before_torch_is_imported(tmp_path: Path) -> None:

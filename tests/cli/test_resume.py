@@ -202,12 +202,16 @@ def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
     stored = yaml.safe_load(path.read_text())
     stored["trainer"] |= {"limit_train_batches": 0.1, "overfit_batches": 2}
     path.write_text(yaml.safe_dump(stored))
+    before = files_of(run)
     finished = command(*DIGITS, "hydra.run.dir=run")
     assert finished.code == 2
-    assert finished.err.splitlines()[1:3] == [
+    assert finished.err.splitlines() == [
+        "run: holds another run, which cannot be resumed so:",
         "trainer.limit_train_batches: the run has 0.1, the command 1.0",
         "trainer.overfit_batches: the run has 2, the command 0.0",
+        "Choose another hydra.run.dir, or leave it out.",
     ]
+    assert files_of(run) == before
 
 
 def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
