@@ -16,50 +16,32 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 IS_INSTALLED = CHROMIUM is not None and DRIVER is not None
 PATIENCE_S = 600
 
-# TensorBoard's parts are in shadow trees, which the text of the page leaves out.
-TEXT = """
-const words = [];
+# TensorBoard's parts are in shadow trees, which the text of the page and its selectors leave out.
+ALL = """
+const all = [];
 const walk = node => {
-    if (node.nodeType === Node.TEXT_NODE) words.push(node.textContent.trim());
+    all.push(node);
     if (node.shadowRoot) walk(node.shadowRoot);
     node.childNodes.forEach(walk);
 };
 walk(document.body);
+const elements = all.filter(node => node.nodeType === Node.ELEMENT_NODE);
+"""
+TEXT = f"""{ALL}
+const words = all.filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.textContent.trim());
 return words.filter(word => word).join(' ').replaceAll(' /', '/');
 """
-# The first element in any of them that says so.
-CLICK = """
-const find = node => {
-    const isLeaf = node.nodeType === Node.ELEMENT_NODE && node.children.length === 0;
-    if (isLeaf && node.textContent.trim().toLowerCase() === arguments[0].toLowerCase()) return node;
-    for (const child of [...(node.shadowRoot ? [node.shadowRoot] : []), ...node.childNodes]) {
-        const found = find(child);
-        if (found) return found;
-    }
-};
-const found = find(document.body);
+# The first element that says so.
+CLICK = f"""{ALL}
+const says = node => node.textContent.trim().toLowerCase() === arguments[0].toLowerCase();
+const found = elements.find(node => node.children.length === 0 && says(node));
 if (found) found.click();
 return Boolean(found);
 """
-# How many that can be seen match a selector, in all of them.
-VISIBLE = """
-let count = 0;
-const walk = root => {
-    count += [...root.querySelectorAll(arguments[0])].filter(found => found.getClientRects().length).length;
-    root.querySelectorAll('*').forEach(node => { if (node.shadowRoot) walk(node.shadowRoot); });
-};
-walk(document);
-return count;
-"""
-LOADED_IMAGES = """
-let loaded = 0;
-const walk = node => {
-    if (node.tagName === 'IMG' && node.complete && node.naturalWidth > 300) loaded += 1;
-    if (node.shadowRoot) walk(node.shadowRoot);
-    node.childNodes.forEach(walk);
-};
-walk(document.body);
-return loaded;
+# How many that can be seen match a selector, and are pictures that have been loaded if they are pictures.
+VISIBLE = f"""{ALL}
+const isDrawn = node => node.tagName !== 'IMG' || (node.complete && node.naturalWidth > 300);
+return elements.filter(node => node.matches(arguments[0]) && node.getClientRects().length && isDrawn(node)).length;
 """
 
 
@@ -112,12 +94,6 @@ class Board:
             return int(self.browser.execute_script(VISIBLE, selector))
 
         _wait(lambda: visible() >= count, lambda: f"{visible()} of {selector} instead of {count}")
-
-    def wait_for_images(self, count: int) -> None:
-        def loaded() -> int:
-            return int(self.browser.execute_script(LOADED_IMAGES))
-
-        _wait(lambda: loaded() >= count, lambda: f"{loaded()} pictures instead of {count}")
 
     def screenshot(self, page: str, settle_s: float = 0) -> None:
         """Take one, after a pause for what moves on the page."""

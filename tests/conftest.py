@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import idx
@@ -179,12 +181,12 @@ Command = Callable[..., Finished]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`python train.py` in this process, for what is refused before it trains."""
     import in_process  # which imports this file
 
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: in_process.train(*arguments, capfd=capfd)
+    return in_process.train
 
 
 Script = Callable[..., Finished]
@@ -209,3 +211,24 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def imported(err: str) -> set[str]:
+    """The packages that a program with PYTHONPROFILEIMPORTTIME says that it imported."""
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines() if "|" in line}
+
+
+Drawn = dict[str, list[tuple[Any, ...]]]
+
+
+def note(patch: pytest.MonkeyPatch, module: ModuleType, *names: str) -> Drawn:
+    """The arguments of each call of these functions of a module, which go on drawing."""
+    drawn: Drawn = {name: [] for name in names}
+
+    def noted(name: str, draw: Callable[..., Any], *given: Any) -> Any:
+        drawn[name].append(given)
+        return draw(*given)
+
+    for name in names:
+        patch.setattr(module, name, partial(noted, name, getattr(module, name)))
+    return drawn

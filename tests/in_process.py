@@ -5,27 +5,48 @@ import os
 import runpy
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from typing import IO, Any
 
 import pytest
 from conftest import PROJECT, Finished
 from hydra.core.global_hydra import GlobalHydra
 
 
-def train(*arguments: str, capfd: pytest.CaptureFixture[str]) -> Finished:
+def train(*arguments: str) -> Finished:
     """`python train.py` with these arguments, in the working folder."""
-    capfd.readouterr()
     code: Any = 0
-    with pytest.MonkeyPatch.context() as patch, _kept():
+    with pytest.MonkeyPatch.context() as patch, _captured() as printed, _kept():
         patch.setattr(sys, "argv", ["train.py", *arguments])
         try:
             runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
         except SystemExit as exit_:
             code = exit_.code
-    printed = capfd.readouterr()
-    return Finished(code, printed.out, printed.err)
+        for file in printed:
+            file.seek(0)
+        return Finished(code, *(file.read() for file in printed))
+
+
+_Text = partial(tempfile.TemporaryFile, "w+", buffering=1, encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def _captured() -> Iterator[tuple[IO[str], IO[str]]]:
+    """Files that get what is printed, by this process or by those that it starts."""
+    before = os.dup(1), os.dup(2)
+    with _Text() as out, _Text() as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                yield out, err
+        finally:
+            for number, kept in enumerate(before, 1):
+                os.dup2(kept, number)
+                os.close(kept)
 
 
 @contextmanager

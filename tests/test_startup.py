@@ -15,23 +15,15 @@ def _run(code: str, folder: Path) -> str:
 
 
 def test_lightning_without_what_training_does_not_need(tmp_path: Path) -> None:
-    code = """
-import sys
-from mlplab import startup
-startup.import_lightning()
-import mlplab.training.run
-print([name for name in ("torch._dynamo", "torchmetrics", "torchvision", "scipy", "sklearn") if name in sys.modules])
-"""
-    assert _run(code, tmp_path) == "[]\n"
-
-
-def test_optimizers_are_made_saved_and_loaded_without_the_compiler(tmp_path: Path) -> None:
+    """Optimizers are made, saved and loaded without the compiler; what was left out can be imported afterwards."""
     code = """
 import sys
 from mlplab import startup
 from mlplab.config import torch_signatures
 startup.import_lightning()
+import mlplab.training.run
 import torch
+print([name for name in ("torch._dynamo", "torchmetrics", "torchvision", "scipy", "sklearn") if name in sys.modules])
 for name in torch_signatures.optimizers():
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = getattr(torch.optim, name)([weight], lr=0.1)
@@ -39,22 +31,14 @@ for name in torch_signatures.optimizers():
     optimizer.zero_grad()
     torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
 print("torch._dynamo" in sys.modules)
-"""
-    assert _run(code, tmp_path) == "False\n"
-
-
-def test_what_was_left_out_can_be_imported_afterwards(tmp_path: Path) -> None:
-    code = """
-from mlplab import startup
-startup.import_lightning()
-import torch, torchmetrics
+import torchmetrics
 print(torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(2)).tolist())
 accuracy = torchmetrics.Accuracy("multiclass", num_classes=2)
 print(accuracy(torch.tensor([0, 1]), torch.tensor([0, 0])).item())
 from lightning.pytorch.core.module import Metric
 print(isinstance(accuracy, Metric))
 """
-    assert _run(code, tmp_path) == "[2.0, 2.0]\n0.5\nTrue\n"
+    assert _run(code, tmp_path) == "[]\nFalse\n[2.0, 2.0]\n0.5\nTrue\n"
 
 
 def test_another_version_of_lightning_gets_what_it_wants(tmp_path: Path) -> None:
@@ -72,10 +56,12 @@ print(lightning.pytorch.MeanMetric is torchmetrics.MeanMetric)
     assert _run(code, tmp_path) == "True\n"
 
 
-def test_a_tuned_process(tmp_path: Path) -> None:
-    code = """
+@pytest.mark.parametrize(("asked_for", "threads"), [(None, 1), ("2", 2)])
+def test_a_tuned_process(tmp_path: Path, asked_for: str | None, threads: int) -> None:
+    code = f"""
 import os
 os.environ.pop("OMP_NUM_THREADS", None)
+os.environ.update({{"OMP_NUM_THREADS": {asked_for!r}}} if {asked_for!r} else {{}})
 import torch
 from mlplab import startup
 small = torch.tensor(1e-38)
@@ -83,7 +69,7 @@ print((small * 1e-3 > 0).item())
 startup.tune()
 print((small * 1e-3 > 0).item(), torch.get_num_threads())
 """
-    assert _run(code, tmp_path) == "True\nFalse 1\n"
+    assert _run(code, tmp_path) == f"True\nFalse {threads}\n"
 
 
 def test_the_pool_of_threads_is_made_anew_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,15 +78,3 @@ def test_the_pool_of_threads_is_made_anew_in_any_case(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "set_num_threads", said.append)
     startup.tune()
     assert said == [torch.get_num_threads()]
-
-
-def test_threads_that_were_asked_for(tmp_path: Path) -> None:
-    code = """
-import os
-os.environ["OMP_NUM_THREADS"] = "2"
-import torch
-from mlplab import startup
-startup.tune()
-print(torch.get_num_threads())
-"""
-    assert _run(code, tmp_path) == "2\n"

@@ -3,14 +3,13 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import termios
 from pathlib import Path
 
 import pytest
 import torchvision.datasets
-from conftest import Command, Finished, Program, Run, files_of
+from conftest import Command, Finished, Program, Run, files_of, imported
 from PIL import Image
 
 from mlplab.data import datasets
@@ -45,6 +44,9 @@ def test_what_is_printed(digits_run: Run) -> None:
     assert "\r" not in printed  # no bar where nobody looks
     assert "Warning" not in printed
     log = (digits_run.folder / "train.log").read_text()
+    first = f"digits, 64-128-10, Adam, batch 32, 20 epochs; run folder outputs/digits/{digits_run.folder.name}"
+    assert printed.splitlines()[0] == first
+    assert log.splitlines()[0].endswith(first)
     assert f"test accuracy {result['metrics']['test/acc']:.2%}" in log
 
 
@@ -56,11 +58,13 @@ def test_divergence_ends_with_5(command: Command, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("result.json"))
 
 
-@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")])
-def test_missing_data_end_with_3(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"), [((), ""), (("-m", "seed=1,2", "sweep_name=two"), "outputs/sweeps/two: 2 jobs, 2 to begin\n")]
+)
+def test_missing_data_end_with_3(command: Command, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     """The message has the addresses of the data, and nothing is left behind."""
     finished = command(*words, f"data.root={tmp_path / 'nothing'}")
-    assert finished.code == 3
+    assert (finished.code, finished.out) == (3, said)
     assert len(finished.err.splitlines()) <= 5
     for part in (str(tmp_path / "nothing" / "MNIST" / "raw"), *torchvision.datasets.MNIST.mirrors, "data.root="):
         assert part in finished.err
@@ -125,9 +129,7 @@ def test_a_signal_ends_a_run_without_a_result(
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        ("seeed=3", ["seeed: unknown key; did you mean seed?"]),
         ("model.hiden=3", ["model.hiden: unknown key; did you mean model.hidden?"]),
-        ("modle.hidden=3", ["modle.hidden: unknown key; did you mean model.hidden?"]),
         ("+typo=1", ["typo: unknown key"]),
         ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
         ("optimizer=adm", ["optimizer=adm: unknown, must be one of adam, rmsprop, sgd; did you mean adam?"]),
@@ -135,22 +137,8 @@ def test_a_signal_ends_a_run_without_a_result(
         ("model=3", ["model: has keys of its own, model.hidden, model.dropout, model.activation, model.batch_norm"]),
         ("data=null", ["data=null"]),
         ("model.hidden=abc", ["model.hidden: must be a valid integer, got 'abc'"]),
-        ("model.hidden=0", ["model.hidden: must be greater than or equal to 1, got 0"]),
-        ("model.hidden=[512,-1]", ["model.hidden: must be greater than or equal to 1, got -1"]),
-        ("model.dropout=1.5", ["model.dropout: must be less than 1, got 1.5"]),
-        ("model.activation=Relu", ["model.activation: must be one of CELU"]),
-        ("optimizer.lr=-1", ["optimizer.lr: must be greater than 0, got -1"]),
-        ("optimizer.lr=nan", ["optimizer.lr: must be a finite number, got nan"]),
-        ("optimizer.name=Adamm", ["optimizer.name: must be one of ASGD"]),
-        ("optimizer.name=[Adam]", ["optimizer.name: must be a valid string"]),
         ("optimizer.momentum=0.9", ["optimizer.momentum: Adam takes lr, betas"]),
-        ("optimizer=sgd optimizer.betas=[0.9,0.99]", ["optimizer.betas: SGD takes lr, momentum"]),
-        ("scheduler.name=StepLR", ["scheduler.step_size: must be given, StepLR needs it"]),
-        ("trainer.max_epochs=0", ["trainer.max_epochs: must be greater than or equal to 1, got 0"]),
-        ("trainer.max_epoch=3", ["trainer.max_epoch: not a flag of lightning.Trainer"]),
-        ("data.batch_size=0", ["data.batch_size: must be greater than or equal to 1, got 0"]),
         ("data.val_size=60000", ["data.val_size: must be at most 59999"]),
-        ("data=digits data.val_size=1437", ["data.val_size: must be at most 1436"]),
         ("seed=1,2", ["seed=1,2: several values: add -m for a sweep over them"]),
         (
             "model.hidden=512,256 seeed=1",
@@ -180,8 +168,6 @@ def test_a_signal_ends_a_run_without_a_result(
         ("--package data", ["--package: needs --cfg"]),
         ("--experimental-rerun config.pickle", ["--experimental-rerun: not supported. A run is resumed with resume="]),
         ("--info seed=1", ["argument --info/-i: invalid choice: 'seed=1'"]),
-        ("epochs=3", ["epochs: unknown key; did you mean trainer.max_epochs?"]),
-        ("data=emnist", ["data=emnist: unknown, must be one of digits, fashion, mnist"]),
         (
             "optimizer=adamw",
             ["optimizer=adamw: unknown, must be one of adam, rmsprop, sgd; did you mean optimizer.name=A"],
@@ -210,10 +196,8 @@ def test_a_signal_ends_a_run_without_a_result(
             ],
         ),
         ("-m seed", ["seed: not of the form key=value"]),
-        ("-m seed=1,2 seeed=1 model.hidden=0", ["seeed: ", "model.hidden: "]),
         ("--cfg job seeed=1", ["seeed: unknown key; did you mean seed?"]),
         ("--config-dir x seed=1", ["--config-dir, --config-name, --config-path: not supported."]),
-        ("-m seeed=1,2", ["seeed: unknown key; did you mean seed?"]),
         ("-m optimizer=adam,sgdd", ["optimizer=sgdd: unknown, must be one of adam, rmsprop, sgd"]),
     ],
 )
@@ -285,18 +269,6 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_pa
     assert len(list(tmp_path.rglob("result.json"))) == max(1, len(kind) - 1)
 
 
-def test_a_folder_is_not_used_twice(digits_run: Run, command: Command, tmp_path: Path) -> None:
-    shutil.copytree(digits_run.folder, tmp_path / "run")
-    before = files_of(tmp_path)
-    finished = command("data=digits", "hydra.run.dir=run")
-    assert finished.code == 2
-    first, *differences, last = finished.err.splitlines()
-    assert first == "run: holds another run, which cannot be resumed so:"
-    assert differences == ["trainer.max_epochs: the run has 20, the command 5 (only upwards)"]
-    assert last == "Choose another hydra.run.dir, or leave it out."
-    assert files_of(tmp_path) == before
-
-
 def test_a_folder_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     finished = command("data=digits", "hydra.run.dir=file/run")
@@ -317,7 +289,7 @@ def test_a_traceback_can_be_asked_for(program: Program) -> None:
     ("arguments", "code", "says"),
     [
         (("--help",), 0, "python train.py model.hidden=512 data=fashion"),
-        (("seeed=3",), 2, "unknown key"),
+        (("seeed=3", "trainer.strategy=ddp"), 2, "trainer.strategy: one run trains on one device"),
         (("data.root=nothing",), 3, "nothing/MNIST/raw"),
         (("-m", "seed=1,2", "data.root=nothing"), 3, "nothing/MNIST/raw"),
     ],
@@ -329,13 +301,13 @@ def test_nothing_heavy_is_imported_before_it_is_needed(
     finished = program.run(*arguments)
     assert finished.code == code
     assert says in finished.out + finished.err
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in finished.err.splitlines() if "|" in line}
-    assert "hydra" in imported
-    assert not imported & {"torch", "torchvision", "lightning", "numpy", "sklearn", "tensorboard"}
+    assert "hydra" in imported(finished.err)
+    assert not imported(finished.err) & {"torch", "torchvision", "lightning", "numpy", "sklearn", "tensorboard"}
 
 
 def test_the_printed_configuration_is_the_whole_one(command: Command) -> None:
     printed = command("optimizer=sgd", "--cfg", "job", "experiment=fashion_100", "optimizer.lr=0.5")
+    assert (printed.code, printed.err) == (0, "")
     for line in ("name: fashion", "hidden: 100", "name: SGD", "lr: 0.5", "momentum: 0.9", "seed: 0"):
         assert line in [words.strip() for words in printed.out.splitlines()]
 
@@ -365,9 +337,6 @@ def test_options_may_stand_between_keys(command: Command, arguments: str) -> Non
     finished = command(*arguments.split())
     assert finished.code == 2
     assert finished.err.startswith("seed: must be greater than or equal to 0, got -1")
-    printed = command("seed=3", "--cfg", "job", "optimizer=sgd")
-    assert (printed.code, printed.err) == (0, "")
-    assert {"seed: 3", "  name: SGD"} <= set(printed.out.splitlines())
 
 
 def test_hydra_prints_what_it_knows(command: Command, tmp_path: Path) -> None:
@@ -376,9 +345,3 @@ def test_hydra_prints_what_it_knows(command: Command, tmp_path: Path) -> None:
     assert "== Flags ==" in command("--hydra-help").out
     assert command("--cfg", "job", "-p", "optimizer").out.startswith("# @package optimizer\nname: Adam\n")
     assert list(tmp_path.rglob("*")) == []
-
-
-def test_shell_completion_knows_the_keys(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMP_LINE", "python train.py model.hid")
-    monkeypatch.setenv("COMP_POINT", "25")
-    assert command("-sc", "query=bash").out.split() == ["model.hidden="]

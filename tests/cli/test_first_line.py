@@ -4,13 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import in_process
 import pytest
-from conftest import PROJECT, Compose, Run
+from conftest import PROJECT, Compose
 
 from mlplab.cli.job import introduction
-from mlplab.errors import ConfigError
-from mlplab.sweeps import run
 
 
 @pytest.mark.parametrize(
@@ -23,12 +20,6 @@ from mlplab.sweeps import run
 )
 def test_what_is_to_be_trained(composed: Compose, tmp_path: Path, overrides: tuple[str, ...], expected: str) -> None:
     assert introduction(composed(*overrides), tmp_path) == f"{expected}; run folder {tmp_path}"
-
-
-def test_the_first_line_on_the_screen_and_in_the_log(digits_run: Run) -> None:
-    line = f"digits, 64-128-10, Adam, batch 32, 20 epochs; run folder outputs/digits/{digits_run.folder.name}"
-    assert digits_run.printed.splitlines()[0] == line
-    assert (digits_run.folder / "train.log").read_text().splitlines()[0].endswith(line)
 
 
 def test_it_is_said_before_torch_is_imported(tmp_path: Path) -> None:
@@ -44,16 +35,3 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     code = f"import sys; sys.argv = [{str(PROJECT / 'train.py')!r}, 'data=digits']\n{code}"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert finished.stdout == "[]", finished.stderr
-
-
-def test_a_sweep_says_what_it_is_before_it_asks_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def too_early(*_: object) -> None:
-        raise ConfigError(f"said before: {capfd.readouterr().out}")
-
-    monkeypatch.setattr(run.download, "require", too_early)
-    finished = in_process.train("-m", "data=digits", "seed=0,1", "sweep_name=two", capfd=capfd)
-    assert finished.err == "said before: outputs/sweeps/two: 2 jobs, 2 to begin\n\n"

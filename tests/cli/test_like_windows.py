@@ -27,40 +27,40 @@ def _good(finished: Finished) -> str:
     return finished.out
 
 
-def test_train_resume_evaluate_predict_show_and_report(windows: Program, tmp_path: Path) -> None:
-    out = _good(windows.run(*FAST, "model.hidden=[16,8]"))
-    (run,) = (tmp_path / "outputs" / "digits").iterdir()
-    assert f"run folder outputs/digits/{run.name}" in out
-    assert json.loads((run / "result.json").read_text())["epochs"] == 2
-    assert "epoch 2/2" in (run / "train.log").read_text(encoding="utf-8")
-
-    assert "resuming " in _good(windows.run(f"resume={run}", "trainer.max_epochs=3"))
-    assert json.loads((run / "result.json").read_text())["epochs"] == 3
-
-    evaluated = windows.run(run, "--pictures", script="scripts/evaluate.py")
-    assert evaluated.code == 0, evaluated.err
-    assert evaluated.out.startswith("test accuracy ")
-    Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
+def test_train_resume_evaluate_predict_show_report_and_sweep(windows: Program, tmp_path: Path) -> None:
+    """One after another in one process, whose imports take long; those of the jobs of a sweep are no copies there."""
     drawn = Image.new("L", (20, 20), 255)
     drawn.paste(0, (9, 3, 11, 17))
     drawn.save(tmp_path / "one.png")
-    assert len(_good(windows.run(run, tmp_path / "one.png", script="scripts/predict.py")).splitlines()) == 1
-    assert "1,437 training images" in _good(windows.run("data=digits", script="scripts/show.py"))
-    assert "No run is complete" not in _good(windows.run(tmp_path / "outputs", script="scripts/report.py"))
+    sweep = ("-m", *FAST, "show=none", "trainer.profiler=simple,foo", "jobs=1", "sweep_name=two")
+    commands = [
+        ("train.py", *FAST, "model.hidden=[16,8]", "hydra.run.dir=outputs/run"),
+        ("train.py", "resume=outputs/run", "trainer.max_epochs=3"),
+        ("scripts/evaluate.py", "outputs/run", "--pictures"),
+        ("scripts/predict.py", "outputs/run", "one.png"),
+        ("scripts/show.py", "data=digits"),
+        ("scripts/report.py", "outputs"),
+        ("train.py", *sweep),
+    ]
+    done = windows.run(json.dumps(commands), script="tests/like_windows/commands.py")
+    assert done.code == 0, done.err
+    trained, resumed, evaluated, predicted, shown, reported, swept = (
+        Finished(*json.loads(line)) for line in done.out.splitlines()
+    )
+    assert "run folder outputs/run" in _good(trained)
+    run = tmp_path / "outputs" / "run"
+    assert "resuming " in _good(resumed)
+    assert json.loads((run / "result.json").read_text())["epochs"] == 3
+    assert "epoch 2/2" in (run / "train.log").read_text(encoding="utf-8")
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.out.startswith("test accuracy ")
+    assert len(_good(predicted).splitlines()) == 1
+    assert "1,437 training images" in _good(shown)
+    assert "No run is complete" not in _good(reported)
     assert (tmp_path / "outputs" / "report.md").exists()
-
-
-def test_a_sweep_and_one_of_its_jobs_that_fails(windows: Program, tmp_path: Path) -> None:
-    """The processes of its jobs are no copies there: each imports all by itself."""
-    sweep = ("-m", *FAST, "jobs=2", "seed=0,1", "sweep_name=two")
-    finished = windows.run(*sweep)
-    assert finished.code == 0, finished.err
-    folder = tmp_path / "outputs" / "sweeps" / "two"
-    assert len(list(folder.glob("*/result.json"))) == 2
-    assert "2 jobs, 2 complete" in _good(windows.run(*sweep))
-    refused = windows.run("-m", *FAST, "trainer.profiler=foo", "seed=0,1", "sweep_name=refused")
-    assert refused.code == 2
-    assert "trainer: Lightning refuses these flags" in refused.err
+    assert swept.code == 6, swept.err
+    assert "trainer: Lightning refuses these flags" in swept.out
+    assert len(list((tmp_path / "outputs" / "sweeps" / "two").glob("*/result.json"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import hostile_files
 import pytest
 import states
 import yaml
-from conftest import Command, Program
+from conftest import Command, Program, files_of
 from fork_server import Server
 
 from mlplab.runs import checkpoint_file
@@ -141,21 +142,23 @@ def test_a_requeued_job_is_resumed(
     assert again.out.startswith(f"outputs/digits/{run.name}: completed after 40 epochs, test accuracy ")
 
 
-def test_a_folder_may_have_any_name(run: Path, command: Command, tmp_path: Path) -> None:
+def test_a_completed_run_says_so(run: Path, command: Command, tmp_path: Path) -> None:
+    """A default that is named is no change, and its folder may have any name."""
+    before = files_of(run)
+    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
     name = "model.hidden=[64,64], it's a run"
-    run.rename(tmp_path / name)
-    finished = command(f"resume={name}")
-    assert (finished.code, finished.err) == (0, "")
-    assert finished.out.startswith(f"{name}: completed after 40 epochs")
-
-
-def test_a_completed_run_says_so(run: Path, command: Command) -> None:
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    for path in ("run", "run/checkpoints/last.ckpt"):
-        finished = command(f"resume={path}")
+    for words in (
+        ("resume=run",), ("resume=run/checkpoints/last.ckpt",), ("resume=run", *defaults),
+        (*DIGITS, "hydra.run.dir=run", *defaults), (f"resume={name}",),
+    ):  # fmt: skip
+        if name in words[0]:
+            run.rename(tmp_path / name)
+        finished = command(*words)
         assert (finished.code, finished.err) == (0, "")
-        assert finished.out.startswith("run: completed after 40 epochs, test accuracy ")
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        assert finished.out.startswith(
+            f"{name if name in words[0] else 'run'}: completed after 40 epochs, test accuracy "
+        )
+    assert files_of(tmp_path / name) == before
 
 
 def test_a_run_with_former_keys_is_the_same_run(run: Path, command: Command) -> None:
@@ -199,20 +202,16 @@ def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
     stored = yaml.safe_load(path.read_text())
     stored["trainer"] |= {"limit_train_batches": 0.1, "overfit_batches": 2}
     path.write_text(yaml.safe_dump(stored))
+    before = files_of(run)
     finished = command(*DIGITS, "hydra.run.dir=run")
     assert finished.code == 2
-    assert finished.err.splitlines()[1:3] == [
+    assert finished.err.splitlines() == [
+        "run: holds another run, which cannot be resumed so:",
         "trainer.limit_train_batches: the run has 0.1, the command 1.0",
         "trainer.overfit_batches: the run has 2, the command 0.0",
+        "Choose another hydra.run.dir, or leave it out.",
     ]
-
-
-def test_a_default_that_is_named_is_no_change(run: Path, command: Command) -> None:
-    defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
-    for words in (("resume=run", *defaults), (*DIGITS, "hydra.run.dir=run", *defaults)):
-        finished = command(*words)
-        assert (finished.code, finished.err) == (0, "")
-        assert finished.out.startswith("run: completed after 40 epochs")
+    assert files_of(run) == before
 
 
 def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
@@ -255,16 +254,16 @@ def _unfinished(run: Path) -> None:
 
 def test_without_a_good_checkpoint_a_run_ends_with_4(run: Path, command: Command) -> None:
     _unfinished(run)
-    before = {}
-    for name in ("last", "last.previous"):
-        path = run / "checkpoints" / f"{name}.ckpt"
-        path.write_bytes(path.read_bytes()[:-100])
-        before[path] = path.read_bytes()
+    last, previous = (run / "checkpoints" / f"{name}.ckpt" for name in ("last", "last.previous"))
+    hostile_files.FILES["code among the weights"](previous, last, trace := run.parent / "trace")
+    last.write_bytes(last.read_bytes()[:-100])
+    before = {path: path.read_bytes() for path in (last, previous)}
     finished = command("resume=run")
+    assert not trace.exists()
     assert finished.code == 4
     assert 2 <= len(finished.err.splitlines()) <= 5
     assert "last.ckpt: truncated, damaged" in finished.err
-    assert "last.previous.ckpt: truncated, damaged" in finished.err
+    assert "last.previous.ckpt: holds Python objects" in finished.err
     assert {path: path.read_bytes() for path in before} == before
     assert finished.err.splitlines()[0] in (run / "train.log").read_text()
 
@@ -279,23 +278,13 @@ def test_the_checkpoint_of_another_run_is_refused(run: Path, command: Command, t
     assert "last.ckpt: of another run: hidden (16,) instead of (64, 64)" in finished.err
 
 
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        ("result.json", "{}"),
-        ("result.json", '{"epochs": 1, "max_epochs": "x", "metrics": {"test/acc": 0.5}}'),
-        ("status.json", "{}"),
-        (".hydra/overrides.yaml", "- ${foo}"),
-    ],
-)
-def test_damaged_files_beside_the_checkpoints_are_not_needed(
-    run: Path, whole: Path, command: Command, file: str, content: str
-) -> None:
-    (run / "result.json").unlink()
-    (run / file).write_text(content)
+def test_damaged_files_beside_the_checkpoints_are_not_needed(run: Path, whole: Path, command: Command) -> None:
+    (run / "result.json").write_text('{"epochs": 1, "max_epochs": "x", "metrics": {"test/acc": 0.5}}')
+    (run / "status.json").write_text("{}")
+    (run / ".hydra" / "overrides.yaml").write_text("- ${foo}")
     finished = command("resume=run")
     assert finished.code == 0, finished.err
-    _is_the_whole(run, whole, but=["command/text_summary"] if file == ".hydra/overrides.yaml" else [])
+    _is_the_whole(run, whole, but=["command/text_summary"])
 
 
 def test_a_change_that_is_refused_is_not_kept(run: Path, command: Command) -> None:

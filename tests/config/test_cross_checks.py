@@ -1,7 +1,7 @@
 """Keys that contradict each other, refused before torch is imported."""
 
 import pytest
-from conftest import Compose, Program
+from conftest import Compose
 
 from mlplab.errors import ConfigError
 
@@ -43,11 +43,15 @@ ACCEPTED = (
 )
 
 
-@pytest.mark.parametrize("words", REFUSED)
-def test_a_contradiction_is_one_line(composed: Compose, words: str) -> None:
+def _refusal(composed: Compose, words: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         composed(*words.split())
-    (line,) = str(caught.value).splitlines()
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_contradiction_is_one_line(composed: Compose, words: str) -> None:
+    (line,) = _refusal(composed, words)
     assert line.startswith(REFUSED[words])
 
 
@@ -58,27 +62,5 @@ def test_what_fits_together_is_accepted(composed: Compose, words: str) -> None:
 
 def test_all_contradictions_are_listed_at_once(composed: Compose) -> None:
     together = ["trainer.strategy=ddp", "regularization.swa_start=0.5", "trainer.min_epochs=9"]
-    with pytest.raises(ConfigError) as caught:
-        composed(*together)
-    assert sorted(str(caught.value).splitlines()) == sorted(
-        line for words in together for line in _lines(composed, words)
-    )
-
-
-def _lines(composed: Compose, words: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        composed(words)
-    return str(caught.value).splitlines()
-
-
-def test_they_are_refused_without_torch(program: Program) -> None:
-    """Its import takes seconds."""
-    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # a line on stderr for each import
-    finished = program.run("trainer.strategy=ddp", "optimizer=sgd", "optimizer.nesterovv=true")
-    assert (finished.code, finished.out) == (2, "")
-    lines = finished.err.splitlines()
-    said = [line.partition(":")[0] for line in lines if not line.startswith("import time:")]
-    assert said == ["optimizer.nesterovv", "trainer.strategy"]
-    imported = {line.rpartition("|")[2].strip() for line in lines}
-    assert "hydra" in imported
-    assert not {"torch", "lightning", "numpy"} & imported
+    lines = _refusal(composed, " ".join(together))
+    assert sorted(lines) == sorted(line for words in together for line in _refusal(composed, words))

@@ -124,47 +124,39 @@ def test_one_mistake_is_one_line_with_its_key(key: str, value: object, says: lis
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "begins", "meant"),
     [
-        ({"seeed": 3}, "seeed: unknown key; did you mean seed?"),
-        ({"model.hiden": 3}, "model.hiden: unknown key; did you mean model.hidden?"),
-        ({"data.size": 3}, "data.size: unknown key"),
-        ({"aids": {"mixup": 0.2, "mixdown": 1}}, "aids: unknown key"),
-        ({"trainer.max_epoch": 3}, "trainer.max_epoch: not a flag of lightning.Trainer"),
-        ({"trainer.callbacks": []}, "trainer.callbacks: not a flag of lightning.Trainer that can be given here"),
-        ({"optimizer.momentum": 0.9}, "optimizer.momentum: Adam takes lr, betas, eps"),
-        ({"optimizer.weight_deca": 0.9}, "optimizer.weight_deca: Adam takes"),
-        ({"scheduler.T_max": 3}, "scheduler.T_max: a constant rate takes no arguments"),
-        ({"scheduler.name": "StepLR"}, "scheduler.step_size: must be given, StepLR needs it"),
-        ({"scheduler.name": "StepLR", "scheduler.step_size": 0}, "scheduler.step_size: must be greater than or equal"),
+        ({"seeed": 3}, "seeed: unknown key", "seed"),
+        ({"model.hiden": 3}, "model.hiden: unknown key", "model.hidden"),
+        ({"data.size": 3}, "data.size: unknown key", ""),
+        ({"aids": {"mixup": 0.2, "mixdown": 1}}, "aids: unknown key", ""),
+        ({"trainer.max_epoch": 3}, "trainer.max_epoch: not a flag of lightning.Trainer", "max_epochs"),
+        ({"trainer.epochs": 3}, "trainer.epochs: not a flag of lightning.Trainer", "max_epochs"),
+        ({"trainer.batch_size": 3}, "trainer.batch_size: not a flag of lightning.Trainer", "data.batch_size"),
+        ({"trainer.callbacks": []}, "trainer.callbacks: not a flag of lightning.Trainer that can be given here", ""),
+        ({"optimizer.momentum": 0.9}, "optimizer.momentum: Adam takes lr, betas, eps", ""),
+        ({"optimizer.weight_deca": 0.9}, "optimizer.weight_deca: Adam takes", "weight_decay"),
+        ({"optimizer.learning_rate": 3}, "optimizer.learning_rate: Adam takes", "lr"),
+        ({"optimizer.epochs": 3}, "optimizer.epochs: Adam takes", "trainer.max_epochs"),
+        ({"scheduler.T_max": 3}, "scheduler.T_max: a constant rate takes no arguments", ""),
+        ({"scheduler.name": "StepLR"}, "scheduler.step_size: must be given, StepLR needs it", ""),
+        ({"scheduler.name": "StepLR", "scheduler.step_size": 0}, "scheduler.step_size: must be greater than or eq", ""),
         (
             {"scheduler.name": "CyclicLR", "scheduler.base_lr": "low", "scheduler.max_lr": 1.0},
             "scheduler.base_lr: must",
+            "",
         ),
-        ({"trainer.detect_anomaly": "abc"}, "trainer.detect_anomaly: must be bool, got 'abc'"),
-        ({"optimizer": 3}, "optimizer: "),
-        ({"trainer": [1]}, "trainer: "),
+        ({"trainer.detect_anomaly": "abc"}, "trainer.detect_anomaly: must be bool, got 'abc'", ""),
+        ({"optimizer": 3}, "optimizer: ", ""),
+        ({"trainer": [1]}, "trainer: ", ""),
     ],
 )
-def test_a_key_or_a_value_that_a_class_does_not_take_is_refused(changes: dict[str, Any], line: str) -> None:
+def test_a_key_or_a_value_that_a_class_does_not_take_is_refused(
+    changes: dict[str, Any], begins: str, meant: str
+) -> None:
     (found,) = _refusal(changes)
-    assert found.startswith(line)
-
-
-@pytest.mark.parametrize(
-    ("changes", "meant"),
-    [
-        ({"optimizer.weight_deca": 0.9}, "did you mean weight_decay?"),
-        ({"trainer.max_epoch": 3}, "did you mean max_epochs?"),
-        ({"trainer.epochs": 3}, "did you mean max_epochs?"),
-        ({"trainer.batch_size": 3}, "did you mean data.batch_size?"),
-        ({"optimizer.learning_rate": 3}, "did you mean lr?"),
-        ({"optimizer.epochs": 3}, "did you mean trainer.max_epochs?"),
-    ],
-)
-def test_the_nearest_argument_is_named(changes: dict[str, Any], meant: str) -> None:
-    (found,) = _refusal(changes)
-    assert meant in found
+    assert found.startswith(begins)
+    assert not meant or f"did you mean {meant}?" in found
 
 
 def test_every_mistake_is_listed() -> None:
@@ -248,23 +240,6 @@ def test_defaults_of_the_files(composed: Compose) -> None:
     assert {name: composed(f"data={name}").data.val_size for name in DATASETS} == {
         name: facts.val_size for name, facts in DATASETS.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("experiment", "parts"),
-    [
-        ("fashion_128", ("fashion", (128,), (0.0,), "Adam", 32, 10, 0)),
-        ("fashion_100", ("fashion", (100,), (0.0,), "Adam", 32, 10, 0)),
-        ("mnist_128_adam", ("mnist", (128,), (0.0,), "Adam", 32, 5, 0)),
-        ("mnist_512x2_rmsprop", ("mnist", (512, 512), (0.2,), "RMSprop", 128, 20, 12_000)),
-    ],
-)
-def test_recipes_are_the_published_ones(composed: Compose, experiment: str, parts: tuple[object, ...]) -> None:
-    config = composed(f"experiment={experiment}")
-    assert parts[:3] == (config.data.name, config.model.hidden, config.model.dropout)
-    assert parts[3:5] == (config.optimizer.name, config.data.batch_size)
-    assert parts[5:] == (config.trainer.max_epochs, config.data.val_size)
-    assert config.data.normalize == "unit"
 
 
 def test_the_command_line_has_the_last_word_over_a_recipe(composed: Compose) -> None:

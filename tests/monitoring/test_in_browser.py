@@ -1,4 +1,4 @@
-"""TensorBoard's pages in a browser, of a run and of a sweep. Screenshots go to build/screenshots."""
+"""TensorBoard's pages in a browser, of runs. Screenshots go to build/screenshots."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import chromium
 import pytest
 from chromium import TEXT, tensorboard
-from conftest import PROJECT, Compose, Program
+from conftest import PROJECT, Compose
 from selenium.webdriver import Chrome
 
 from mlplab.training.run import train
@@ -26,38 +26,30 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
         yield started
 
 
-def test_a_run(browser: Chrome, composed: Compose, tiny_root: Path, tmp_path: Path) -> None:
-    config = composed(
-        f"data.root={tiny_root}", "data=fashion", "data.val_size=50", "data.batch_size=20", "model.hidden=[16,12]",
-        "trainer.max_epochs=2", "trainer.log_every_n_steps=2", "trainer.accelerator=cpu",
-    )  # fmt: skip
-    train(config, tmp_path / "fashion" / "hidden=16x12")
+def test_runs_and_what_tells_them_apart(browser: Chrome, composed: Compose, tiny_root: Path, tmp_path: Path) -> None:
+    """As a sweep leaves them."""
+    short = (
+        "data=fashion",
+        "data.val_size=50",
+        "data.batch_size=20",
+        "trainer.max_epochs=2",
+        "trainer.accelerator=cpu",
+    )
+    runs = {f"hidden={hidden},optimizer={name}" for hidden, name in (("16x12", "adam"), ("8", "sgd"), ("8", "rmsprop"))}
+    for name in runs:
+        overrides = name.replace("16x12", "[16,12]").replace("hidden", "model.hidden").replace(",opt", " opt").split()
+        train(composed(f"data.root={tiny_root}", *short, "trainer.log_every_n_steps=2", *overrides), tmp_path / name)
     tags = ("train/loss_step", "by_epoch/val/acc", "gap/acc", "lr_step")
     groups = {"by_epoch", "confusion", "data", "gap", "images_per_s", "mistakes", "weights"}
-    with tensorboard(tmp_path, browser, SCREENSHOTS / "run") as board:
+    with tensorboard(tmp_path, browser, SCREENSHOTS / "runs") as board:
         for tag in tags:
             board.open("timeseries", {tag}, tag)
-        board.open("timeseries", {"fashion/hidden=16x12", *groups})
-        board.open("images", {"confusion/val", "confusion/test", "data", "mistakes", "weights"})
-        board.wait_for_images(3)
+        board.open("timeseries", runs | groups)
+        board.open("images", runs | {"confusion/val", "confusion/test", "data", "mistakes", "weights"})
+        board.wait_for_elements("img", 3)
         board.screenshot("images")
-        board.open("hparams", {"hidden", "16x12", "optimizer", "batch_size", "fashion", "val/acc_best", "test/acc"})
-        board.open("graphs", {"Main Graph", "MLP", "images", "output"})
-        board.open("custom_scalars", {"by step", "by epoch", "accuracy", "gap of training to validation"})
-        board.open("text", {"configuration", "layers", "linear1", "12,894"})
-        board.open("pr_curves", {"pr/Ankle boot", "pr/T-shirt top"})
-
-
-def test_a_sweep_of_six(browser: Chrome, program: Program, tiny_root: Path, tmp_path: Path) -> None:
-    grid = ("model.hidden=8,16", "optimizer=adam,rmsprop,sgd")
-    short = ("data.val_size=50", "data.batch_size=20", "trainer.max_epochs=2", "trainer.accelerator=cpu")
-    finished = program.run("-m", *grid, *short, f"data.root={tiny_root}", "sweep_name=six")
-    assert finished.code == 0, finished.err
-    runs = {f"hidden={width},optimizer={name}" for width in (8, 16) for name in ("adam", "rmsprop", "sgd")}
-    with tensorboard(tmp_path / "outputs" / "sweeps" / "six", browser, SCREENSHOTS / "sweep") as board:
-        board.open("timeseries", runs | {"by_epoch", "confusion", "mistakes", "weights"})
-        board.open("images", runs | {"confusion/val", "confusion/test", "mistakes"})
-        board.open("hparams", {"Trial ID", "optimizer", "hidden", "seed", "val/acc_best", "test/acc"})
+        chosen = {"Trial ID", "optimizer", "hidden", "batch_size", "fashion", "seed"}
+        board.open("hparams", chosen | {"16x12", "val/acc_best", "test/acc"})
         board.click("optimizer")  # constant ones come first, and five are shown
         board.wait_for({"RMSprop", "SGD", "Adam"})
         board.screenshot("hparams")
@@ -66,11 +58,14 @@ def test_a_sweep_of_six(browser: Chrome, program: Program, tiny_root: Path, tmp_
         assert "NaN" not in text
         board.click("Parallel Coordinates View")
         board.wait_for_elements(".foreground path:not(.invisible-path)", len(runs))
-        board.screenshot("parallel", settle_s=2)
+        board.screenshot("parallel")
         board.click("Scatter Plot Matrix View")
         board.wait_for_elements("circle.data-marker", 2 * len(runs))  # of two metrics against a hyperparameter, or more
-        board.screenshot("scatter", settle_s=2)
-        board.open("graphs", {"Main Graph", "MLP"})
+        board.screenshot("scatter")
+        board.open("graphs", {"Main Graph", "MLP", "images", "output"})
+        board.open("custom_scalars", {"by step", "by epoch", "accuracy", "gap of training to validation"})
+        board.open("text", {"configuration", "layers", "linear1", "12,894"})
+        board.open("pr_curves", {"pr/Ankle boot", "pr/T-shirt top"})
 
 
 @pytest.mark.skipif(not (TRAINED / "sweeps" / "pictures").is_dir(), reason="make pictures trains what these show")

@@ -14,7 +14,7 @@ import pytest
 import states
 import torch
 import yaml
-from conftest import Compose
+from conftest import Compose, Drawn, note
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -30,7 +30,6 @@ from mlplab.data.datamodule import ImageDataModule
 from mlplab.model import evaluation
 from mlplab.model.classifier import Classifier
 from mlplab.monitoring import pictures
-from mlplab.monitoring.pictures import next_milestone
 from mlplab.monitoring.tensorboard_logger import WRITTEN_ONCE
 from mlplab.plots import run
 from mlplab.runs import atomic_write
@@ -39,7 +38,7 @@ from mlplab.training import restore
 from mlplab.training.run import Result, build, train
 
 PICTURES = {"curves.png", "confusion.png", "mistakes.png"}
-Shown = tuple[Result, EventAccumulator, dict[str, list[tuple[Any, ...]]]]
+Shown = tuple[Result, EventAccumulator, Drawn]
 
 
 def events(folder: Path) -> EventAccumulator:
@@ -50,15 +49,6 @@ def events(folder: Path) -> EventAccumulator:
 @pytest.fixture(scope="module")
 def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """A run that shows all there is, its events, and the arguments that each figure was drawn from."""
-    drawn: dict[str, list[tuple[Any, ...]]] = {}
-
-    def noting(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            drawn.setdefault(name, []).append(arguments)
-            return draw(*arguments)
-
-        return call
-
     config = composed(
         f"data.root={tiny_root}", "data=fashion", "data.val_size=50", "data.batch_size=20", "model.hidden=[16,12]",
         "model.dropout=0.1", "trainer.max_epochs=3", "show=all",
@@ -66,8 +56,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("curves", "confusion", "mistakes", "first_layer", "training_images"):
-            patch.setattr(run, name, noting(name, getattr(run, name)))
+        drawn = note(patch, run, "curves", "confusion", "mistakes", "first_layer", "training_images")
         patch.setattr(pictures, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
@@ -104,6 +93,8 @@ def test_there_are_these_curves_and_no_other(shown: Shown) -> None:
     expected = {*figures, "lr", "test/loss", "test/acc", "val/acc_best", *(f"by_epoch/{name}" for name in figures)}
     expected |= {"train/loss_step", "train/acc_step", "lr_step", "images_per_s", "gap/loss", "gap/acc"}
     assert set(found.Tags()["scalars"]) == expected
+    for tag in expected:
+        assert all(math.isfinite(value) for _, value in scalars(found, tag)), tag
 
 
 def test_curves_by_epoch_are_the_history(shown: Shown) -> None:
@@ -230,22 +221,16 @@ def test_the_training_images_are_those_of_the_first_batch_as_the_network_gets_th
 def test_distorted_images_are_shown_as_the_network_gets_them(
     tiny: Compose, tmp_path: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[Any] = []
-    draw = run.training_images
-    monkeypatch.setattr(run, "training_images", lambda *arguments: (shown.append(arguments), draw(*arguments))[1])
+    drawn = note(monkeypatch, run, "training_images")
     overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true")
     config = tiny(*overrides, f"data.batch_size={batch_size}")
     train(config, tmp_path / "run")
-    ((originals, seen, _, _),) = shown
+    ((originals, seen, _, _),) = drawn["training_images"]
     datamodule, _ = build(config)
     batches = (images for _, images, _ in datamodule.chunks(Block(0, datamodule.batches_per_epoch), epoch=0))
     given = [batch.clone() for batch in chain.from_iterable(batches)]  # what is trained on
     assert np.allclose(seen, torch.cat(given)[:20, 0].numpy(), atol=1e-5)
     assert np.abs(originals / 255 - seen).mean() > 0.1  # they are not what is stored
-
-
-def differences(one: Result, other: Result) -> list[str]:
-    return states.differences(states.of(one.folder), states.of(other.folder))
 
 
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
@@ -256,7 +241,7 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
     aids = (*AIDED, "aids.mixup=0.4", "aids.max_norm=3", *average.split(), "show=all")
     result = train(tiny(*aids), tmp_path / "run")
     plain = train(tiny(*aids, "show=none"), tmp_path / "plain")
-    assert differences(result, plain) == []
+    assert states.differences(states.of(result.folder), states.of(plain.folder)) == []
     found = events(result.folder)
     classifier, datamodule = loaded(result, "last")
     classifier.mlp.eval()
@@ -276,13 +261,12 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
 def test_the_weights_are_those_of_the_first_layer_of_the_average(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Any] = []
-    draw = run.first_layer
-    monkeypatch.setattr(run, "first_layer", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
+    drawn = note(monkeypatch, run, "first_layer")
     result = train(tiny("averaging=ema", "averaging.decay=0.9", "show.weights=true"), tmp_path / "run")
     classifier, _ = loaded(result)
-    assert np.array_equal(drawn[0][0], classifier.average.module.linear1.weight.numpy())
-    assert not np.array_equal(drawn[0][0], classifier.mlp.linear1.weight.detach().numpy())
+    ((weights, *_),) = drawn["first_layer"]
+    assert np.array_equal(weights, classifier.average.module.linear1.weight.numpy())
+    assert not np.array_equal(weights, classifier.mlp.linear1.weight.detach().numpy())
 
 
 def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> None:
@@ -296,17 +280,6 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert of_run == history(result)
     assert best_epoch == json.loads((result.folder / "result.json").read_text())["best_epoch"]
-
-
-def test_without_validation_no_epoch_is_called_the_best(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Any] = []
-    draw = run.curves
-    monkeypatch.setattr(run, "curves", lambda *arguments: (drawn.append(arguments), draw(*arguments))[1])
-    train(tiny("data.val_size=0", "show.files=true"), tmp_path / "run")
-    ((_, best_epoch),) = drawn
-    assert best_epoch is None
 
 
 def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
@@ -331,30 +304,17 @@ def test_the_texts_are_those_of_the_run(tiny: Compose, tmp_path: Path) -> None:
 ONCE = ("show.scalars=true", "show.text=true", "show.graph=true", "show.images=true")
 
 
-def names_of_what_is_written_once(folder: Path) -> list[str]:
-    return sorted(name for name, _, _ in states.curves(folder) if name == "graph" or name in WRITTEN_ONCE)
-
-
-def test_the_text_of_a_run_that_is_made_longer_says_so(tiny: Compose, tmp_path: Path) -> None:
-    train(tiny(*ONCE), tmp_path / "run")
-    before = names_of_what_is_written_once(tmp_path / "run")
+@pytest.mark.parametrize("before", [ONCE, ()], ids=["made longer", "switched on"])
+def test_what_is_written_once_is_there_once_when_a_run_goes_on(
+    tiny: Compose, tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    train(tiny(*before), tmp_path / "run")
     train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
-    assert names_of_what_is_written_once(tmp_path / "run") == before
+    found = sorted(name for name, _, _ in states.curves(tmp_path / "run") if name == "graph" or name in WRITTEN_ONCE)
+    texts = ["configuration/text_summary", "custom_scalars__config__", "data/training", "graph", "layers/text_summary"]
+    assert found == texts
     text = tensor(events(tmp_path / "run"), "configuration/text_summary").item().decode()
     assert "max_epochs: 3" in text
-
-
-def test_what_is_switched_on_when_a_run_goes_on_is_there_once(tiny: Compose, tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "run")
-    train(tiny(*ONCE, "trainer.max_epochs=3"), tmp_path / "run", resume=True)
-    expected = [
-        "configuration/text_summary",
-        "custom_scalars__config__",
-        "data/training",
-        "graph",
-        "layers/text_summary",
-    ]
-    assert names_of_what_is_written_once(tmp_path / "run") == expected
 
 
 def test_the_graph_has_every_layer_with_its_shape(shown: Shown) -> None:
@@ -445,22 +405,20 @@ def test_each_has_a_switch(tiny: Compose, tmp_path: Path, name: str) -> None:
     assert [switch for switch, is_on in SWITCHES.items() if is_on(found, result.folder)] == [name]
 
 
-def test_without_a_logger_there_are_the_pictures_in_the_folder(tiny: Compose, tmp_path: Path) -> None:
-    train(tiny("trainer.logger=false", "show.files=true", "show.text=true", "show.images=true"), tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").glob("*.png")} == PICTURES
+@pytest.mark.parametrize(("flag", "expected"), [("trainer.logger=false", PICTURES), ("trainer.barebones=true", set())])
+def test_without_a_logger_there_are_no_curves(tiny: Compose, tmp_path: Path, flag: str, expected: set[str]) -> None:
+    train(tiny(flag, "show=all"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == expected
     assert not list((tmp_path / "run").glob("events.*"))
 
 
-def test_barebones_show_nothing(tiny: Compose, tmp_path: Path) -> None:
-    switches = [f"show.{name}=true" for name in Show.model_fields]
-    train(tiny("trainer.barebones=true", *switches), tmp_path / "run")
-    assert not list((tmp_path / "run").glob("*.png"))
-    assert not list((tmp_path / "run").glob("events.*"))
-
-
-def test_without_validation_or_hidden_layers_there_is_less_to_see(tiny: Compose, tmp_path: Path) -> None:
-    switches = [f"show.{name}=true" for name in Show.model_fields]
-    result = train(tiny("data.val_size=0", "model.hidden=[]", *switches), tmp_path / "run")
+def test_without_validation_or_hidden_layers_there_is_less_to_see(
+    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = note(monkeypatch, run, "curves")
+    result = train(tiny("data.val_size=0", "model.hidden=[]", "show=all"), tmp_path / "run")
+    ((_, best_epoch),) = drawn["curves"]
+    assert best_epoch is None
     found = events(result.folder)
     assert set(found.Tags()["images"]) == {"data/training", "confusion/test", "mistakes/test", "weights/first_layer"}
     assert not any("val" in tag or "gap" in tag for tag in found.Tags()["scalars"])
@@ -498,26 +456,18 @@ def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
     assert "no font" in caplog.text
 
 
-def test_milestones_become_rarer() -> None:
-    found = [0]
-    while found[-1] < 1000:
-        found.append(next_milestone(found[-1]))
-    assert found[1:] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-
-
 def titles_of_confusion(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Titles and steps of the matrices of the validation."""
-    titles: list[str] = []
-    draw = run.confusion
-    monkeypatch.setattr(run, "confusion", lambda *given: (titles.append(given[2]), draw(*given))[1])
+    drawn = note(monkeypatch, run, "confusion")
     steps = [image.step for image in events(train(config, folder).folder).Images("confusion/val")]
-    return list(zip((title for title in titles if title.startswith("validation")), steps, strict=True))
+    titles = [title for _, _, title in drawn["confusion"] if title.startswith("validation")]
+    return list(zip(titles, steps, strict=True))
 
 
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (("trainer.max_epochs=4",), [(1, 7), (2, 15), (4, 31)]),
+        (("trainer.max_epochs=11",), [(1, 7), (2, 15), (5, 39), (10, 79), (11, 87)]),
         (("trainer.max_epochs=2", "trainer.val_check_interval=3"), [(1, 7), (2, 15)]),  # the last of an epoch
         (("trainer.max_epochs=9", "trainer.check_val_every_n_epoch=3"), [(3, 23), (6, 47), (9, 71)]),
         (("trainer.max_epochs=9", "early_stopping.patience=2", "optimizer.lr=1e-30"), [(1, 7), (2, 15), (3, 23)]),
@@ -553,9 +503,3 @@ def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
     found = events(result.folder)
     assert "pr/0" in found.Tags()["tensors"]
     assert "val/acc_best" in found.Tags()["scalars"]
-
-
-def test_no_figure_is_not_a_number(shown: Shown) -> None:
-    _, found, _ = shown
-    for tag in found.Tags()["scalars"]:
-        assert all(math.isfinite(value) for _, value in scalars(found, tag)), tag

@@ -39,10 +39,14 @@ def rows(folder: Path) -> dict[str, Row]:
 
 
 def test_each_run_is_a_row_of_the_hparams_tab(tiny: Compose, tmp_path: Path) -> None:
-    first = train(tiny("seed=1"), tmp_path / "first")
-    second = train(tiny("model.hidden=[8,4]", "optimizer=sgd", "optimizer.lr=0.5"), tmp_path / "second")
+    """Also one that is made longer; one without validation has no figure of it."""
+    train(tiny("seed=1"), tmp_path / "longer")
+    results = {
+        "longer": train(tiny("seed=1", "trainer.max_epochs=4"), tmp_path / "longer", resume=True),
+        "other": train(tiny("model.hidden=[8,4]", "optimizer=sgd", "optimizer.lr=0.5"), tmp_path / "other"),
+        "unvalidated": train(tiny("data.val_size=0"), tmp_path / "unvalidated"),
+    }
     found = rows(tmp_path)
-    assert set(found) == {"first", "second"}
     chosen = {
         "data": "mnist",
         "hidden": "8x4",
@@ -52,22 +56,11 @@ def test_each_run_is_a_row_of_the_hparams_tab(tiny: Compose, tmp_path: Path) -> 
         "max_epochs": 2,
         "seed": 0,
     }
-    assert chosen.items() <= found["second"][0].items()
-    assert (found["first"][0]["hidden"], found["first"][0]["seed"]) == ("16", 1)
-    for name, result in (("first", first), ("second", second)):
-        figures = {"val/acc_best": result.metrics["val/acc"], "test/acc": result.metrics["test/acc"]}
+    assert chosen.items() <= found["other"][0].items()
+    assert {"hidden": "16", "seed": 1, "max_epochs": 4}.items() <= found["longer"][0].items()
+    assert set(found) == set(results)
+    for name, result in results.items():
+        figures = {"test/acc": result.metrics["test/acc"]}
+        if name != "unvalidated":
+            figures["val/acc_best"] = result.metrics["val/acc"]
         assert found[name][1] == pytest.approx(figures)
-
-
-def test_a_run_that_is_made_longer_is_one_row(tiny: Compose, tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "run")
-    longer = train(tiny("trainer.max_epochs=4"), tmp_path / "run", resume=True)
-    ((hyperparameters, figures),) = rows(tmp_path).values()
-    assert hyperparameters["max_epochs"] == 4
-    assert figures["test/acc"] == pytest.approx(longer.metrics["test/acc"])
-
-
-def test_without_validation_there_is_no_figure_of_it(tiny: Compose, tmp_path: Path) -> None:
-    result = train(tiny("data.val_size=0"), tmp_path / "run")
-    ((_, figures),) = rows(tmp_path).values()
-    assert figures == pytest.approx({"test/acc": result.metrics["test/acc"]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Program, Run, Script
+from conftest import Program, Run, Script, imported
 from PIL import Image
 
 from mlplab.data import datasets
@@ -62,15 +62,6 @@ def test_what_is_no_run_ends_with_4(tmp_path: Path, script: Script, name: str) -
         assert "Traceback" not in finished.err
 
 
-def test_what_is_no_image_ends_with_3(digits_run: Run, tmp_path: Path, script: Script) -> None:
-    (tmp_path / "text.png").write_text("no image")
-    for path in (tmp_path / "text.png", tmp_path / "nothing.png"):
-        finished = script("predict.py", digits_run.folder, path)
-        assert finished.code == 3
-        assert str(path) in finished.err
-        assert len(finished.err.splitlines()) == 1
-
-
 def test_evaluate_prints_a_table(digits_run: Run, script: Script) -> None:
     title, _, _, *rows = script("evaluate.py", digits_run.folder, "--split=val").out.splitlines()
     assert title.startswith(f"val accuracy {digits_run.result['metrics']['val/acc']:.2%}, loss ")
@@ -108,6 +99,5 @@ def test_scripts_say_at_once_what_is_missing(
     assert (finished.code, finished.out) == (code, "")
     assert said[0].startswith(says)
     assert len(said) <= 5
-    imported = {line.rpartition("|")[2].strip() for line in finished.err.splitlines() if "|" in line}
-    assert not imported & {"torch", "lightning", "numpy"}
+    assert not imported(finished.err) & {"torch", "lightning", "numpy"}
     assert not (tmp_path / "nothing").exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from conftest import Program, Script
+from conftest import Program, Script, imported
 from made_up import OPTIMIZERS, Sweep, config, result
 
 from mlplab.sweeps.report import terminal
@@ -17,9 +17,8 @@ def test_500_runs_are_reported_without_torch_and_hydra(program: Program, tmp_pat
     program.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "MPLCONFIGDIR": matplotlib.get_configdir()}
     finished = program.run("big", script="scripts/report.py")
     assert finished.code == 0, finished.err
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in finished.err.splitlines()}
-    assert {"mlplab", "matplotlib", "scipy"} <= imported
-    assert imported.isdisjoint({"torch", "torchvision", "lightning", "hydra", "omegaconf"})
+    assert {"mlplab", "matplotlib", "scipy"} <= imported(finished.err)
+    assert imported(finished.err).isdisjoint({"torch", "torchvision", "lightning", "hydra", "omegaconf"})
 
     lines = finished.out.splitlines()
     assert sum(line.split()[:1] == [str(rank)] for rank, line in enumerate(lines[3:], 1)) == terminal.MOST_ROWS

@@ -4,38 +4,42 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Compose, Program
+from conftest import PROJECT, Compose
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from made_up import Sweep, result
 
 from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
 from mlplab.sweeps import grid
 from mlplab.sweeps.job import Job
+from mlplab.sweeps.report import Report
 
 TRICKS = sorted(path.stem for path in (PROJECT / "conf" / "ablation").glob("*.yaml"))
+PARAMS = "hydra.sweeper.params"
 OWN = {"flip": {"fashion"}, "affine": {"mnist"}, "elastic": {"mnist"}}
 
 
 def jobs_of(*overrides: str) -> list[Job]:
+    """Of one seed, where nothing else is said."""
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         loader: ConfigLoader = GlobalHydra.instance().config_loader()
         name = "hydra.job.config_name=config"  # which Hydra notes where a program is started
-        composed = loader.load_configuration("config", ["sweep=tricks", name, *overrides], RunMode.MULTIRUN)
+        composed = loader.load_configuration(
+            "config", ["sweep=tricks", name, f"{PARAMS}.seed=0", *overrides], RunMode.MULTIRUN
+        )
         arguments = [f"{key}={values}" for key, values in composed.hydra.sweeper.params.items()]
         return grid.jobs(composed, loader, [*arguments, "sweep=tricks"])
 
 
 def test_the_sweep_has_each_trick_where_it_makes_sense(composed: Compose) -> None:
-    jobs = jobs_of("hydra.sweeper.params.seed='0,7'")
-    configs = [composed(*job.overrides) for job in jobs if "seed=0" in job.overrides]
-    assert Counter((config.data.name, config.trick) for config in configs) == {
-        (data, trick): 1 for trick in TRICKS for data in OWN.get(trick, {"mnist", "fashion"})
+    jobs = [dict(override.split("=", 1) for override in job.overrides) for job in jobs_of()]
+    assert Counter((job["data"], job["ablation"], job["seed"]) for job in jobs) == {
+        (data, trick, "0"): 1 for trick in TRICKS for data in OWN.get(trick, {"mnist", "fashion"})
     }
-    assert len(jobs) == 2 * len(configs)
-    assert {config.model.hidden for config in configs} == {(512, 512)}
+    assert composed("sweep=tricks").model.hidden == (512, 512)
 
 
 CHANGES: dict[str, dict[str, object]] = {
@@ -70,22 +74,24 @@ def test_a_trick_changes_one_thing(composed: Compose, trick: str) -> None:
     assert changed == CHANGES[trick] | ({} if trick == "plain" else {"trick.": trick})
 
 
-def test_a_grid_leaves_out_what_it_is_told_to(composed: Compose) -> None:
+def test_a_grid_leaves_out_what_it_is_told_to() -> None:
+    three = f"{PARAMS}.ablation='plain,ema,swa'"
     with pytest.raises(ConfigError, match="leaves nothing"):
-        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['data=mnist,fashion']")
-    left = jobs_of("hydra.sweeper.params.seed=0", "sweep_without='data=mnist ablation=ema,swa'")
-    assert len(left) == 2 * len(TRICKS) - 2
+        jobs_of(three, "sweep_without=['data=mnist,fashion']")
+    left = jobs_of(three, "sweep_without='data=mnist ablation=ema,swa'")
+    words = (
+        "data=fashion ablation=ema, data=fashion ablation=plain, data=fashion ablation=swa, data=mnist ablation=plain"
+    )
+    assert sorted(" ".join(job.overrides[:2]) for job in left) == words.split(", ")
     with pytest.raises(ConfigError, match="must be of key=value with keys of the grid, got 'trik=ema'"):
-        jobs_of("hydra.sweeper.params.seed=0", "sweep_without=['trik=ema']")
+        jobs_of(three, "sweep_without=['trik=ema']")
 
 
-def test_the_report_of_a_sweep_compares_tricks_with_none(program: Program, tiny_root: Path) -> None:
-    finished = program.run(
-        "sweep=tricks", "hydra.sweeper.params.ablation='plain,ema,flip'", "hydra.sweeper.params.seed='0,1'",
-        f"data.root={tiny_root}", "data.val_size=50", "data.batch_size=20", "model.hidden=8", "trainer.max_epochs=1",
-        "show=none", "jobs=1", "sweep_name=little",
-    )  # fmt: skip
-    assert finished.code == 0, finished.err
-    report = (program.folder / "outputs" / "sweeps" / "little" / "report.md").read_text()
+def test_the_report_of_the_sweep_compares_tricks_with_none(composed: Compose, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    for job in jobs_of(f"{PARAMS}.ablation='plain,ema,flip'", f"{PARAMS}.seed='0,1'"):
+        sweep.add(result(composed(*job.overrides).recorded))
+    Report.of(tmp_path).write(pictures=False)
+    report = (tmp_path / "report.md").read_text()
     rows = [line.split(" | ")[:2] for line in report.partition("## Against plain")[2].splitlines() if line[:2] == "| "]
     assert sorted(rows[2:]) == [["| ema", "fashion"], ["| ema", "mnist"], ["| flip", "fashion"]]

@@ -50,8 +50,6 @@ PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {
     "sweep-starts": sweeps.started_together,
     "disk": damage.full_and_read_only_disks,
     "bits": damage.flipped_bits,
-    "hostile": damage.hostile_files_everywhere,
-    "data": damage.damaged_data_sets,
 }
 
 if __name__ == "__main__":

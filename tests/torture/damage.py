@@ -1,4 +1,4 @@
-"""Disks without room, flipped bits, hostile files, damaged data sets."""
+"""Disks without room, and flipped bits."""
 
 import contextlib
 import os
@@ -9,17 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import damaged_data
-import hostile_files
-import idx
 import runs
 import states
 from report import Report
 
-from mlplab.data import datasets
-from mlplab.errors import CheckpointError, DataError
+from mlplab.errors import CheckpointError
 from mlplab.runs import checkpoint_file
-from mlplab.training import restore
 
 
 def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) -> None:
@@ -76,59 +71,6 @@ def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int =
             report.add("a flipped bit", states.differences(checkpoint_file.read(path), content))
             continue
         report.add("a flipped bit", [])
-
-
-def hostile_files_everywhere(folder: Path, dice: random.Random, report: Report) -> None:
-    run = _trained(folder)
-    good = run / "checkpoints" / "best.ckpt"
-    for number, (name, file) in enumerate(hostile_files.FILES.items()):
-        path, trace = folder / "hostile.ckpt", folder / "trace"
-        file.make(path, good, trace)
-        found = _not_refused(path, name) + [f"{name}: ran"] * trace.exists()
-        report.add("a hostile file", found)
-        if number % 10 == 0:
-            last = run / "checkpoints" / "last.ckpt"
-            (run / "result.json").unlink(missing_ok=True)
-            last.unlink(missing_ok=True)
-            file.make(last, good, trace)
-            problems = _not_gone_on(folder, last) + [f"{name}: ran"] * trace.exists()
-            report.add("a hostile file, and resume", problems)
-            last.unlink(missing_ok=True)
-        if path.is_symlink() or path.exists():
-            path.unlink()
-
-
-def damaged_data_sets(folder: Path, dice: random.Random, report: Report) -> None:
-    os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"  # no download may mend it
-    idx.write(folder / "good")
-    for number, (name, damage) in enumerate(damaged_data.DAMAGES.items()):
-        root = Path(shutil.copytree(folder / "good", folder / str(number)))
-        damage(root)
-        try:
-            datasets.load("mnist", root)
-            report.add("a damaged data set", [f"{name}: read"])
-        except DataError as error:
-            lines = str(error).splitlines()
-            report.add("a damaged data set", [] if len(lines) <= 5 else [f"{name}: {len(lines)} lines"])
-        except Exception as error:
-            report.add("a damaged data set", [f"{name}: {type(error).__name__}: {error}"])
-
-
-def _not_refused(path: Path, name: str) -> list[str]:
-    try:
-        restore.load(path)
-    except CheckpointError as error:
-        lines = str(error).splitlines()
-        return [] if len(lines) <= 5 and str(path) in lines[0] else [f"{name}: {error}"]
-    except Exception as error:
-        return [f"{name}: {type(error).__name__}: {error}"]
-    return [f"{name}: read"]
-
-
-def _not_gone_on(folder: Path, last: Path) -> list[str]:
-    code, printed = _run(folder, ["resume=run"])
-    good = code == 4 and "last.ckpt" in printed and len(printed.splitlines()) <= 5 and "Traceback" not in printed
-    return [] if good else [f"ended with {code}: {printed[-500:]}"]
 
 
 def _trained(folder: Path) -> Path:

@@ -48,10 +48,7 @@ def at_random_times(folder: Path, dice: random.Random, report: Report, kills: in
                 done += code == -signal.SIGKILL
                 if (run / ".hydra" / "config.yaml").exists():
                     arguments = [f"resume={run}"]
-            with runs.start(folder, *arguments) as process:
-                code, printed = runs.finish(process)
-            found = runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
-            report.add(f"three kills at random times, {kind}", found)
+            report.add(f"three kills at random times, {kind}", runs.resumed(folder, run, whole, *arguments))
             shutil.rmtree(run)
 
 
@@ -68,10 +65,7 @@ def at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
             if code != -signal.SIGKILL:
                 report.add(f"a kill {name}, {kind}", [f"was not killed: {code}: {printed[-500:]}"])
                 continue
-            with runs.start(folder, f"resume={run}") as process:
-                code, printed = runs.finish(process)
-            found = runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
-            report.add(f"a kill {name}, {kind}", found)
+            report.add(f"a kill {name}, {kind}", runs.resumed(folder, run, whole))
             shutil.rmtree(run)
 
 
@@ -98,10 +92,7 @@ def by_signals(folder: Path, dice: random.Random, report: Report, count: int = 2
         found = [] if code == 128 + sent else [f"ended with {code}: {printed[-500:]}"]
         found += [f"took {took:.1f} s"] * (took > 2) + [f"status {status}"] * (status != "interrupted")
         found += ["has a result"] * (run / "result.json").exists()
-        with runs.start(folder, f"resume={run}") as process:
-            code, printed = runs.finish(process)
-        found += runs.problems(run, whole) if code == 0 else [f"ended with {code}: {printed[-500:]}"]
-        report.add(f"a {signal.Signals(sent).name}, {kind}", found)
+        report.add(f"a {signal.Signals(sent).name}, {kind}", found + runs.resumed(folder, run, whole))
         shutil.rmtree(run)
 
 

@@ -68,6 +68,8 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, s
     return finish(process)
 
 
-def problems(run: Path, expected: Path) -> list[str]:
-    """Where a run differs from the one that nobody stopped."""
-    return states.problems(run, expected)
+def resumed(folder: Path, run: Path, expected: Path, *arguments: str) -> list[str]:
+    """Where a run that goes on to its end differs from the one that nobody stopped."""
+    with start(folder, *(arguments or [f"resume={run}"])) as process:
+        code, printed = finish(process)
+    return states.problems(run, expected) if code == 0 else [f"ended with {code}: {printed[-500:]}"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import runs
+import states
 from report import Report
 
 GRID = ["-m", *runs.RUN, "model.dropout=0.3", "trainer.max_epochs=40", "model.hidden=16,[32,16]", "seed=0,1"]
@@ -46,7 +47,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
             found += [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
             found += [] if _table(sweep) == _table(whole) else ["another table"]
             for job in whole.glob("*/result.json"):
-                found += runs.problems(sweep / job.parent.name, job.parent)
+                found += states.problems(sweep / job.parent.name, job.parent)
             report.add(f"five kills of a sweep's processes, {at_once} at once", found)
 
 

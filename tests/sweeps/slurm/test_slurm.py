@@ -3,14 +3,14 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from commands import slurm, start_again_now, wait_until
 from conftest import PROJECT, Program
-from waiting import Process
+from waiting import Process, wait_until
 
 pytestmark = [
     pytest.mark.slurm,
@@ -20,6 +20,10 @@ pytestmark = [
 CLUSTER = ("launcher=slurm", "launcher.memory=1")
 LONG = "trainer.max_epochs=100000"
 FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Sweep:
@@ -44,7 +48,7 @@ class Sweep:
 
     def training(self, count: int = 2) -> dict[str, Path]:
         """The run folders in which something can be gone on with, by the id of the worker."""
-        wait_until(lambda: len(self._training()) >= count, f"{count} runs with a checkpoint")
+        wait_until(lambda: len(self._training()) >= count)
         return self._training()
 
     def _training(self) -> dict[str, Path]:
@@ -73,7 +77,7 @@ def _worker(folder: Path) -> str:
 def _empty_queue() -> Iterator[None]:
     yield
     slurm("scancel", "--me")
-    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
+    wait_until(lambda: not slurm("squeue", "--noheader"))
 
 
 @pytest.fixture
@@ -114,7 +118,8 @@ def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
 def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
     process = sweep.start("jobs=1", "launcher.time=2", "launcher.signal=75")
     ((worker, folder),) = sweep.training(1).items()
-    start_again_now(worker)
+    wait_until(lambda: slurm("squeue", "--noheader", "--format=%T", f"--jobs={worker}") == "PENDING")
+    slurm("scontrol", "update", f"JobId={worker}", "StartTime=now")  # SLURM would let it wait for two minutes
     assert _status(folder)["status"] == "interrupted"
     sweep.held.unlink()
     _, err = process.communicate()
@@ -128,7 +133,7 @@ def test_ctrl_c_leaves_no_worker(sweep: Sweep) -> None:
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    wait_until(lambda: not slurm("squeue", "--noheader"), "an empty queue")
+    wait_until(lambda: not slurm("squeue", "--noheader"))
     assert time.monotonic() - began < 15
     assert process.returncode == 130
     assert "0 of 6 jobs are complete. Resume with: python train.py -m data=digits" in err
