@@ -41,22 +41,17 @@ class Mosaic:
         """Lay out images (N, H, W), in inches: `width` of all, room `below` each row and `between` columns."""
         count, height_of_one, width_of_one = images.shape
         cell = width * canvas.DPI / columns  # dots
-        scale = min(
-            (cell - between * canvas.DPI) / width_of_one, cell / (width_of_one + 1)
-        )  # a pixel between, at least
+        least = cell / (width_of_one + 1)  # with one pixel between
+        scale = min((cell - between * canvas.DPI) / width_of_one, least)
         scale = math.floor(scale) if scale >= 1 else scale
         gap = math.ceil(below * canvas.DPI / scale), int(cell / scale) - width_of_one
         return cls(count, columns, (height_of_one, width_of_one), gap, scale)
 
     @property
-    def rows(self) -> int:
-        return math.ceil(self.count / self.columns)
-
-    @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the whole, with the room below the last row."""
         height, width = (side + gap for side, gap in zip(self.shape, self.gap, strict=True))
-        return self.rows * height, min(self.count, self.columns) * width - self.gap[1]
+        return math.ceil(self.count / self.columns) * height, min(self.count, self.columns) * width - self.gap[1]
 
     @property
     def height(self) -> float:
@@ -66,6 +61,11 @@ class Mosaic:
     @property
     def width(self) -> float:
         return self.pixels[1] * self.scale / canvas.DPI
+
+    @property
+    def full_width(self) -> float:
+        """Width of a whole row, even where there is none."""
+        return (self.columns * (self.shape[1] + self.gap[1]) - self.gap[1]) * self.scale / canvas.DPI
 
     def corner(self, position: int) -> tuple[int, int]:
         """Find row and column of the upper left pixel of an image."""

@@ -38,10 +38,9 @@ def predictions(
     bars = max(len(classes) * 0.125 * (2 if across == 1 else 1), 0.7)
     side = min(2.5 / across, bars)
     height = bars + 0.72
-    top = canvas.NOTE_HEIGHT if len(images) > MOST else canvas.TITLE_HEIGHT
-    figure = canvas.figure(top + height * math.ceil(len(shown) / across))
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
-    canvas.title(figure, title, more)
+    top = canvas.NOTE_HEIGHT if more else canvas.TITLE_HEIGHT
+    figure = canvas.page(title, height * math.ceil(len(shown) / across), more)
     for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
         left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
         tall, wide = image.shape
@@ -62,13 +61,11 @@ def predictions(
             weight = "bold" if k == best else "normal"
             text = f"{100 * probability:.1f} %"
             axes.text(100 * probability + 2, k, text, fontsize=SMALL, fontweight=weight, va="center_baseline")
-        axes.set_yticks(range(len(said)), said, fontsize=SMALL)
-        axes.set_ylim(len(said) - 0.5, -0.5)
-        axes.set_xlim(0, 100)
-        axes.set_xticks((0, 50, 100))
+        axes.set_yticks(range(len(said)), said)
+        axes.set(ylim=(len(said) - 0.5, -0.5), xlim=(0, 100), xticks=(0, 50, 100))
         axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
         axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
-        axes.tick_params("y", length=0, pad=2)
+        axes.tick_params("y", labelsize=SMALL, length=0, pad=2)
         axes.spines[["top", "right"]].set_visible(False)
         if truths is not None:
             axes.get_yticklabels()[true].set(color=GREEN, fontweight="bold")

@@ -46,8 +46,7 @@ def factors(table: Table) -> "Figure | None":
         style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names have no order
         axes.plot(range(len(means)), means, style, color=VERMILION, markersize=16, markeredgewidth=2, linewidth=1)
         _name_levels(axes, factor, list(levels), LETTERS * (2 if across == 1 else 1))
-        axes.set_xlim(-0.5, len(levels) - 0.5)
-        axes.set_xlabel(label(factor.name))
+        axes.set(xlim=(-0.5, len(levels) - 0.5), xlabel=label(factor.name))
         axes.grid(axis="y", color=PALE, linewidth=0.6)
     for axes in panels[:, 0]:
         axes.set_ylabel(VAL_ACC)
@@ -83,8 +82,7 @@ def heatmap(table: Table) -> "Figure | None":
             axes.text(j, i, text, color=color, **style)
     _name_levels(axes, across, columns, 2 * LETTERS)
     axes.set_yticks(range(len(rows)), [_level(down, level) for level in rows])
-    axes.set_xlabel(label(across.name))
-    axes.set_ylabel(label(down.name))
+    axes.set(xlabel=label(across.name), ylabel=label(down.name))
     figure.colorbar(image, label=f"mean {VAL_ACC}")
     return figure
 
@@ -110,8 +108,7 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     if min(times) > 0 and max(times) > 10 * min(times):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("time of training (s)")
-    axes.set_ylabel(f"mean {VAL_ACC}")
+    axes.set(xlabel="time of training (s)", ylabel=f"mean {VAL_ACC}")
     axes.grid(color=PALE, linewidth=0.6)
     has_spread = any(len(one.runs) > 1 for one in ranked)
     title = "the best by validation" + ("; bars: standard deviation over seeds" if has_spread else "")
@@ -161,9 +158,8 @@ def _name_levels(axes: "Axes", factor: Factor, levels: Sequence[Setting], letter
     labels = [_level(factor, levels[position]) for position in positions]
     axes.set_xticks(positions, labels)
     if max(map(len, labels)) * len(labels) > letters:
-        axes.tick_params("x", rotation=35, labelsize=8)
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
+        axes.tick_params("x", labelsize=8)
+        canvas.slant(axes)
 
 
 def _level(factor: Factor, level: Setting) -> str:
