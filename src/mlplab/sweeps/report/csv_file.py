@@ -3,18 +3,17 @@
 import csv
 import io
 
-from mlplab.sweeps.report.cells import Cells
+from mlplab.sweeps.report.cells import Columns
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
-def text(cells: Cells) -> str:
+def text(columns: Columns) -> str:
     """A row per line; an apostrophe goes in front of text that a spreadsheet would compute."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([_inert(column.name) for column in cells.columns])
-    for row in cells.rows:
-        writer.writerow([_inert(column.exact(value)) for column, value in zip(cells.columns, row, strict=True)])
+    contents = ([column.name, *map(column.exact, column.values)] for column in columns)
+    writer.writerows(map(_inert, row) for row in zip(*contents, strict=True))
     return file.getvalue()
 
 

@@ -63,9 +63,8 @@ class Report:
     @property
     def against_baseline(self) -> Section:
         heading = f"Against {baseline.level_of(self.differences[0].factor)}"
-        return Section(
-            heading, cells.differences(self.table, self.differences), [baseline.explanation(self.differences)]
-        )
+        columns = cells.differences(self.table, self.differences)
+        return Section(heading, columns, [baseline.explanation(self.differences)])
 
     def show(self, console: Console, written: Sequence[Path] = ()) -> None:
         """Print the sections, and the names of the files that `write` has written."""
@@ -83,10 +82,9 @@ class Report:
         if (self.folder / "status.json").exists():  # its curves.png is another
             raise ConfigError(f"{self.folder}: is a run itself, and a report of it is not written there.")
         drawn = {name: canvas.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
+        title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
-            "report.md": markdown.page(
-                f"Report of {printable(self.folder.resolve().name)}", self.sections, list(drawn)
-            ),
+            "report.md": markdown.page(title, self.sections, list(drawn)),
             "report.csv": csv_file.text(cells.ranking(self.table)),
             "runs.csv": csv_file.text(cells.runs(self.table, self.complete, self.unfinished)),
         }
