@@ -5,16 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from mlplab.monitoring.tensorboard_logger import RunLogger
 from mlplab.plots import canvas, run
 from mlplab.runs import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +35,7 @@ class Pictures:
         self._logger = logger
 
     def show(
-        self, draw: "Callable[[], Figure]", tag: str | None = None, file: str | None = None, step: int = 0
+        self, draw: "Callable[[], canvas.Figure]", tag: str | None = None, file: str | None = None, step: int = 0
     ) -> None:
         """Draw a figure under `tag`, and as `file`, where they are given."""
         if file is None and (tag is None or self._logger is None):

@@ -10,9 +10,9 @@ from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 
 if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import this draw
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.image import AxesImage as AxesImage
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of each search for fonts, and of its caches
 

@@ -1,7 +1,6 @@
 """Pictures of a data set: its images, how many there are of each class, and what their pixels are."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,14 +8,11 @@ from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, ORANGE, SMALL, TEXT, label
 from mlplab.plots.image_grid import Array, Mosaic, grey
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 ACROSS = 10  # images of a class
 LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 
-def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def examples(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
     rows = [np.flatnonzero(labels == k)[:ACROSS] for k in range(len(classes))]
     blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
@@ -36,7 +32,7 @@ def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
     return figure
 
 
-def pixels(image: Array, title: str) -> "Figure":
+def pixels(image: Array, title: str) -> "canvas.Figure":
     """Draw an image (H, W) or (C, H, W) with the value of each pixel written into it."""
     values = grey(image[None])[0]
     height, width = values.shape
@@ -62,7 +58,7 @@ def pixels(image: Array, title: str) -> "Figure":
     return figure
 
 
-def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "Figure":
+def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw bars as long as each class has images."""
     names = [label(name, 18) for name in classes]
     left = 0.6 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
@@ -86,7 +82,7 @@ def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "
     return figure
 
 
-def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def means(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw the mean of all images (N, H, W) or (N, C, H, W) of each class."""
     flat = grey(images)
     shown = np.full((len(classes), *flat.shape[1:]), np.nan)
@@ -103,7 +99,7 @@ def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
     return figure
 
 
-def histogram(images: Array) -> "Figure":
+def histogram(images: Array) -> "canvas.Figure":
     """Draw a histogram of the 256 pixel values of images uint8 of any shape."""
     found = np.bincount(images.ravel(), minlength=256)
     figure = canvas.page("values of all pixels of the training images", 2.42)

@@ -2,16 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mlplab.plots import canvas
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 Array = npt.NDArray[Any]
 
@@ -80,14 +76,16 @@ class Mosaic:
             whole[top : top + self.shape[0], left : left + self.shape[1]] = image
         return whole
 
-    def draw(self, figure: "Figure", images: Array, left: float, top: float, **colours: Any) -> "AxesImage":
+    def draw(
+        self, figure: "canvas.Figure", images: Array, left: float, top: float, **colours: Any
+    ) -> "canvas.AxesImage":
         """Draw at inches from the upper left corner of the page; `colours` are imshow's, by default grey, 0 to 255."""
         axes = canvas.axes(figure, left, top, self.width, self.height)
         axes.set_axis_off()
         colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
-    def write(self, image: "AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
+    def write(self, image: "canvas.AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
         """Write below an image, in the middle."""
         top, left = self.corner(position)
         size = style.setdefault("fontsize", canvas.SMALL)

@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, SMALL, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, grey
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST = 200  # images, or the page would be longer than a PNG can be
 
@@ -23,7 +19,7 @@ def predictions(
     names: Sequence[str],
     truths: Sequence[int] | None = None,
     title: str = "predictions",
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw the first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:

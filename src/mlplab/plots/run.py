@@ -1,7 +1,6 @@
 """Pictures of a run: curves, confusion matrix, mistakes, first layer, training images."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,17 +8,13 @@ from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREY, ORANGE, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, Mosaic, grey
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
 DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 
 def curves(
     history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out."""
     figure = canvas.page(title, 2.9)
     epochs = [epoch.get("epoch", position) for position, epoch in enumerate(history, 1)]
@@ -45,7 +40,7 @@ def curves(
     return figure
 
 
-def _name_epochs(axes: "Axes", epochs: Sequence[float]) -> None:
+def _name_epochs(axes: "canvas.Axes", epochs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     canvas.style(axes, "both")
@@ -56,7 +51,7 @@ def _name_epochs(axes: "Axes", epochs: Sequence[float]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
-def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
+def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figure":
     """Draw a confusion matrix (K, K): images of class row that were taken for class column.
 
     Mistakes are coloured by their share of the images of the true class; what is right is not, or nothing else would
@@ -102,7 +97,7 @@ def mistakes(
     classes: Sequence[str],
     title: str,
     indices: Sequence[int],
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8, with their `indices` in the data set.
 
     `probabilities` (N,) are of the predicted classes.
@@ -125,7 +120,7 @@ def mistakes(
 
 def first_layer(
     weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
     Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
@@ -152,7 +147,7 @@ def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
     return f"{f'all {units:,}' if shown == units else f'the {shown} of {units:,}'} units; the largest come first"
 
 
-def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw the first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
     stored, given = grey(originals[:MOST_IMAGES]), grey(seen[:MOST_IMAGES])
     mosaic = Mosaic.of(stored, columns=4, width=3.3, below=0.19, between=0.15)

@@ -4,16 +4,12 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.sweeps.report.settings import Setting, order
 from mlplab.sweeps.report.table import Configuration, Factor, Table
-
-if TYPE_CHECKING:  # matplotlib takes half a second, and the numbers of a report need none
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_PANELS, MOST_TICKS, MOST_CELLS = 12, 12, 15  # panels; labels of an axis; rows and columns of the heat map
 LONGEST_LABEL, LETTERS = 22, 28  # characters: of one label, of those of an axis side by side
@@ -22,13 +18,13 @@ VAL_ACC = "validation accuracy (%)"
 BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 
-def draw(table: Table) -> dict[str, "Figure"]:
+def draw(table: Table) -> dict[str, "canvas.Figure"]:
     """Draw what the table has enough for, by file name."""
     charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves_of_best}
     return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
 
 
-def factors(table: Table) -> "Figure | None":
+def factors(table: Table) -> "canvas.Figure | None":
     """A panel for each factor: every run is a dot, and each level has a mean."""
     shown = _by_effect(table)[:MOST_PANELS]
     if not shown:
@@ -56,7 +52,7 @@ def factors(table: Table) -> "Figure | None":
     return figure
 
 
-def heatmap(table: Table) -> "Figure | None":
+def heatmap(table: Table) -> "canvas.Figure | None":
     """The two factors with the greatest effect; each cell is the mean over all others."""
     strongest = [factor for factor in _by_effect(table) if len(_levels(table, factor)) <= MOST_CELLS][:2]
     if len(strongest) < 2:
@@ -87,7 +83,7 @@ def heatmap(table: Table) -> "Figure | None":
     return figure
 
 
-def accuracy_by_time(table: Table) -> "Figure | None":
+def accuracy_by_time(table: Table) -> "canvas.Figure | None":
     """A mark for each configuration, with the spread of its seeds; the best three are named."""
     ranked = table.validated
     if not ranked:
@@ -116,7 +112,7 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     return figure
 
 
-def curves_of_best(table: Table) -> "Figure | None":
+def curves_of_best(table: Table) -> "canvas.Figure | None":
     """Loss and accuracy by epoch of the run with the best validation accuracy."""
     runs = [(run, one) for one in table.validated for run in one.runs if run.history and run.val_acc is not None]
     if not runs:
@@ -152,7 +148,7 @@ def _accs(configuration: Configuration) -> list[float]:
     return [100 * acc for acc in configuration.val_by_seed.values()]
 
 
-def _name_levels(axes: "Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
+def _name_levels(axes: "canvas.Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
     """Label the axis below: slanted where labels would touch, and only some of many."""
     positions = range(0, len(levels), math.ceil(len(levels) / MOST_TICKS))
     labels = [_level(factor, levels[position]) for position in positions]
