@@ -173,6 +173,11 @@ class TorchClass(Section):
     classes: ClassVar[Callable[[], dict[str, torch_signatures.Arguments]]]
     name: str | None
 
+    @field_validator("name")
+    @classmethod
+    def _is_in_torch(cls, name: str | None) -> str | None:
+        return None if name is None else _known(name, cls.classes())
+
     @model_validator(mode="after")
     def _has_the_defaults_of_its_class(self) -> Self:
         known = type(self).model_fields.keys() - self.model_fields_set
@@ -200,11 +205,6 @@ class Optimizer(TorchClass):
     rho: Rate | None = Field(default=None, description="decay of the mean of squared gradients")
     eps: NotNegative | None = Field(default=None, description="added to the denominator")
 
-    @field_validator("name")
-    @classmethod
-    def _is_in_torch(cls, name: str) -> str:
-        return _known(name, torch_signatures.optimizers())
-
 
 class Scheduler(TorchClass):
     classes = torch_signatures.schedulers
@@ -218,11 +218,6 @@ class Scheduler(TorchClass):
     total_steps: Count | None = Field(default=None, description="steps or epochs of the cycle; null: the whole run")
     total_iters: Count | None = Field(default=None, description="steps or epochs until the rate stays as it is")
     gamma: NotNegative | None = Field(default=None, description="factor of the learning rate")
-
-    @field_validator("name")
-    @classmethod
-    def _is_in_torch(cls, name: str | None) -> str | None:
-        return None if name is None else _known(name, torch_signatures.schedulers())
 
 
 class Trainer(Section):

@@ -8,7 +8,8 @@ from typing import Any
 
 from mlplab.config.schema import completed
 from mlplab.runs.result import Result, composed, read_status
-from mlplab.sweeps.report.settings import Setting, flatten, printable
+from mlplab.sweeps.report import settings
+from mlplab.sweeps.report.settings import Setting, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
 
@@ -17,7 +18,7 @@ class Run(Result):
     """A complete run of a report."""
 
     name: str  # its folder, from the folder of the report
-    settings: dict[str, Any]  # as `settings.flatten` returns them
+    settings: dict[str, Any]  # as `settings.of` returns them
     written: float  # time of result.json
 
     @property
@@ -59,18 +60,18 @@ def _read(folder: Path, name: str) -> Run | Unfinished:
     except ValueError as error:
         status, reason = "damaged", f"result.json: {_first_line(str(error))}"
     try:
-        settings = flatten(completed(composed(folder)))
+        found = settings.of(completed(composed(folder)))
     except ValueError:
-        settings = {}
+        found = {}
     log = folder / "train.log"
-    return Unfinished(name, status, reason, log if log.is_file() else None, settings)
+    return Unfinished(name, status, reason, log if log.is_file() else None, found)
 
 
 def _complete(folder: Path, name: str) -> Run:
     found = Result.load(folder)
     own = {
         "name": name,
-        "settings": flatten(completed(found.config)),
+        "settings": settings.of(completed(found.config)),
         "written": (folder / "result.json").stat().st_mtime,
         "metrics": {printable(key): value for key, value in found.metrics.items()},
         "versions": _printable(found.versions),
