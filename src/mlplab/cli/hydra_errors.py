@@ -61,7 +61,6 @@ def groups(conf: Path) -> dict[str, list[str]]:
 
 def _class_named(choice: str, group: str) -> str:
     """A hint where somebody gives a class of torch in place of a choice."""
-    libraries = {"optimizer": torch_signatures.optimizers, "scheduler": torch_signatures.schedulers}
-    by_name = {name.lower(): name for name in libraries.get(group, dict)()}
+    by_name = {name.lower(): name for name in torch_signatures.BY_SECTION.get(group, dict)()}
     name = by_name.get(choice.lower())
     return f"; did you mean {group}.name={name}?" if name else ""

@@ -30,7 +30,8 @@ def parse(composed: Mapping[str, Any]) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         # A union speaks for each of its members: what is out of range tells more than what is of another type.
-        lines = {_key(details): _line(details) for details in sorted(error.errors(), key=_is_range)}
+        errors = sorted(error.errors(), key=lambda details: details["type"].startswith(("greater", "less")))
+        lines = {_key(details): _line(details) for details in errors}
         raise ConfigError("\n".join([*lines.values(), *mistakes])) from None
     mistakes += cross_checks.mistakes(config)
     if mistakes:
@@ -89,10 +90,6 @@ def _key(details: ErrorDetails) -> str:
     parts = [str(part) for part in details["loc"]]
     keys = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((key for key in keys if key in fields(Config)), ".".join(parts))
-
-
-def _is_range(details: ErrorDetails) -> bool:
-    return details["type"].startswith(("greater", "less"))
 
 
 def _line(details: ErrorDetails) -> str:

@@ -101,7 +101,7 @@ class Queue:
 
     def has_success(self) -> bool:
         """Has any job been completed since the sweep began?"""
-        return any(self._state(job) == "complete" for job in job_file.read(self.folder / JOBS))
+        return "complete" in map(self._state, job_file.read(self.folder / JOBS))
 
     def _state(self, job: Job) -> State:
         state = self._ended.get(job.folder) or job.state()

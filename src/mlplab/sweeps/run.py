@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -67,11 +67,10 @@ def _refuse(composed: DictConfig) -> None:
 def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
     """Wait for the workers, and pass on to them what signals ask."""
     signals = stop.Signals(folder)
-    queue = Queue(folder, grid.next_job)
     with signals.noted():
-        workers = _workers(queue, jobs, recipe)
+        are_at_work = _started(Queue(folder, grid.next_job), jobs, recipe)
         stopped = None
-        while workers.are_at_work():
+        while are_at_work():
             signals.pass_on()
             if stop.asked(folder) is not None:
                 stopped = stopped or time.monotonic()
@@ -80,23 +79,26 @@ def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
             time.sleep(POLL_S)
 
 
-def _workers(queue: Queue, jobs: int, recipe: worker.Recipe) -> worker.Team | slurm.Array:
-    """Start as many as `jobs` of the configuration says, and none without a job."""
+def _started(queue: Queue, jobs: int, recipe: worker.Recipe) -> Callable[[], bool]:
+    """Start as many workers as `jobs` of the configuration says, none without a job; return: are they at work?"""
     settings, wanted = recipe.composed.launcher, recipe.composed.jobs
     if settings.name == "slurm":
-        return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings)
+        return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings).are_at_work
     devices = worker.gpus()
     most = len(devices) if len(devices) > 1 else system.cores()
-    return worker.Team(queue, recipe, min(jobs, most if wanted == "auto" else wanted), devices)
+    gpus = worker.spread(devices, min(jobs, most if wanted == "auto" else wanted))
+    workers = [worker.Worker(queue, recipe, gpu) for gpu in gpus]
+    for one in workers:
+        one.start()
+    return lambda: any(one.is_alive() for one in workers)
 
 
 def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
     complete = [job for job in jobs if job not in remaining]
     begun = [job for job in remaining if (job.folder / "checkpoints").exists()]
     counts = {"complete": len(complete), "to go on": len(begun), "to begin": len(remaining) - len(begun)}
-    lines = [
-        f"{run_folder.short(folder)}: {len(jobs)} jobs, " + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    ]
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    lines = [f"{run_folder.short(folder)}: {len(jobs)} jobs, {told}"]
     damaged = [(job.label, result_file.damage(job.folder)) for job in remaining]
     lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (

@@ -9,7 +9,7 @@ from typing import Any
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.sweeps.report.settings import Setting, order
-from mlplab.sweeps.report.table import Configuration, Factor, Table
+from mlplab.sweeps.report.table import Factor, Table
 
 MOST_PANELS, MOST_TICKS, MOST_CELLS = 12, 12, 15  # panels; labels of an axis; rows and columns of the heat map
 LONGEST_LABEL, LETTERS = 22, 28  # characters: of one label, of those of an axis side by side
@@ -59,11 +59,7 @@ def heatmap(table: Table) -> "canvas.Figure | None":
         return None
     across, down = sorted(strongest, key=table.factors.index)
     columns, rows = list(_levels(table, across)), list(_levels(table, down))
-    x, y = table.factors.index(across), table.factors.index(down)
-    accs: defaultdict[tuple[Setting, Setting], list[float]] = defaultdict(list)
-    for configuration in table.validated:
-        accs[configuration.values[y], configuration.values[x]] += _accs(configuration)
-    means = {cell: statistics.fmean(of_cell) for cell, of_cell in accs.items()}
+    means = {cell: statistics.fmean(accs) for cell, accs in _accs(table, down, across).items()}
 
     figure = canvas.figure(1.8 + 0.42 * max(4, len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -137,15 +133,17 @@ def _by_effect(table: Table) -> list[Factor]:
 
 def _levels(table: Table, factor: Factor) -> dict[Setting, list[float]]:
     """Accuracies in percent of all runs, by level, in the order of the levels."""
-    position = table.factors.index(factor)
-    accs: defaultdict[Setting, list[float]] = defaultdict(list)
-    for configuration in table.validated:
-        accs[configuration.values[position]] += _accs(configuration)
-    return {level: accs[level] for level in sorted(accs, key=order)}
+    accs = _accs(table, factor)
+    return {level: accs[level,] for (level,) in sorted(accs, key=order)}
 
 
-def _accs(configuration: Configuration) -> list[float]:
-    return [100 * acc for acc in configuration.val_by_seed.values()]
+def _accs(table: Table, *factors: Factor) -> dict[tuple[Setting, ...], list[float]]:
+    """Accuracies in percent of all runs, by their levels of some factors."""
+    positions = [table.factors.index(factor) for factor in factors]
+    accs: defaultdict[tuple[Setting, ...], list[float]] = defaultdict(list)
+    for one in table.validated:
+        accs[tuple(one.values[position] for position in positions)] += [100 * acc for acc in one.val_by_seed.values()]
+    return accs
 
 
 def _name_levels(axes: "canvas.Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
