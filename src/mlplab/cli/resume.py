@@ -97,7 +97,9 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
     """
     before, stored = _recorded(folder)
     keys = {
-        key for key in {**composed, **stored} if named is None or not named.isdisjoint((key, key.partition(".")[0]))
+        key
+        for key in {**composed, **stored}
+        if named is None or any(f"{key}.".startswith(f"{name}.") for name in named)
     }
     changed = {key: value for key, value in composed.items() if key in keys}
     config = parse(nested({key: value for key, value in stored.items() if key not in keys} | changed))
