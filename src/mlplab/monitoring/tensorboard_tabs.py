@@ -86,13 +86,11 @@ def histograms(writer: Any, network: nn.Module, images: Tensor, labels: Tensor, 
     network.eval()
     with torch.enable_grad():
         loss = F.cross_entropy(network(images.to(next(network.parameters()).dtype)), labels)
-        gradients: Mapping[str, Tensor] = dict(
-            zip(weights, torch.autograd.grad(loss, [*weights.values()]), strict=True)
-        )
+        gradients = torch.autograd.grad(loss, [*weights.values()])
     network.train(was_training)
-    for name, weight in weights.items():
+    for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
         writer.add_histogram(f"weights/{name}", weight.detach(), step)
-        writer.add_histogram(f"gradients/{name}", gradients[name], step)
+        writer.add_histogram(f"gradients/{name}", gradient, step)
 
 
 @torch.no_grad()

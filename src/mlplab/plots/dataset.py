@@ -92,8 +92,7 @@ def means(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figur
     mosaic = Mosaic.of(shown, columns=5, width=6.5, below=0.24, between=0.2)
     figure = canvas.page("mean training image of each class", mosaic.height + 0.05)
     image = mosaic.draw(figure, shown, 0.15, canvas.TITLE_HEIGHT)
-    for k, name in enumerate(classes):
-        mosaic.write(image, k, label(name, 18), fontsize=TEXT + 1)
+    mosaic.name(image, [label(name, 18) for name in classes], fontsize=TEXT + 1)
     left = 0.15 + mosaic.width + 0.15
     canvas.colorbar(figure, image, left, canvas.TITLE_HEIGHT, mosaic.height - 0.24, "mean pixel value")
     return figure

@@ -1,6 +1,7 @@
 """A grid of images drawn as one image, many times faster than each by itself."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -85,9 +86,11 @@ class Mosaic:
         colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
-    def write(self, image: "canvas.AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
-        """Write below an image, in the middle."""
-        top, left = self.corner(position)
+    def name(self, image: "canvas.AxesImage", texts: Sequence[str], line: int = 0, **style: Any) -> None:
+        """Write a text below each image, in the middle."""
         size = style.setdefault("fontsize", canvas.SMALL)
-        y = top + self.shape[0] + (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
-        image.axes.text(left + (self.shape[1] - 1) / 2, y, text, ha="center", va="top", **style)
+        below = (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
+        for position, text in enumerate(texts):
+            top, left = self.corner(position)
+            x, y = left + (self.shape[1] - 1) / 2, top + self.shape[0] + below
+            image.axes.text(x, y, text, ha="center", va="top", **style)

@@ -110,11 +110,13 @@ def mistakes(
     figure = canvas.page(title, mosaic.height + 0.08, note)
     image = mosaic.draw(figure, shown, (canvas.WIDTH - mosaic.full_width) / 2, canvas.NOTE_HEIGHT)
     of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
-    for position, (true, said, probability, index) in enumerate(of_shown):
+    truths, answers = [], []
+    for true, said, probability, index in of_shown:
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
-        mosaic.write(image, position, f"{label(classes[int(true)], 12)} #{index}", fontsize=TEXT)
-        text = f"{label(classes[int(said)], 16)}, {percent:.1f} %"
-        mosaic.write(image, position, text, line=1, fontsize=TEXT, color=VERMILION)
+        truths.append(f"{label(classes[int(true)], 12)} #{index}")
+        answers.append(f"{label(classes[int(said)], 16)}, {percent:.1f} %")
+    mosaic.name(image, truths, fontsize=TEXT)
+    mosaic.name(image, answers, line=1, fontsize=TEXT, color=VERMILION)
     return figure
 
 
@@ -135,8 +137,7 @@ def first_layer(
     figure = canvas.page(title, height + 0.12, note)
     limit = float(np.abs(shown).max()) or 1.0
     image = mosaic.draw(figure, shown, 0.15, canvas.NOTE_HEIGHT, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for position, name in enumerate(names or ()):
-        mosaic.write(image, position, label(name, 14))
+    mosaic.name(image, [label(name, 14) for name in names or ()])
     canvas.colorbar(figure, image, 0.15 + mosaic.width + 0.12, canvas.NOTE_HEIGHT, height - 0.04, "weight")
     return figure
 
@@ -161,9 +162,7 @@ def training_images(originals: Array, seen: Array, labels: Array, classes: Seque
         mosaic.draw(figure, given, left, top, vmin=low, vmax=high if high > low else low + 1),
     ]
     for side in sides:
-        for position, k in enumerate(labels[: len(stored)]):
-            mosaic.write(side, position, label(classes[int(k)], 14))
-    canvas.colorbar(
-        figure, sides[1], left + mosaic.full_width + 0.15, top, height - 0.19, "number that the network gets"
-    )
+        mosaic.name(side, [label(classes[int(k)], 14) for k in labels[: len(stored)]])
+    beside = left + mosaic.full_width + 0.15
+    canvas.colorbar(figure, sides[1], beside, top, height - 0.19, "number that the network gets")
     return figure

@@ -40,16 +40,11 @@ class _Display:
 
     def follow(self) -> None:
         console = Console(stderr=True)
-        if not console.is_terminal:
-            console = Console(stderr=True, width=200, soft_wrap=True)
-            while not self.is_over.wait(REFRESH_S):
-                self._tell(console)
-            self._tell(console, at_the_end=True)
-            return
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not self.is_over.wait(REFRESH_S):
                 self._tell(console)
-                live.update(self._picture(), refresh=True)
+                if console.is_terminal:
+                    live.update(self._picture(), refresh=True)
         self._tell(console, at_the_end=True)
 
     def _tell(self, console: Console, at_the_end: bool = False) -> None:
@@ -93,12 +88,9 @@ def _outcome(job: Job, status: Status) -> str:
     result = read_result(job.folder) if status.status == "completed" else None
     if result is None:
         return outcome(status.status, status.reason or "")
-    accuracies = (
-        f"{name} {result.metrics[key]:.2%}"
-        for name, key in (("val", "val/acc"), ("test", "test/acc"))
-        if key in result.metrics
-    )
-    return f"{', '.join(accuracies)}, {result.total_s:.1f} s in all"
+    splits = [split for split in ("val", "test") if f"{split}/acc" in result.metrics]
+    accuracies = ", ".join(f"{split} {result.metrics[f'{split}/acc']:.2%}" for split in splits)
+    return f"{accuracies}, {result.total_s:.1f} s in all"
 
 
 def _bar(done: float) -> ProgressBar:

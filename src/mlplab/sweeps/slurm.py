@@ -93,9 +93,8 @@ class Array:
         self._seen = time.monotonic()
         self._cancelled = False
         try:
-            executor = submitit.AutoExecutor(
-                queue.folder / LOGS / "%j", cluster="slurm", slurm_max_num_timeout=TIMEOUTS
-            )
+            logs = queue.folder / LOGS / "%j"
+            executor = submitit.AutoExecutor(logs, cluster="slurm", slurm_max_num_timeout=TIMEOUTS)
             executor.update_parameters(**_parameters(settings, count))
             with executor.batch():
                 self.workers = [executor.submit(Work(queue.folder, recipe)) for _ in range(count)]

@@ -32,7 +32,7 @@ class Section(NamedTuple):
     heading: str
     columns: Columns = ()
     lines: Sequence[str] = ()
-    is_to_copy: bool = False  # the lines: all of them, and none broken in two
+    is_to_copy: bool = False  # lines that are not broken in two
 
 
 def ranking(table: Table) -> Columns:

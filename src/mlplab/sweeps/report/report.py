@@ -12,7 +12,7 @@ from mlplab.plots import canvas
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import outcome
-from mlplab.sweeps.report import baseline, cells, charts, csv_file, markdown, terminal
+from mlplab.sweeps.report import baseline, cells, charts, files, terminal
 from mlplab.sweeps.report.baseline import Difference
 from mlplab.sweeps.report.cells import Section
 from mlplab.sweeps.report.conclusions import Conclusions
@@ -84,9 +84,9 @@ class Report:
         drawn = {name: canvas.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
         title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
-            "report.md": markdown.page(title, self.sections, list(drawn)),
-            "report.csv": csv_file.text(cells.ranking(self.table)),
-            "runs.csv": csv_file.text(cells.runs(self.table, self.complete, self.unfinished)),
+            "report.md": files.markdown(title, self.sections, list(drawn)),
+            "report.csv": files.as_csv(cells.ranking(self.table)),
+            "runs.csv": files.as_csv(cells.runs(self.table, self.complete, self.unfinished)),
         }
         contents = {name: text.encode() for name, text in texts.items()} | drawn
         try:

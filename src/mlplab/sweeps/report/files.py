@@ -1,11 +1,15 @@
-"""A report in Markdown."""
+"""A report as files: Markdown for people, and CSV in full precision."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 from mlplab.sweeps.report.cells import Columns, Section
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
 
-def page(title: str, sections: Iterable[Section], pictures: Sequence[str]) -> str:
+
+def markdown(title: str, sections: Iterable[Section], pictures: Sequence[str]) -> str:
     parts = [f"# {_escaped(title)}"]
     for one in sections:
         if one.heading and (one.columns or one.lines):
@@ -25,11 +29,29 @@ def content(section: Section) -> list[str]:
 def _table(columns: Columns) -> str:
     shown = [column for column in columns if column.heading]
     sides = ["---" if column.is_setting or column.heading == "rank" else "---:" for column in shown]
-    rows = zip(
-        *([column.heading, side, *column.texts()] for column, side in zip(shown, sides, strict=True)), strict=True
-    )
+    contents = ([column.heading, side, *column.texts()] for column, side in zip(shown, sides, strict=True))
+    rows = zip(*contents, strict=True)
     return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows)
 
 
 def _escaped(text: str) -> str:
     return "".join(f"\\{sign}" if sign in r"\|*_`<[" else sign for sign in text)
+
+
+def as_csv(columns: Columns) -> str:
+    """A row per line; an apostrophe goes in front of text that a spreadsheet would compute."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    contents = ([column.name, *map(column.exact, column.values)] for column in columns)
+    writer.writerows(map(_inert, row) for row in zip(*contents, strict=True))
+    return file.getvalue()
+
+
+def _inert(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or cell == "-":
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
