@@ -94,8 +94,3 @@ def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
         key: sweep_folder / (name if name in found else by_hash.get(key[:HASH_DIGITS], name))
         for key, name in names.items()
     }
-
-
-def data_of(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """Name and folder of each data set."""
-    return sorted({job.data for job in jobs})

@@ -20,7 +20,7 @@ from mlplab.runs import result as result_file
 from mlplab.runs.provenance import changed
 from mlplab.sweeps import grid, slurm, stop, worker
 from mlplab.sweeps.display import shown
-from mlplab.sweeps.job import Job, data_of
+from mlplab.sweeps.job import Job
 from mlplab.sweeps.queue import Queue, opened
 from mlplab.sweeps.report import Report
 
@@ -38,7 +38,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     for label, refusal in [(job.label, job.refusal()) for job in remaining]:
         if refusal:
             print(f"{label}: {refusal}", file=sys.stderr)
-    for name, root in data_of(remaining):
+    for name, root in sorted({job.data for job in remaining}):
         download.require(name, Path(root))
     if remaining:
         with opened(folder, remaining, OmegaConf.to_yaml(composed).encode()) as to_do, shown(to_do):

@@ -73,13 +73,7 @@ class Work:
 
 
 class Array:
-    """The workers of a sweep as who leads it sees them.
-
-    Args:
-        queue: of the sweep.
-        recipe: of its jobs.
-        count: of workers.
-        settings: `launcher` of the configuration.
+    """The workers of a sweep as who leads it sees them; `settings` are `launcher` of the configuration.
 
     Raises:
         ConfigError: if the cluster does not take them.
