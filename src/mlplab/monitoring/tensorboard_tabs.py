@@ -1,6 +1,7 @@
 """Tabs of TensorBoard beside curves: a function for each, given a SummaryWriter."""
 
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mlplab.monitoring.tensorboard_logger import BY_EPOCH
 from mlplab.runs import atomic_write
 
 PR_THRESHOLDS = 101  # from 0 to 1
+CODE = "    "  # before lines that Markdown shows letter for letter
 
 
 def layout(writer: Any, validates: bool) -> None:
@@ -43,17 +45,12 @@ def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
     """Write the configuration, the table of layers, and the command line if Hydra noted one in `folder`."""
     shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
-    writer.add_text("configuration", _code(shown))
+    writer.add_text("configuration", textwrap.indent(shown, CODE))
     writer.add_text("layers", layer_table(network, image_shape))
     overrides = atomic_write.read(folder / ".hydra" / "overrides.yaml", 2**16)
     if overrides is not None:
         given = yaml.safe_load(overrides) or []
-        writer.add_text("command", _code(shlex.join(["python", "train.py", *map(str, given)])))
-
-
-def _code(text: str) -> str:
-    """Indent text, so that Markdown shows it letter for letter."""
-    return "\n".join(f"    {line}" for line in text.splitlines())
+        writer.add_text("command", textwrap.indent(shlex.join(["python", "train.py", *map(str, given)]), CODE))
 
 
 def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:

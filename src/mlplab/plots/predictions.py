@@ -52,11 +52,9 @@ def predictions(
         true = best if truths is None else int(truths[position])
         colours = [BLUE] * len(said)
         colours[best] = GREEN if best == true else VERMILION
-        axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
-        for k, probability in enumerate(row):
-            weight = "bold" if k == best else "normal"
-            text = f"{100 * probability:.1f} %"
-            axes.text(100 * probability + 2, k, text, fontsize=SMALL, fontweight=weight, va="center_baseline")
+        drawn = axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
+        texts = axes.bar_label(drawn, [f"{100 * probability:.1f} %" for probability in row], fontsize=SMALL, padding=3)
+        texts[best].set_fontweight("bold")
         axes.set_yticks(range(len(said)), said)
         axes.set(ylim=(len(said) - 0.5, -0.5), xlim=(0, 100), xticks=(0, 50, 100))
         axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)

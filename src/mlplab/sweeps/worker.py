@@ -113,10 +113,8 @@ def _log_to(path: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
-    handler = LogFile(path)
-    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
-    logging.root.handlers = [handler]
-    logging.root.setLevel(logging.INFO)
+    line = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    logging.basicConfig(format=line, level=logging.INFO, handlers=[LogFile(path)], force=True)
 
 
 def _note(job: Job, ended: child.Ended, was_stopped: bool) -> None:
