@@ -167,8 +167,8 @@ def _load(path: Path) -> DictConfig:
         if text.count("${") > MOST_INTERPOLATIONS:
             raise ValueError("a small file that grows without end when it is read")
         tree = OmegaConf.create(text)
+        if not isinstance(tree, DictConfig):
+            raise TypeError("not a mapping")
     except Exception as error:  # whatever a parser makes of a damaged file
         raise CheckpointError(f"{path}: missing or damaged, the run cannot be resumed.") from error
-    if not isinstance(tree, DictConfig):
-        raise CheckpointError(f"{path}: damaged, the run cannot be resumed.")
     return tree

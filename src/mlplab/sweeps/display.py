@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -59,7 +59,7 @@ class _Display:
             count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
             console.print(Text(f"{count} {job.label}: {_outcome(job, status)}"), soft_wrap=True)
 
-    def _picture(self) -> Group:
+    def _picture(self) -> Table:
         table = Table.grid(padding=(0, 1))
         left = 0.0
         for job in self.waiting:
@@ -71,7 +71,7 @@ class _Display:
                 table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
         table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
-        return Group(table)
+        return table
 
     def _time_left(self, left: float) -> str:
         """Tell the time left, at the pace since something was first done: before that Python imports its packages."""
