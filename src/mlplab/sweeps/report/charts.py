@@ -110,7 +110,7 @@ def accuracy_by_time(table: Table) -> "canvas.Figure | None":
 
 def curves_of_best(table: Table) -> "canvas.Figure | None":
     """Loss and accuracy by epoch of the run with the best validation accuracy."""
-    runs = [(run, one) for one in table.validated for run in one.runs if run.history and run.val_acc is not None]
+    runs = [(run, one) for one in table.validated for run in one.runs if run.history and "val/acc" in run.metrics]
     if not runs:
         return None
     from mlplab.plots.run import curves  # with numpy, which the answer of a sweep does not need
@@ -142,7 +142,7 @@ def _accs(table: Table, *factors: Factor) -> dict[tuple[Setting, ...], list[floa
     positions = [table.factors.index(factor) for factor in factors]
     accs: defaultdict[tuple[Setting, ...], list[float]] = defaultdict(list)
     for one in table.validated:
-        accs[tuple(one.values[position] for position in positions)] += [100 * acc for acc in one.val_by_seed.values()]
+        accs[tuple(one.values[position] for position in positions)] += [100 * acc for acc in one.accs().values()]
     return accs
 
 

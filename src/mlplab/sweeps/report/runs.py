@@ -21,10 +21,6 @@ class Run(Result):
     settings: dict[str, Any]  # as `settings.of` returns them
     written: float  # time of result.json
 
-    @property
-    def val_acc(self) -> float | None:
-        return self.metrics.get("val/acc")
-
 
 @dataclass(frozen=True)
 class Unfinished:
