@@ -14,9 +14,9 @@ LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 def examples(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
-    rows = [np.flatnonzero(labels == k)[:ACROSS] for k in range(len(classes))]
     blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
-    for k, of_class in enumerate(rows):
+    for k in range(len(classes)):
+        of_class = np.flatnonzero(labels == k)[:ACROSS]
         blank[k, : len(of_class)] = grey(images[of_class])
     cells = blank.reshape(-1, *images.shape[-2:])
     names = [label(name, 18) for name in classes]
