@@ -120,7 +120,10 @@ def _conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> N
     if any(job.status() for job in jobs):
         _report(folder)
     missing = len([job for job in jobs if job.result() is None])
-    way_on = f"python train.py {shlex.join(_arguments(folder))}"
+    given = sys.argv[1:]
+    if not any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given):
+        given.append(f"sweep_name={folder.name}")
+    way_on = f"python train.py {shlex.join(given)}"
     if missing and stopped is not None:
         complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
         raise Interrupted(stopped.code - 128, f"{complete} Resume with: {way_on}")
@@ -141,9 +144,3 @@ def _report(folder: Path) -> None:
     except Exception as error:
         print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"Try it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
-
-
-def _arguments(folder: Path) -> list[str]:
-    given = sys.argv[1:]
-    named = any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given)
-    return given if named else [*given, f"sweep_name={folder.name}"]
