@@ -16,32 +16,26 @@ def mistakes(config: Config) -> Iterator[str]:
 
 def _validation(config: Config) -> Complaints:
     is_missing, stops_early = not config.validates, config.early_stopping.patience is not None
-    needs = "needs validation images, data.val_size"
+    is_bare, needs = config.trainer.flags.get("barebones"), "needs validation images, data.val_size"
     return {
         f"early_stopping.patience: {needs}": is_missing and stops_early,
         f"evaluate_untrained: {needs}": is_missing and config.evaluate_untrained,
         f"scheduler.name=ReduceLROnPlateau: {needs}": is_missing and config.scheduler.name == "ReduceLROnPlateau",
-        "early_stopping.patience: not possible with trainer.barebones": (
-            stops_early and config.trainer.flags.get("barebones")
-        ),
+        "early_stopping.patience: not possible with trainer.barebones": stops_early and is_bare,
     }
 
 
 def _trainer(config: Config) -> Complaints:
     """Flags that would be ignored, or mean something else."""
-    trainer, flags = config.trainer, config.trainer.flags
-    one = "one run trains on one device"
+    trainer, flags, one = config.trainer, config.trainer.flags, "one run trains on one device"
+    accumulates, detects = flags.get("accumulate_grad_batches", 1) != 1, flags.get("detect_anomaly") is True
     return {
         f"trainer.devices: {one}; a sweep (-m) uses several, one for each job": not _is_one_device(trainer),
         f"trainer.num_nodes: {one}; a sweep (-m) uses several": flags.get("num_nodes", 1) != 1,
         f"trainer.strategy: {one}": flags.get("strategy", "auto") != "auto",
-        "trainer.accumulate_grad_batches: not supported; multiply data.batch_size instead": (
-            flags.get("accumulate_grad_batches", 1) != 1
-        ),
+        "trainer.accumulate_grad_batches: not supported; multiply data.batch_size instead": accumulates,
         "trainer.min_steps: not supported; use trainer.min_epochs": flags.get("min_steps") is not None,
-        "trainer.detect_anomaly: not supported; a loss that is not finite ends a run": (
-            flags.get("detect_anomaly") is True
-        ),
+        "trainer.detect_anomaly: not supported; a loss that is not finite ends a run": detects,
         "trainer.min_epochs: not possible with trainer.max_steps": trainer.min_epochs and trainer.max_steps >= 0,
         "trainer.min_epochs: must be at most trainer.max_epochs": (trainer.min_epochs or 0) > trainer.max_epochs,
     }
@@ -66,10 +60,9 @@ def _schedule(config: Config) -> Complaints:
 
 def _optimizer(config: Config) -> Complaints:
     optimizer = config.optimizer
+    is_wrong = optimizer.nesterov and (not optimizer.momentum or optimizer.dampening)
     return {
-        "optimizer.nesterov: needs optimizer.momentum, and no dampening": (
-            optimizer.name == "SGD" and optimizer.nesterov and (not optimizer.momentum or optimizer.dampening)
-        ),
+        "optimizer.nesterov: needs optimizer.momentum, and no dampening": is_wrong and optimizer.name == "SGD",
         "optimizer.alpha: must be below 1 for RMSprop": optimizer.name == "RMSprop" and (optimizer.alpha or 0) >= 1,
     }
 
@@ -79,9 +72,7 @@ def _regularization(config: Config) -> Complaints:
     images, size = DATASETS[config.data.name].train_images - config.data.val_size, config.data.batch_size
     left = images % size if isinstance(config.trainer.limit_train_batches, float) else 0  # of the last batch
     return {
-        "regularization.max_norm: needs a hidden layer, model.hidden": (
-            chosen.max_norm is not None and not config.model.hidden
-        ),
+        "regularization.max_norm: needs a hidden layer, model.hidden": chosen.max_norm and not config.model.hidden,
         **{
             f"regularization.{key}: needs regularization.averaging={averaging}": (
                 chosen.averaging != averaging and getattr(chosen, key) != defaults[key].default
