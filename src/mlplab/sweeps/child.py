@@ -53,14 +53,13 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
     finally:
         writer.close()
     was_killed = _wait(reader, process.pid, grace)
+    ended: Ended | None = None
     with suppress(OSError, EOFError):  # it died before it could say anything
-        ended: Ended = reader.recv()
-        _exit_code(process)
-        return ended
+        ended = reader.recv()
     code = _exit_code(process)
-    if was_killed:
+    if ended is None and was_killed:
         return Ended(143, "it was stopped before it could save")
-    return Ended(128 - code if code < 0 else code or 1, _cause(code))
+    return ended or Ended(128 - code if code < 0 else code or 1, _cause(code))
 
 
 def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bool:
