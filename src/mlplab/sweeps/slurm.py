@@ -50,8 +50,7 @@ class Work:
         self.worker = Worker(Queue(self.folder, grid.next_job), self.recipe)
         signal.signal(signal.SIGTERM, self._terminated)
         self.worker.start()
-        while self.worker.is_alive():
-            time.sleep(LOOK_S / 5)
+        self.worker.join()
 
     def checkpoint(self) -> Any:
         """Save before the time limit; submitit puts what this returns back into the queue."""
@@ -67,9 +66,7 @@ class Work:
 
     def _save(self) -> None:
         self.worker.leave_within = SAVE_S
-        deadline = time.monotonic() + SAVE_S + 1
-        while self.worker.is_alive() and time.monotonic() < deadline:
-            time.sleep(LOOK_S / 5)
+        self.worker.join(SAVE_S + 1)
 
 
 class Array:
