@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from mlplab.cli.compose import compose
+from mlplab.cli.hydra_errors import groups
 from mlplab.config.former_keys import GROUPS, KEYS
 from mlplab.config.keys import Key, keys
 from mlplab.runs import atomic_write
@@ -45,16 +46,8 @@ def content() -> str:
     os.environ.pop("MLPLAB_DATA", None)  # the default of data.root is that of everybody
     found = [key for key in keys(compose([], CONF)) if not key.name.startswith("published.")]
     table = ["| key | default | values | meaning |", "| --- | --- | --- | --- |", *map(_row, found)]
-    return "\n".join(
-        [ABOUT, "## Groups\n", _groups(), "\n## Keys\n", OPEN, *table, "\n## Former keys\n", _former(), ""]
-    )
-
-
-def _groups() -> str:
-    folders = sorted(folder for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
-    return "\n".join(
-        f"- `{folder.name}`: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in folders
-    )
+    choices = [f"- `{group}`: {', '.join(names)}" for group, names in groups(CONF).items()]
+    return "\n".join([ABOUT, "## Groups\n", *choices, "\n## Keys\n", OPEN, *table, "\n## Former keys\n", _former(), ""])
 
 
 def _row(key: Key) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mlplab.errors import CheckpointError, ConfigError, reported
+from mlplab.errors import CheckpointError, reported
 from mlplab.runs import folder as run_folder
 from mlplab.sweeps.report import Report
 
@@ -33,10 +33,8 @@ def show(folder: Path, pictures: bool) -> None:
         written = report.write(pictures)
     except CheckpointError as error:  # a read-only folder can still be reported
         print(f"warning: {error}", file=sys.stderr)
-    except ConfigError:
-        report.show(Console())
-        raise
-    report.show(Console(), written)
+    finally:
+        report.show(Console(), written)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """The picture: the test error of each recipe beside the published one, the fastest recipe on top."""
 
-from typing import TYPE_CHECKING
-
 from measured import Entries, Measured
 from page import known, seconds
 from recipe import Recipe
@@ -10,14 +8,10 @@ from mlplab.config.datasets import DATASETS
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREY, PALE, SMALL, TEXT, VERMILION
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 LEFT, RIGHT, ABOVE, BETWEEN, BELOW, ROW = 2.35, 0.15, 0.75, 0.5, 0.5, 0.27  # inches
 
 
-def draw(entries: Entries) -> "Figure":
+def draw(entries: Entries) -> "canvas.Figure":
     """Return a panel a data set, a row a recipe; there must be at least one."""
     panels = {data: [item for item in known(entries).items() if item[0].data == data] for data in DATASETS}
     panels = {data: rows for data, rows in panels.items() if rows}
@@ -36,7 +30,7 @@ def draw(entries: Entries) -> "Figure":
     return figure
 
 
-def _rows(axes: "Axes", rows: list[tuple[Recipe, Measured]]) -> None:
+def _rows(axes: "canvas.Axes", rows: list[tuple[Recipe, Measured]]) -> None:
     for row, (recipe, entry) in enumerate(rows):
         error, accuracy = 100 - entry.percent.mean, recipe.published.accuracy
         if accuracy is not None:
@@ -55,7 +49,7 @@ def _rows(axes: "Axes", rows: list[tuple[Recipe, Measured]]) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(figure: "Figure") -> None:
+def _legend(figure: "canvas.Figure") -> None:
     from matplotlib.lines import Line2D
 
     width, height = figure.get_size_inches()

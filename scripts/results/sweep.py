@@ -25,16 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def publish(folder: Path) -> None:
     """Raises CheckpointError if the folder holds no runs, or no page can be written."""
-    from mlplab.sweeps.report import Report, markdown
+    from mlplab.sweeps.report import Report, files
 
     report = Report.of(folder)
     if report.differences:
         pairs = sum(one.val.seeds for one in report.differences)
-        name, parts = "tricks", [*markdown.content(report.against_baseline), conditions(pairs, report.complete)]
+        name, parts = "tricks", [*files.content(report.against_baseline), conditions(pairs, report.complete)]
     else:
         ranking, *others = report.sections
         differences = next(section for section in others if section.heading.startswith("Differences"))
-        name, parts = "sweep", [*markdown.content(ranking), *markdown.content(differences)]
+        name, parts = "sweep", [*files.content(ranking), *files.content(differences)]
     for path in write(with_blocks({name: "\n\n".join(parts)})):
         print(f"Published: {path.relative_to(PROJECT)}")
 

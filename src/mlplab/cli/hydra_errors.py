@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
 from mlplab.config import torch_signatures
+from mlplab.config.fields import fields
 from mlplab.config.schema import Config
 from mlplab.config.spelling import did_you_mean
 from mlplab.config.validation import nearest
@@ -34,13 +35,11 @@ def explain(error: HydraException, overrides: list[str]) -> tuple[list[str], lis
 def of_several(override: str) -> str:
     """Refuse several values where there can be one, or an interval."""
     key, _, values = override.partition("=")
-    section, _, name = key.rpartition(".")
     if key in ONE_AT_A_TIME:
         return f"{override}: one at a time: give a command for each"
     if "interval(" in values:
         return f"{override}: an interval has no end of values; -m takes a list, such as {key}=1e-4,1e-3,1e-2"
-    field = getattr(Config.model_fields.get(section), "annotation", None)
-    takes_a_list = "tuple" in str(getattr(field, "model_fields", {}).get(name, ""))
+    takes_a_list = "tuple" in str(fields(Config).get(key))
     of_one = f"; or write {key}=[{values}] for one run" if takes_a_list and "(" not in values else ""
     return f"{override}: several values: add -m for a sweep over them{of_one}"
 
@@ -62,7 +61,6 @@ def groups(conf: Path) -> dict[str, list[str]]:
 
 def _class_named(choice: str, group: str) -> str:
     """A hint where somebody gives a class of torch in place of a choice."""
-    libraries = {"optimizer": torch_signatures.optimizers, "scheduler": torch_signatures.schedulers}
-    by_name = {name.lower(): name for name in libraries.get(group, dict)()}
+    by_name = {name.lower(): name for name in torch_signatures.BY_SECTION.get(group, dict)()}
     name = by_name.get(choice.lower())
     return f"; did you mean {group}.name={name}?" if name else ""

@@ -95,8 +95,12 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
         CheckpointError: if the configuration that is stored in the folder is damaged.
         ConfigError: if the command changes what may not be changed.
     """
-    before, stored = recorded(folder), flatten(renamed(plain(_load(_config_file(folder)))))
-    keys = {key for key in {**composed, **stored} if named is None or _is_named(key, named)}
+    before, stored = _recorded(folder)
+    keys = {
+        key
+        for key in {**composed, **stored}
+        if named is None or any(f"{key}.".startswith(f"{name}.") for name in named)
+    }
     changed = {key: value for key, value in composed.items() if key in keys}
     config = parse(nested({key: value for key, value in stored.items() if key not in keys} | changed))
     was, now = run_hash.decisive(before), run_hash.decisive(config)
@@ -115,23 +119,15 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
     return ResumedRun(folder, config, changes, result_file.read_result(folder))
 
 
-def recorded(folder: Path) -> Config:
-    """The configuration of a run, as it was composed.
-
-    Raises:
-        CheckpointError: if it is missing, damaged or of another version.
-    """
+def _recorded(folder: Path) -> tuple[Config, Flat]:
+    """The configuration of a run, and what was composed, with today's keys."""
     path = _config_file(folder)
     try:
-        return parse(plain(_load(path)))
+        tree = plain(_load(path))
+        return parse(tree), flatten(renamed(tree))
     except ConfigError as error:
         line = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: damaged, or of another version of mlplab: {line}") from error
-
-
-def _is_named(key: str, named: Collection[str]) -> bool:
-    """Tell whether a key is named, by itself or by its section."""
-    return key in named or any(key.startswith(f"{section}.") for section in named)
 
 
 def _obstacle(key: str, stored: Flat, value: object) -> str | None:
@@ -143,10 +139,9 @@ def _obstacle(key: str, stored: Flat, value: object) -> str | None:
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
     if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer one has other rates
         return " (its schedule spans the run)"
-    is_share = (
-        stored.get("regularization.averaging") == "swa" and stored.get("regularization.swa_start") != 0
-    )  # of the epochs
-    return " (regularization.swa_start is a share of the run)" if is_share else None
+    if stored.get("regularization.averaging") == "swa" and stored.get("regularization.swa_start") != 0:
+        return " (regularization.swa_start is a share of the run)"
+    return None
 
 
 def _run_of(path: Path, given: str) -> Path:
@@ -172,8 +167,8 @@ def _load(path: Path) -> DictConfig:
         if text.count("${") > MOST_INTERPOLATIONS:
             raise ValueError("a small file that grows without end when it is read")
         tree = OmegaConf.create(text)
+        if not isinstance(tree, DictConfig):
+            raise TypeError("not a mapping")
     except Exception as error:  # whatever a parser makes of a damaged file
         raise CheckpointError(f"{path}: missing or damaged, the run cannot be resumed.") from error
-    if not isinstance(tree, DictConfig):
-        raise CheckpointError(f"{path}: damaged, the run cannot be resumed.")
     return tree

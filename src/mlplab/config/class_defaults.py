@@ -19,13 +19,10 @@ def class_defaults(classes: Mapping[str, torch_signatures.Arguments], name: obje
 def with_class_defaults(tree: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return a configuration with every argument of its optimizer and schedule, but those filled in from the run."""
     filled = dict(tree)
-    for section, classes in (
-        ("optimizer", torch_signatures.optimizers()),
-        ("scheduler", torch_signatures.schedulers()),
-    ):
+    for section, classes in torch_signatures.BY_SECTION.items():
         given = filled.get(section)
         if isinstance(given, dict):
-            defaults = class_defaults(classes, given.get("name"))
+            defaults = class_defaults(classes(), given.get("name"))
             plain = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
             filled[section] = given | {key: value for key, value in plain.items() if key not in given}
     return filled

@@ -1,87 +1,84 @@
 """Mistakes that lie in two keys together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config, Trainer
 
+Complaints = Mapping[str, object]  # a line, and whether it is true
+
 
 def mistakes(config: Config) -> Iterator[str]:
     """Yield a line for each."""
-    for complaints in (_without_validation, _trainer, _schedule, _optimizer, _regularization):
-        yield from complaints(config)
+    for complaints in (_validation, _trainer, _schedule, _optimizer, _regularization):
+        yield from (line for line, is_true in complaints(config).items() if is_true)
 
 
-def _without_validation(config: Config) -> Iterator[str]:
-    wants = {
-        "early_stopping.patience": config.early_stopping.patience is not None,
-        "evaluate_untrained": config.evaluate_untrained,
-        "scheduler.name=ReduceLROnPlateau": config.scheduler.name == "ReduceLROnPlateau",
+def _validation(config: Config) -> Complaints:
+    is_missing, stops_early = not config.validates, config.early_stopping.patience is not None
+    is_bare, needs = config.trainer.flags.get("barebones"), "needs validation images, data.val_size"
+    return {
+        f"early_stopping.patience: {needs}": is_missing and stops_early,
+        f"evaluate_untrained: {needs}": is_missing and config.evaluate_untrained,
+        f"scheduler.name=ReduceLROnPlateau: {needs}": is_missing and config.scheduler.name == "ReduceLROnPlateau",
+        "early_stopping.patience: not possible with trainer.barebones": stops_early and is_bare,
     }
-    if not config.validates:
-        yield from (f"{key}: needs validation images, data.val_size" for key, wanted in wants.items() if wanted)
-    if config.early_stopping.patience is not None and config.trainer.flags.get("barebones"):
-        yield "early_stopping.patience: not possible with trainer.barebones"
 
 
-def _trainer(config: Config) -> Iterator[str]:
+def _trainer(config: Config) -> Complaints:
     """Flags that would be ignored, or mean something else."""
-    trainer, flags = config.trainer, config.trainer.flags
-    if not _is_one_device(trainer):
-        yield "trainer.devices: one run trains on one device; a sweep (-m) uses several, one for each job"
-    if flags.get("num_nodes", 1) != 1:
-        yield "trainer.num_nodes: one run trains on one device; a sweep (-m) uses several"
-    if flags.get("strategy", "auto") != "auto":
-        yield "trainer.strategy: one run trains on one device"
-    if flags.get("accumulate_grad_batches", 1) != 1:
-        yield "trainer.accumulate_grad_batches: not supported; multiply data.batch_size instead"
-    if flags.get("min_steps") is not None:
-        yield "trainer.min_steps: not supported; use trainer.min_epochs"
-    if flags.get("detect_anomaly") is True:
-        yield "trainer.detect_anomaly: not supported; a loss that is not finite ends a run"
-    if trainer.min_epochs and trainer.max_steps >= 0:
-        yield "trainer.min_epochs: not possible with trainer.max_steps"
-    if (trainer.min_epochs or 0) > trainer.max_epochs:
-        yield "trainer.min_epochs: must be at most trainer.max_epochs"
+    trainer, flags, one = config.trainer, config.trainer.flags, "one run trains on one device"
+    accumulates, detects = flags.get("accumulate_grad_batches", 1) != 1, flags.get("detect_anomaly") is True
+    return {
+        f"trainer.devices: {one}; a sweep (-m) uses several, one for each job": not _is_one_device(trainer),
+        f"trainer.num_nodes: {one}; a sweep (-m) uses several": flags.get("num_nodes", 1) != 1,
+        f"trainer.strategy: {one}": flags.get("strategy", "auto") != "auto",
+        "trainer.accumulate_grad_batches: not supported; multiply data.batch_size instead": accumulates,
+        "trainer.min_steps: not supported; use trainer.min_epochs": flags.get("min_steps") is not None,
+        "trainer.detect_anomaly: not supported; a loss that is not finite ends a run": detects,
+        "trainer.min_epochs: not possible with trainer.max_steps": trainer.min_epochs and trainer.max_steps >= 0,
+        "trainer.min_epochs: must be at most trainer.max_epochs": (trainer.min_epochs or 0) > trainer.max_epochs,
+    }
 
 
 def _is_one_device(trainer: Trainer) -> bool:
     return trainer.devices in (1, "1") or (isinstance(trainer.devices, tuple) and len(trainer.devices) == 1)
 
 
-def _schedule(config: Config) -> Iterator[str]:
-    scheduler = config.scheduler
-    if scheduler.name == "ReduceLROnPlateau":
-        if scheduler.interval == "step":
-            yield "scheduler.interval: must be epoch for ReduceLROnPlateau, got step"
-        if (scheduler.model_extra or {}).get("mode", "min") != config.mode:
-            yield f"scheduler.mode: must be {config.mode} for monitor={config.monitor}"
-    if scheduler.warmup and scheduler.name in ("OneCycleLR", "CyclicLR", "ReduceLROnPlateau"):
-        yield f"scheduler.warmup: not possible with {scheduler.name}"
-    elif scheduler.warmup and scheduler.interval != "step" and (scheduler.name or scheduler.interval):
-        yield "scheduler.warmup: counts steps: needs scheduler.interval=step"
+def _schedule(config: Config) -> Complaints:
+    name, interval, warmup = config.scheduler.name, config.scheduler.interval, config.scheduler.warmup
+    on_plateau, has_own_warmup = name == "ReduceLROnPlateau", name in ("OneCycleLR", "CyclicLR", "ReduceLROnPlateau")
+    mode = (config.scheduler.model_extra or {}).get("mode", "min")
+    is_by_epoch = interval != "step" and (name or interval)
+    return {
+        "scheduler.interval: must be epoch for ReduceLROnPlateau, got step": on_plateau and interval == "step",
+        f"scheduler.mode: must be {config.mode} for monitor={config.monitor}": on_plateau and mode != config.mode,
+        f"scheduler.warmup: not possible with {name}": warmup and has_own_warmup,
+        "scheduler.warmup: counts steps: needs scheduler.interval=step": warmup and is_by_epoch and not has_own_warmup,
+    }
 
 
-def _optimizer(config: Config) -> Iterator[str]:
+def _optimizer(config: Config) -> Complaints:
     optimizer = config.optimizer
-    if optimizer.name == "SGD" and optimizer.nesterov and (not optimizer.momentum or optimizer.dampening):
-        yield "optimizer.nesterov: needs optimizer.momentum, and no dampening"
-    if optimizer.name == "RMSprop" and (optimizer.alpha or 0) >= 1:
-        yield "optimizer.alpha: must be below 1 for RMSprop"
+    is_wrong = optimizer.nesterov and (not optimizer.momentum or optimizer.dampening)
+    return {
+        "optimizer.nesterov: needs optimizer.momentum, and no dampening": is_wrong and optimizer.name == "SGD",
+        "optimizer.alpha: must be below 1 for RMSprop": optimizer.name == "RMSprop" and (optimizer.alpha or 0) >= 1,
+    }
 
 
-def _regularization(config: Config) -> Iterator[str]:
-    chosen = config.regularization
-    if chosen.max_norm is not None and not config.model.hidden:
-        yield "regularization.max_norm: needs a hidden layer, model.hidden"
-    for key, averaging in (("ema_decay", "ema"), ("swa_start", "swa")):
-        default = type(chosen).model_fields[key].default
-        if getattr(chosen, key) != default and chosen.averaging != averaging:
-            yield f"regularization.{key}: needs regularization.averaging={averaging}"
+def _regularization(config: Config) -> Complaints:
+    chosen, defaults = config.regularization, type(config.regularization).model_fields
     images, size = DATASETS[config.data.name].train_images - config.data.val_size, config.data.batch_size
     left = images % size if isinstance(config.trainer.limit_train_batches, float) else 0  # of the last batch
-    if config.model.batch_norm and 1 in (size, left):
-        yield (
-            f"model.batch_norm: a batch of one image has no variance, and {images} training images in batches of {size}"
-            " end in one: choose another data.batch_size or data.val_size"
-        )
+    return {
+        "regularization.max_norm: needs a hidden layer, model.hidden": chosen.max_norm and not config.model.hidden,
+        **{
+            f"regularization.{key}: needs regularization.averaging={averaging}": (
+                chosen.averaging != averaging and getattr(chosen, key) != defaults[key].default
+            )
+            for key, averaging in (("ema_decay", "ema"), ("swa_start", "swa"))
+        },
+        f"model.batch_norm: a batch of one image has no variance, and {images} training images in batches of {size}"
+        " end in one: choose another data.batch_size or data.val_size": config.model.batch_norm and 1 in (size, left),
+    }

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlplab.config.fields import flatten, nested
+
 DISTORTIONS = ("shift", "flip", "rotation", "scale", "shear", "elastic_alpha", "elastic_sigma")
 
 KEYS = {
@@ -15,20 +17,15 @@ KEYS = {
     **{f"augment.{name}": f"regularization.{name}" for name in DISTORTIONS},
 }
 GROUPS = {"augment": "regularization", "averaging": "regularization.averaging", "trick": "ablation"}
-_SECTIONS = {"aids", "averaging", "augment"}  # gone altogether
 _OVERRIDE = re.compile(r"([+~]*(?:hydra\.sweeper\.params\.)?)([\w.]+)(=.*)?", re.DOTALL)
 
 
 def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration with today's keys."""
-    sections = {key: dict(part) if isinstance(part, Mapping) else part for key, part in tree.items()}
-    for former, key in KEYS.items():
-        section, name = former.split(".")
-        target, new_name = key.split(".")
-        place, new_place = sections.get(section), sections.get(target, {})
-        if isinstance(place, dict) and isinstance(new_place, dict) and name in place:
-            sections[target] = new_place | {new_name: place.pop(name)}
-    return {key: part for key, part in sections.items() if part or key not in _SECTIONS}
+    flat = flatten(tree)
+    former = {KEYS[key]: value for key, value in flat.items() if key in KEYS}
+    kept = {key: value for key, value in flat.items() if key not in KEYS}
+    return nested(kept | {key: value for key, value in former.items() if key.partition(".")[0] not in kept})
 
 
 def renamed_override(override: str) -> str:

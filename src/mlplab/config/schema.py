@@ -21,13 +21,16 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Width = Annotated[int, Field(ge=1, le=2**20)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], BeforeValidator(_as_tuple)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 # An int counts batches, a float is a share of them.
 BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+Devices = int | str | Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
 Precision = Literal[32, 64, "32", "64", "bf16-mixed", "16-true", "bf16-true", "32-true", "64-true", "bf16-if-fast"]
 BFLOAT16_IF_FAST = "bf16-if-fast"
 NOTHING = Affects("nothing")
@@ -81,12 +84,8 @@ class Data(Section):
 
 
 class Model(Section):
-    hidden: Annotated[tuple[Width, ...], BeforeValidator(_as_tuple)] = Field(
-        description="width of each hidden layer: 512, [512,512], or [] for softmax regression"
-    )
-    dropout: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] = Field(
-        description="share of hidden units dropped: one rate, or one per hidden layer"
-    )
+    hidden: Widths = Field(description="width of each hidden layer: 512, [512,512], or [] for softmax regression")
+    dropout: Rates = Field(description="share of hidden units dropped: one rate, or one per hidden layer")
     activation: str = Field(description="elementwise activation of torch.nn")
     batch_norm: bool = Field(default=False, description="batch normalisation before each hidden activation")
 
@@ -173,6 +172,11 @@ class TorchClass(Section):
     classes: ClassVar[Callable[[], dict[str, torch_signatures.Arguments]]]
     name: str | None
 
+    @field_validator("name")
+    @classmethod
+    def _is_in_torch(cls, name: str | None) -> str | None:
+        return None if name is None else _known(name, cls.classes())
+
     @model_validator(mode="after")
     def _has_the_defaults_of_its_class(self) -> Self:
         known = type(self).model_fields.keys() - self.model_fields_set
@@ -193,17 +197,12 @@ class Optimizer(TorchClass):
     momentum: NotNegative | None = Field(default=None, description="momentum")
     dampening: NotNegative | None = Field(default=None, description="dampening of the momentum")
     nesterov: bool | None = Field(default=None, description="Nesterov momentum")
-    betas: Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)] | None = Field(
+    betas: Rates | None = Field(
         default=None, min_length=2, max_length=2, description="decay of the mean gradient and its square"
     )
     alpha: NotNegative | None = Field(default=None, description="decay of the mean of squared gradients")
     rho: Rate | None = Field(default=None, description="decay of the mean of squared gradients")
     eps: NotNegative | None = Field(default=None, description="added to the denominator")
-
-    @field_validator("name")
-    @classmethod
-    def _is_in_torch(cls, name: str) -> str:
-        return _known(name, torch_signatures.optimizers())
 
 
 class Scheduler(TorchClass):
@@ -219,11 +218,6 @@ class Scheduler(TorchClass):
     total_iters: Count | None = Field(default=None, description="steps or epochs until the rate stays as it is")
     gamma: NotNegative | None = Field(default=None, description="factor of the learning rate")
 
-    @field_validator("name")
-    @classmethod
-    def _is_in_torch(cls, name: str | None) -> str | None:
-        return None if name is None else _known(name, torch_signatures.schedulers())
-
 
 class Trainer(Section):
     """Flags of lightning.Trainer; those that are not named here are checked by name alone."""
@@ -231,12 +225,8 @@ class Trainer(Section):
     model_config = ConfigDict(extra="allow")
 
     max_epochs: Annotated[int, Affects("length")] = Field(ge=1, description="passes over the training images")
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"], Affects("rounding")] = Field(
-        description="hardware to train on"
-    )
-    devices: Annotated[int | str | Annotated[tuple[int, ...], BeforeValidator(_as_tuple)], NOTHING] = Field(
-        description="1, or the device to train on, such as [0]"
-    )
+    accelerator: Annotated[Accelerator, Affects("rounding")] = Field(description="hardware to train on")
+    devices: Annotated[Devices, NOTHING] = Field(description="1, or the device to train on, such as [0]")
     enable_progress_bar: Annotated[bool | None, NOTHING] = Field(description="null: only in a terminal")
     enable_model_summary: Annotated[bool | None, NOTHING] = Field(default=True, description="print the table of layers")
     precision: Precision = Field(

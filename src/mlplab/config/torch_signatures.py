@@ -51,7 +51,8 @@ def optimizers() -> dict[str, Arguments]:
     for statement in _parse("torch", "optim/__init__.py").body:
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("torch.optim."):
             module = _parse("torch", f"{str(statement.module).removeprefix('torch.').replace('.', '/')}.py")
-            for name in {alias.name for alias in statement.names} & _classes(module) - _NOT_OPTIMIZERS:
+            classes = {definition.name for definition in module.body if isinstance(definition, ast.ClassDef)}
+            for name in {alias.name for alias in statement.names} & classes - _NOT_OPTIMIZERS:
                 found[name] = _arguments(module, name, without=("self", "params"))
     return found
 
@@ -62,6 +63,9 @@ def schedulers() -> dict[str, Arguments]:
     module = _parse("torch", "optim/lr_scheduler.py")
     names = _exported(module) - _NOT_SCHEDULERS
     return {name: _arguments(module, name, without=("self", "optimizer", "last_epoch")) for name in names}
+
+
+BY_SECTION = {"optimizer": optimizers, "scheduler": schedulers}  # of the configuration
 
 
 @cache
@@ -91,10 +95,6 @@ def _parse(package: str, path: str) -> ast.Module:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{package} is not installed", name=package)
     return ast.parse((Path(spec.origin).parent / path).read_text(encoding="utf-8"))
-
-
-def _classes(module: ast.Module) -> set[str]:
-    return {definition.name for definition in module.body if isinstance(definition, ast.ClassDef)}
 
 
 def _exported(module: ast.Module) -> set[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mlplab.config import cross_checks, torch_signatures
@@ -30,7 +30,8 @@ def parse(composed: Mapping[str, Any]) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         # A union speaks for each of its members: what is out of range tells more than what is of another type.
-        lines = {_key(details): _line(details) for details in sorted(error.errors(), key=_is_range)}
+        errors = sorted(error.errors(), key=lambda details: details["type"].startswith(("greater", "less")))
+        lines = {_key(details): _line(details) for details in errors}
         raise ConfigError("\n".join([*lines.values(), *mistakes])) from None
     mistakes += cross_checks.mistakes(config)
     if mistakes:
@@ -43,15 +44,9 @@ def nearest(key: str) -> str:
     known = [*fields(Config), *Config.model_fields, *_OF_A_COMMAND]
     by_last_word = {name.rpartition(".")[2]: name for name in reversed(known) if not name.startswith(_RARE)}
     last_word = key.rpartition(".")[2]
-    for close in (
-        closest(last_word, known),
-        by_last_word.get(last_word),
-        closest(key, known),
-        by_last_word.get(closest(last_word, by_last_word) or ""),
-    ):
-        if close is not None and close != key:
-            return f"; did you mean {close}?"
-    return ""
+    near = [closest(last_word, known), by_last_word.get(last_word), closest(key, known)]
+    near.append(by_last_word.get(closest(last_word, by_last_word) or ""))
+    return next((f"; did you mean {close}?" for close in near if close not in (None, key)), "")
 
 
 _RARE = ("show.", "published.")  # not what is meant by a word alone
@@ -97,10 +92,6 @@ def _key(details: ErrorDetails) -> str:
     return next((key for key in keys if key in fields(Config)), ".".join(parts))
 
 
-def _is_range(details: ErrorDetails) -> bool:
-    return details["type"].startswith(("greater", "less"))
-
-
 def _line(details: ErrorDetails) -> str:
     key = _key(details)
     if details["type"] == "extra_forbidden":
@@ -108,12 +99,8 @@ def _line(details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return f"{key}: must be given"
     if details["type"] == "model_type" and "." not in key:
-        return f"{key}: has keys of its own, {', '.join(f'{key}.{name}' for name in _names(key))[:200]}"
+        names = (name for name in fields(Config) if name.startswith(f"{key}."))
+        return f"{key}: has keys of its own, {', '.join(names)[:200]}"
     rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
     close = details.get("ctx", {}).get("close", "")
     return f"{key}: {rule}, got {details['input']!r}{close} ({fields(Config)[key].description})"
-
-
-def _names(section: str) -> list[str]:
-    schema = Config.model_fields[section].annotation
-    return list(schema.model_fields) if isinstance(schema, type) and issubclass(schema, BaseModel) else []

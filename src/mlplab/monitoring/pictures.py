@@ -5,16 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from mlplab.monitoring.tensorboard_logger import RunLogger
 from mlplab.plots import canvas, run
 from mlplab.runs import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +31,17 @@ class Pictures:
 
     def __init__(self, folder: Path, logger: RunLogger | None) -> None:
         self.seconds = 0.0
-        self._folder = folder
-        self._logger = logger
+        self._folder, self._logger = folder, logger
+        self._confusion_s = 0.0  # that confusion matrices of the validation took
+        self.start(0)
+
+    def start(self, epochs: int) -> None:
+        """Begin to count time, after so many epochs."""
+        self._due = next_milestone(epochs)
+        self._started = time.monotonic()
 
     def show(
-        self, draw: "Callable[[], Figure]", tag: str | None = None, file: str | None = None, step: int = 0
+        self, draw: "Callable[[], canvas.Figure]", tag: str | None = None, file: str | None = None, step: int = 0
     ) -> None:
         """Draw a figure under `tag`, and as `file`, where they are given."""
         if file is None and (tag is None or self._logger is None):
@@ -58,31 +60,17 @@ class Pictures:
         yield
         self.seconds += time.monotonic() - started
 
-
-class ValidationConfusion:
-    """Shows the confusion matrix of a validation after epochs 1, 2, 5, 10, ..., if drawing is quick, and the last."""
-
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
-        self._seconds = 0.0  # that drawing took
-        self.start(0)
-
-    def start(self, epochs: int) -> None:
-        """Begin to count time, after so many epochs."""
-        self._due = next_milestone(epochs)
-        self._started = time.monotonic()
-
-    def show(self, matrix: Tensor, classes: tuple[str, ...], epoch: int, step: int, is_last: bool) -> None:
-        """Draw a matrix (K, K) if it is wanted."""
-        has_time = self._seconds <= CONFUSION_SHARE * (time.monotonic() - self._started)
+    def show_validation(self, matrix: Tensor, classes: tuple[str, ...], epoch: int, step: int, is_last: bool) -> None:
+        """Draw a confusion matrix (K, K) after epochs 1, 2, 5, 10, ..., if drawing is quick, and after the last."""
+        has_time = self._confusion_s <= CONFUSION_SHARE * (time.monotonic() - self._started)
         if not (is_last or (epoch >= self._due and has_time)):
             return
         import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
 
         self._due = next_milestone(epoch)
         started, title = time.monotonic(), f"validation images after epoch {epoch}"
-        self._pictures.show(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=step)
-        self._seconds += time.monotonic() - started
+        self.show(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=step)
+        self._confusion_s += time.monotonic() - started
 
 
 def next_milestone(epoch: int) -> int:

@@ -83,14 +83,11 @@ class Progress(Callback):
         epoch = f"epoch {self._shown:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
         figures = pl_module.history[-1]
         seconds = figures["seconds"]
-        stages = (
-            f"{stage} loss {figures[f'{stage}/loss']:.4f} acc {figures[f'{stage}/acc']:.4f}"
-            for stage in ("train", "val")
-            if f"{stage}/loss" in figures
-        )
+        stages = [stage for stage in ("train", "val") if f"{stage}/loss" in figures]
+        told = (f"{stage} loss {figures[f'{stage}/loss']:.4f} acc {figures[f'{stage}/acc']:.4f}" for stage in stages)
         if self._bar is not None:
             self._bar.clear()
-        log.info("  ".join([epoch, *stages, f"{seconds:.1f} s"]))
+        log.info("  ".join([epoch, *told, f"{seconds:.1f} s"]))
         if seconds > LONG_EPOCH_S and not self._has_warned:
             self._has_warned = True
             log.info(f"a run that is stopped or killed loses the epoch under way, here up to {seconds:.0f} s")

@@ -13,7 +13,7 @@ from mlplab.data.datamodule import ImageDataModule
 from mlplab.model.classifier import Classifier
 from mlplab.model.evaluation import Scores, confusion
 from mlplab.monitoring import tensorboard_tabs
-from mlplab.monitoring.pictures import Pictures, ValidationConfusion, guarded
+from mlplab.monitoring.pictures import Pictures, guarded
 from mlplab.monitoring.tensorboard_logger import BY_EPOCH, RunLogger
 from mlplab.plots import from_tensors, run
 
@@ -28,7 +28,6 @@ class Board(Callback):
         self._config, self._show = config, config.show
         self._folder, self._logger = folder, logger
         self._pictures = Pictures(folder, logger)
-        self._confusions = ValidationConfusion(self._pictures)
         self._shown = 0  # epochs
         self._logged = (0.0, 0, 0)  # sums of the epoch where it was last logged within it
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
@@ -60,7 +59,7 @@ class Board(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self._shown = len(pl_module.history)
-        self._confusions.start(self._shown)
+        self._pictures.start(self._shown)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -110,7 +109,7 @@ class Board(Callback):
             self._logger.log_metrics(_derived(module.history, datamodule), step)
         matrix, self._confusion = self._confusion, None
         if matrix is not None:
-            self._confusions.show(matrix, module.hparams["classes"], self._shown, step, is_last)
+            self._pictures.show_validation(matrix, module.hparams["classes"], self._shown, step, is_last)
         if self._show.histograms:
             with self._pictures.timed():
                 rows = datamodule.train_rows[:GRADIENT_IMAGES]

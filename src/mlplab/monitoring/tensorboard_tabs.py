@@ -1,6 +1,7 @@
 """Tabs of TensorBoard beside curves: a function for each, given a SummaryWriter."""
 
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mlplab.monitoring.tensorboard_logger import BY_EPOCH
 from mlplab.runs import atomic_write
 
 PR_THRESHOLDS = 101  # from 0 to 1
+CODE = "    "  # before lines that Markdown shows letter for letter
 
 
 def layout(writer: Any, validates: bool) -> None:
@@ -43,17 +45,12 @@ def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
     """Write the configuration, the table of layers, and the command line if Hydra noted one in `folder`."""
     shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
-    writer.add_text("configuration", _code(shown))
+    writer.add_text("configuration", textwrap.indent(shown, CODE))
     writer.add_text("layers", layer_table(network, image_shape))
     overrides = atomic_write.read(folder / ".hydra" / "overrides.yaml", 2**16)
     if overrides is not None:
         given = yaml.safe_load(overrides) or []
-        writer.add_text("command", _code(shlex.join(["python", "train.py", *map(str, given)])))
-
-
-def _code(text: str) -> str:
-    """Indent text, so that Markdown shows it letter for letter."""
-    return "\n".join(f"    {line}" for line in text.splitlines())
+        writer.add_text("command", textwrap.indent(shlex.join(["python", "train.py", *map(str, given)]), CODE))
 
 
 def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:
@@ -86,13 +83,11 @@ def histograms(writer: Any, network: nn.Module, images: Tensor, labels: Tensor, 
     network.eval()
     with torch.enable_grad():
         loss = F.cross_entropy(network(images.to(next(network.parameters()).dtype)), labels)
-        gradients: Mapping[str, Tensor] = dict(
-            zip(weights, torch.autograd.grad(loss, [*weights.values()]), strict=True)
-        )
+        gradients = torch.autograd.grad(loss, [*weights.values()])
     network.train(was_training)
-    for name, weight in weights.items():
+    for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
         writer.add_histogram(f"weights/{name}", weight.detach(), step)
-        writer.add_histogram(f"gradients/{name}", gradients[name], step)
+        writer.add_histogram(f"gradients/{name}", gradient, step)
 
 
 @torch.no_grad()

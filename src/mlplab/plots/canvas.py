@@ -10,9 +10,9 @@ from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 
 if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import this draw
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.image import AxesImage as AxesImage
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of each search for fonts, and of its caches
 
@@ -21,16 +21,24 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 PALE = "#dddddd"  # lines of a grid, and what is not meant to catch the eye
 WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 SMALL, TEXT, TITLE = 7, 8, 10  # points
+TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches of a title, without and with a second line
 BEYOND_THE_FONT = 0x590  # Latin, Greek and Cyrillic letters are in matplotlib's own
 LETTER = 0.6 / 72  # inches that a letter takes on average, for each point of its size
 COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choose, files a quarter larger
 
 
 def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = None) -> "Figure":
-    """Make a page, in inches. Without a layout, which draws everything twice, `axes` places what is on it."""
+    """Make an empty page, in inches. A layout draws everything twice; without one, `axes` places what is on it."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def page(heading: str, height: float, note: str = "", width: float = WIDTH) -> "Figure":
+    """Make a page with a title, which takes TITLE_HEIGHT, or NOTE_HEIGHT with a note, and `height` inches below it."""
+    made = figure(height + (NOTE_HEIGHT if note else TITLE_HEIGHT), width)
+    title(made, heading, note)
+    return made
 
 
 def axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
@@ -40,47 +48,46 @@ def axes(figure: "Figure", left: float, top: float, width: float, height: float)
     return figure.add_axes((left / page_width, bottom / page_height, width / page_width, height / page_height))
 
 
-def title(figure: "Figure", text: str, note: str = "") -> None:
-    """Write one or two lines at the upper left corner; they take TITLE_HEIGHT or NOTE_HEIGHT."""
+def title(figure: "Figure", text: str, note: str = "", left: float = 0.15) -> None:
+    """Write one or two lines at the top, `left` inches from the edge."""
     width, height = figure.get_size_inches()
     letters = int((width - 0.3) / (TITLE * LETTER))
-    figure.text(0.15 / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
+    figure.text(left / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
     if note:
-        figure.text(0.15 / width, 1 - 0.32 / height, note, fontsize=TEXT, color="#444444", va="top")
+        figure.text(left / width, 1 - 0.32 / height, note, fontsize=TEXT, color="#444444", va="top")
 
 
-TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches, without and with the second line
+def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
+    """Set the sizes of letters; with a `grid`, draw pale lines, and no frame above and to the right."""
+    axes.tick_params(labelsize=TEXT)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_fontsize(TEXT + 1)
+    if grid is not None:
+        axes.grid(axis=grid, color=PALE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def slant(axes: "Axes") -> None:
+    """Slant the labels below, which would touch."""
+    for tick in axes.get_xticklabels():
+        tick.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
 def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, height: float, says: str) -> None:
     """Draw an upright bar, 0.13 inches wide, with room for numbers and text to its right."""
     from matplotlib.ticker import MaxNLocator
 
-    low, high = image.get_clim()
-    bar = axes(figure, left, top, 0.13, height)  # as figure.colorbar's, which draws 256 rectangles
-    values = [[low + (high - low) * k / 255] for k in range(256)]
-    bar.imshow(values, image.cmap, vmin=low, vmax=high, aspect="auto", origin="lower", extent=(0, 1, low, high))
-    bar.set_xticks([])
-    bar.yaxis.set_major_locator(MaxNLocator(5))
-    bar.yaxis.tick_right()
-    bar.yaxis.set_label_position("right")
-    bar.set_ylabel(says, fontsize=TEXT)
-    bar.tick_params(labelsize=SMALL)
-    bar.spines[:].set_linewidth(0.5)
+    bar = figure.colorbar(image, cax=axes(figure, left, top, 0.13, height), label=says, ticks=MaxNLocator(5))
+    bar.ax.yaxis.label.set_fontsize(TEXT)
+    bar.ax.tick_params(labelsize=SMALL)
 
 
 def png(figure: "Figure") -> bytes:
-    """Encode as RGB: savefig would write the transparency of each pixel too, though none is transparent."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
 
-    canvas, file, mark = FigureCanvasAgg(figure), io.BytesIO(), PngInfo()
-    mark.add_text("Software", "mlplab")  # by which `durable.write_own` knows its own
-    canvas.draw()
-    size = canvas.get_width_height()
-    drawn = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-    drawn.save(file, format="png", dpi=(DPI, DPI), compress_level=COMPRESSION, pnginfo=mark)
+    file, mark = io.BytesIO(), {"Software": "mlplab"}  # by which `atomic_write.write_own` knows its own
+    FigureCanvasAgg(figure).print_png(file, metadata=mark, pil_kwargs={"compress_level": COMPRESSION})
     return file.getvalue()
 
 

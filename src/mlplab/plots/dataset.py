@@ -1,33 +1,28 @@
 """Pictures of a data set: its images, how many there are of each class, and what their pixels are."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplab.plots import canvas
-from mlplab.plots.canvas import BLUE, ORANGE, PALE, SMALL, TEXT, label
+from mlplab.plots.canvas import BLUE, ORANGE, SMALL, TEXT, label
 from mlplab.plots.image_grid import Array, Mosaic, grey
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ACROSS = 10  # images of a class
 LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 
-def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def examples(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
-    rows = [np.flatnonzero(labels == k)[:ACROSS] for k in range(len(classes))]
     blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
-    for k, of_class in enumerate(rows):
+    for k in range(len(classes)):
+        of_class = np.flatnonzero(labels == k)[:ACROSS]
         blank[k, : len(of_class)] = grey(images[of_class])
     cells = blank.reshape(-1, *images.shape[-2:])
     names = [label(name, 18) for name in classes]
     left = 0.3 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     mosaic = Mosaic.of(cells, ACROSS, width=canvas.WIDTH - left - 0.1)
-    figure = canvas.figure(canvas.TITLE_HEIGHT + mosaic.height + 0.05)
-    canvas.title(figure, "training images of each class")
+    figure = canvas.page("training images of each class", mosaic.height + 0.05)
     image = mosaic.draw(figure, cells, left, canvas.TITLE_HEIGHT)
     assert image.axes is not None
     for k, name in enumerate(names):
@@ -37,23 +32,21 @@ def examples(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
     return figure
 
 
-def pixels(image: Array, title: str) -> "Figure":
+def pixels(image: Array, title: str) -> "canvas.Figure":
     """Draw an image (H, W) or (C, H, W) with the value of each pixel written into it."""
     values = grey(image[None])[0]
     height, width = values.shape
     cell = min(LARGEST_CELL, (LARGEST_PAGE - 0.55) / width)
-    left, top = 0.4, canvas.TITLE_HEIGHT + 0.28
-    figure = canvas.figure(top + cell * height + 0.15, max(canvas.WIDTH / 2, left + cell * width + 0.15))
-    canvas.title(figure, title)
-    axes = canvas.axes(figure, left, top, cell * width, cell * height)
+    page_width = max(canvas.WIDTH / 2, cell * width + 0.55)
+    figure = canvas.page(title, cell * height + 0.43, width=page_width)
+    axes = canvas.axes(figure, 0.4, canvas.TITLE_HEIGHT + 0.28, cell * width, cell * height)
     axes.imshow(values, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     size = min(9.0, cell * 72 / 2.4)
     for (row, column), value in np.ndenumerate(values):
         colour = "#8a8a8a" if value == 0 else "white" if value < 128 else "black"
         axes.text(column, row, f"{value:.0f}", fontsize=size, color=colour, ha="center", va="center")
     axes.xaxis.tick_top()
-    axes.set_xticks(range(width))
-    axes.set_yticks(range(height))
+    axes.set(xticks=range(width), yticks=range(height))
     axes.tick_params(length=0, labelsize=size, labelcolor="#444444", pad=2)
     axes.set_xticks(np.arange(0.5, width - 1), minor=True)
     axes.set_yticks(np.arange(0.5, height - 1), minor=True)
@@ -65,13 +58,12 @@ def pixels(image: Array, title: str) -> "Figure":
     return figure
 
 
-def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "Figure":
+def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw bars as long as each class has images."""
     names = [label(name, 18) for name in classes]
     left = 0.6 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     height = 0.36 * len(names) + 0.1
-    figure = canvas.figure(canvas.TITLE_HEIGHT + height + 0.45)
-    canvas.title(figure, "images of each class")
+    figure = canvas.page("images of each class", height + 0.45)
     axes = canvas.axes(figure, left, canvas.TITLE_HEIGHT, canvas.WIDTH - left - 0.3, height)
     places = np.arange(len(names))
     parts = (("training", train_labels, BLUE, -0.2), ("test", test_labels, ORANGE, 0.2))
@@ -79,22 +71,18 @@ def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "
         found = np.bincount(of_part, minlength=len(names))
         bars = axes.barh(places + shift, found, height=0.36, color=colour, label=f"{name}: {len(of_part):,}")
         axes.bar_label(bars, [f"{count:,}" for count in found], fontsize=SMALL, padding=3)
-    axes.set_yticks(places, names, fontsize=TEXT + 1)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(places, names)
+    axes.set(xlabel="images", ylabel="class", ylim=(len(names) - 0.5, -0.5))
     axes.margins(x=0.09)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.tick_params("x", labelsize=TEXT)
-    axes.tick_params("y", length=0)
-    axes.set_xlabel("images", fontsize=TEXT + 1)
-    axes.set_ylabel("class", fontsize=TEXT + 1)
-    axes.grid(axis="x", color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    canvas.style(axes, "x")
+    axes.tick_params("y", length=0, labelsize=TEXT + 1)
+    axes.spines["left"].set_visible(False)
     figure.legend(loc="upper right", ncols=2, fontsize=TEXT + 1, frameon=False)
     return figure
 
 
-def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def means(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw the mean of all images (N, H, W) or (N, C, H, W) of each class."""
     flat = grey(images)
     shown = np.full((len(classes), *flat.shape[1:]), np.nan)
@@ -102,32 +90,22 @@ def means(images: Array, labels: Array, classes: Sequence[str]) -> "Figure":
         if (labels == k).any():
             shown[k] = flat[labels == k].mean(axis=0, dtype=np.float64)
     mosaic = Mosaic.of(shown, columns=5, width=6.5, below=0.24, between=0.2)
-    figure = canvas.figure(canvas.TITLE_HEIGHT + mosaic.height + 0.05)
-    canvas.title(figure, "mean training image of each class")
+    figure = canvas.page("mean training image of each class", mosaic.height + 0.05)
     image = mosaic.draw(figure, shown, 0.15, canvas.TITLE_HEIGHT)
-    for k, name in enumerate(classes):
-        mosaic.write(image, k, label(name, 18), fontsize=TEXT + 1)
-    canvas.colorbar(
-        figure, image, 0.15 + mosaic.width + 0.15, canvas.TITLE_HEIGHT, mosaic.height - 0.24, "mean pixel value"
-    )
+    mosaic.name(image, [label(name, 18) for name in classes], fontsize=TEXT + 1)
+    left = 0.15 + mosaic.width + 0.15
+    canvas.colorbar(figure, image, left, canvas.TITLE_HEIGHT, mosaic.height - 0.24, "mean pixel value")
     return figure
 
 
-def histogram(images: Array) -> "Figure":
+def histogram(images: Array) -> "canvas.Figure":
     """Draw a histogram of the 256 pixel values of images uint8 of any shape."""
     found = np.bincount(images.ravel(), minlength=256)
-    figure = canvas.figure(2.8)
-    canvas.title(figure, "values of all pixels of the training images")
+    figure = canvas.page("values of all pixels of the training images", 2.42)
     axes = canvas.axes(figure, 0.75, canvas.TITLE_HEIGHT, canvas.WIDTH - 0.95, 1.9)
     axes.bar(np.arange(256), found, width=1, color=BLUE, linewidth=0)
-    axes.set_yscale("log")
-    axes.set_xlim(-3, 258)
+    axes.set(xlim=(-3, 258), xticks=[0, 32, 64, 96, 128, 160, 192, 224, 255], yscale="log")
     axes.set_ylim(bottom=0.7)
-    axes.set_xticks([0, 32, 64, 96, 128, 160, 192, 224, 255])
-    axes.tick_params(labelsize=TEXT)
-    axes.set_xlabel("pixel value, from 0 (black) to 255 (white)", fontsize=TEXT + 1)
-    axes.set_ylabel("pixels (log scale)", fontsize=TEXT + 1)
-    axes.grid(axis="y", color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="pixel value, from 0 (black) to 255 (white)", ylabel="pixels (log scale)")
+    canvas.style(axes, "y")
     return figure

@@ -1,7 +1,6 @@
 """Figures of a network and of its data, from tensors."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +8,11 @@ from torch import Tensor, nn
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
 from mlplab.model.evaluation import Scores
-from mlplab.plots import run
+from mlplab.plots import canvas, run
 from mlplab.randomness import Purpose, derive_many
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str) -> "Figure":
+def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str) -> "canvas.Figure":
     """Draw the most confident mistakes; `images` (N, C, H, W) uint8 as they were scored."""
     found = scores.most_confident_mistakes(run.MOST_MISTAKES)
     surest = scores.probabilities[found].max(dim=1)
@@ -25,13 +21,13 @@ def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str)
     return run.mistakes(images[found].numpy(), labels, guesses, probabilities, classes, title, found.tolist())
 
 
-def first_layer(network: nn.Sequential, info: DatasetInfo, about: str) -> "Figure":
+def first_layer(network: nn.Sequential, info: DatasetInfo, about: str) -> "canvas.Figure":
     layer, *others = (part for part in network if isinstance(part, nn.Linear))
     weights = layer.weight.detach().float().cpu().numpy()
     return run.first_layer(weights, info.image_shape, f"first layer, {about}", None if others else info.classes)
 
 
-def training_images(datamodule: ImageDataModule) -> "Figure":
+def training_images(datamodule: ImageDataModule) -> "canvas.Figure":
     """Draw the first training images, distorted as in their batch; before mixup, dropout and noise of pixels."""
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
     images, labels = (part[rows] for part in datamodule.training_data(rows.device))

@@ -1,17 +1,14 @@
 """A grid of images drawn as one image, many times faster than each by itself."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mlplab.plots import canvas
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 Array = npt.NDArray[Any]
 
@@ -41,22 +38,17 @@ class Mosaic:
         """Lay out images (N, H, W), in inches: `width` of all, room `below` each row and `between` columns."""
         count, height_of_one, width_of_one = images.shape
         cell = width * canvas.DPI / columns  # dots
-        scale = min(
-            (cell - between * canvas.DPI) / width_of_one, cell / (width_of_one + 1)
-        )  # a pixel between, at least
+        least = cell / (width_of_one + 1)  # with one pixel between
+        scale = min((cell - between * canvas.DPI) / width_of_one, least)
         scale = math.floor(scale) if scale >= 1 else scale
         gap = math.ceil(below * canvas.DPI / scale), int(cell / scale) - width_of_one
         return cls(count, columns, (height_of_one, width_of_one), gap, scale)
 
     @property
-    def rows(self) -> int:
-        return math.ceil(self.count / self.columns)
-
-    @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the whole, with the room below the last row."""
         height, width = (side + gap for side, gap in zip(self.shape, self.gap, strict=True))
-        return self.rows * height, min(self.count, self.columns) * width - self.gap[1]
+        return math.ceil(self.count / self.columns) * height, min(self.count, self.columns) * width - self.gap[1]
 
     @property
     def height(self) -> float:
@@ -66,6 +58,11 @@ class Mosaic:
     @property
     def width(self) -> float:
         return self.pixels[1] * self.scale / canvas.DPI
+
+    @property
+    def full_width(self) -> float:
+        """Width of a whole row, even where there is none."""
+        return (self.columns * (self.shape[1] + self.gap[1]) - self.gap[1]) * self.scale / canvas.DPI
 
     def corner(self, position: int) -> tuple[int, int]:
         """Find row and column of the upper left pixel of an image."""
@@ -80,16 +77,20 @@ class Mosaic:
             whole[top : top + self.shape[0], left : left + self.shape[1]] = image
         return whole
 
-    def draw(self, figure: "Figure", images: Array, left: float, top: float, **colours: Any) -> "AxesImage":
+    def draw(
+        self, figure: "canvas.Figure", images: Array, left: float, top: float, **colours: Any
+    ) -> "canvas.AxesImage":
         """Draw at inches from the upper left corner of the page; `colours` are imshow's, by default grey, 0 to 255."""
         axes = canvas.axes(figure, left, top, self.width, self.height)
         axes.set_axis_off()
         colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
-    def write(self, image: "AxesImage", position: int, text: str, line: int = 0, **style: Any) -> None:
-        """Write below an image, in the middle."""
-        top, left = self.corner(position)
+    def name(self, image: "canvas.AxesImage", texts: Sequence[str], line: int = 0, **style: Any) -> None:
+        """Write a text below each image, in the middle."""
         size = style.setdefault("fontsize", canvas.SMALL)
-        y = top + self.shape[0] + (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
-        image.axes.text(left + (self.shape[1] - 1) / 2, y, text, ha="center", va="top", **style)
+        below = (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
+        for position, text in enumerate(texts):
+            top, left = self.corner(position)
+            x, y = left + (self.shape[1] - 1) / 2, top + self.shape[0] + below
+            image.axes.text(x, y, text, ha="center", va="top", **style)

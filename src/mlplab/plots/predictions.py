@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, SMALL, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, grey
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST = 200  # images, or the page would be longer than a PNG can be
 
@@ -23,7 +19,7 @@ def predictions(
     names: Sequence[str],
     truths: Sequence[int] | None = None,
     title: str = "predictions",
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw the first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:
@@ -38,10 +34,9 @@ def predictions(
     bars = max(len(classes) * 0.125 * (2 if across == 1 else 1), 0.7)
     side = min(2.5 / across, bars)
     height = bars + 0.72
-    top = canvas.NOTE_HEIGHT if len(images) > MOST else canvas.TITLE_HEIGHT
-    figure = canvas.figure(top + height * math.ceil(len(shown) / across))
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
-    canvas.title(figure, title, more)
+    top = canvas.NOTE_HEIGHT if more else canvas.TITLE_HEIGHT
+    figure = canvas.page(title, height * math.ceil(len(shown) / across), more)
     for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
         left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
         tall, wide = image.shape
@@ -57,18 +52,14 @@ def predictions(
         true = best if truths is None else int(truths[position])
         colours = [BLUE] * len(said)
         colours[best] = GREEN if best == true else VERMILION
-        axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
-        for k, probability in enumerate(row):
-            weight = "bold" if k == best else "normal"
-            text = f"{100 * probability:.1f} %"
-            axes.text(100 * probability + 2, k, text, fontsize=SMALL, fontweight=weight, va="center_baseline")
-        axes.set_yticks(range(len(said)), said, fontsize=SMALL)
-        axes.set_ylim(len(said) - 0.5, -0.5)
-        axes.set_xlim(0, 100)
-        axes.set_xticks((0, 50, 100))
+        drawn = axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
+        texts = axes.bar_label(drawn, [f"{100 * probability:.1f} %" for probability in row], fontsize=SMALL, padding=3)
+        texts[best].set_fontweight("bold")
+        axes.set_yticks(range(len(said)), said)
+        axes.set(ylim=(len(said) - 0.5, -0.5), xlim=(0, 100), xticks=(0, 50, 100))
         axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
         axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
-        axes.tick_params("y", length=0, pad=2)
+        axes.tick_params("y", labelsize=SMALL, length=0, pad=2)
         axes.spines[["top", "right"]].set_visible(False)
         if truths is not None:
             axes.get_yticklabels()[true].set(color=GREEN, fontweight="bold")

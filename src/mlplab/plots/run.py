@@ -1,17 +1,12 @@
 """Pictures of a run: curves, confusion matrix, mistakes, first layer, training images."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlplab.plots import canvas
-from mlplab.plots.canvas import BLUE, GREY, ORANGE, PALE, TEXT, VERMILION, label
+from mlplab.plots.canvas import BLUE, GREY, ORANGE, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, Mosaic, grey
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
 DARK = 0.55  # of a colour map from light to dark: from here on, text is white
@@ -19,21 +14,17 @@ DARK = 0.55  # of a colour map from light to dark: from here on, text is white
 
 def curves(
     history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out."""
-    top = canvas.TITLE_HEIGHT
-    figure = canvas.figure(top + 2.9)
-    canvas.title(figure, title)
+    figure = canvas.page(title, 2.9)
+    epochs = [epoch.get("epoch", position) for position, epoch in enumerate(history, 1)]
     shown = {}
     panels = {"loss": ("loss (cross-entropy)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
-        axes = canvas.axes(figure, 0.95 + place * 3.72, top + 0.1, 2.72, 2.05)
+        axes = canvas.axes(figure, 0.95 + place * 3.72, canvas.TITLE_HEIGHT + 0.1, 2.72, 2.05)
         for split, name, colour, style in (("train", "training", BLUE, "--"), ("val", "validation", ORANGE, "-")):
-            points = [
-                (epoch.get("epoch", position), factor * epoch[key])
-                for position, epoch in enumerate(history, 1)
-                if epoch.get(key := f"{split}/{metric}") is not None
-            ]
+            found = zip(epochs, [epoch.get(f"{split}/{metric}") for epoch in history], strict=True)
+            points = [(epoch, factor * value) for epoch, value in found if value is not None]
             if points:
                 xs, ys = zip(*points, strict=True)
                 size = 5 if len(points) == 1 else 2.5
@@ -43,28 +34,24 @@ def curves(
             axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=GREY)
         elif best_epoch is not None:
             shown[f"best epoch: {best_epoch}"] = axes.axvline(best_epoch, color="#555555", linewidth=1, linestyle=":")
-        _style(axes, [epoch.get("epoch", position) for position, epoch in enumerate(history, 1)])
-        axes.set_ylabel(says, fontsize=TEXT + 1)
+        axes.set_ylabel(says)
+        _name_epochs(axes, epochs)
     figure.legend([*shown.values()], [*shown], loc="lower center", ncols=3, fontsize=TEXT + 1, frameon=False)
     return figure
 
 
-def _style(axes: "Axes", epochs: Sequence[float]) -> None:
+def _name_epochs(axes: "canvas.Axes", epochs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.grid(color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=TEXT)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("epoch", fontsize=TEXT + 1)
+    canvas.style(axes, "both")
     first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
-    room = max(0.5, 0.03 * (last - first)) if first == last else 0.03 * (last - first)
-    axes.set_xlim(first - room, last + room)
+    room = 0.5 if first == last else 0.03 * (last - first)
+    axes.set(xlabel="epoch", xlim=(first - room, last + room))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
-def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
+def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figure":
     """Draw a confusion matrix (K, K): images of class row that were taken for class column.
 
     Mistakes are coloured by their share of the images of the true class; what is right is not, or nothing else would
@@ -77,8 +64,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
     side = 6.3 - left
     cell = side / len(names)
     height = min(side, max(1.5, 0.42 * len(names)))
-    figure = canvas.figure(top + height + below)
-    canvas.title(figure, f"confusion matrix, {title}")
+    figure = canvas.page(f"confusion matrix, {title}", height + below)
     axes = canvas.axes(figure, left, top, side, height)
     counts = np.asarray(matrix)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K) in percent
@@ -92,14 +78,13 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "Figure":
         colour, weight = "white" if is_dark else "black", "bold" if row == column else "normal"
         text = str(counts[row, column])
         axes.text(column, row, text, fontsize=size, color=colour, fontweight=weight, ha="center", va="center")
-    axes.set_xticks(range(len(names)), names, fontsize=TEXT)
-    axes.set_yticks(range(len(names)), names, fontsize=TEXT)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
     if slanted:
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=35, ha="right", rotation_mode="anchor")
+        canvas.slant(axes)
+    canvas.style(axes)
     axes.tick_params(length=2, pad=2)
-    axes.set_xlabel("predicted class", fontsize=TEXT + 1)
-    axes.set_ylabel("true class", fontsize=TEXT + 1)
+    axes.set(xlabel="predicted class", ylabel="true class")
     canvas.colorbar(figure, image, left + side + 0.15, top, height, "mistakes: share of the true class (%)")
     return figure
 
@@ -112,39 +97,32 @@ def mistakes(
     classes: Sequence[str],
     title: str,
     indices: Sequence[int],
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8, with their `indices` in the data set.
 
     `probabilities` (N,) are of the predicted classes.
     """
     shown = grey(images[:MOST_MISTAKES])
     if not len(shown):
-        figure = canvas.figure(1.0)
-        canvas.title(figure, title, "There is none: every image was classified correctly.")
-        return figure
+        return canvas.page(title, 0.42, "There is none: every image was classified correctly.")
     mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
-    figure = canvas.figure(canvas.NOTE_HEIGHT + mosaic.height + 0.08)
     note = "black: true class and index of the image, from 0; orange: the network's answer and its probability"
-    canvas.title(figure, title, note)
-    image = mosaic.draw(figure, shown, (canvas.WIDTH - _full(mosaic)) / 2, canvas.NOTE_HEIGHT)
+    figure = canvas.page(title, mosaic.height + 0.08, note)
+    image = mosaic.draw(figure, shown, (canvas.WIDTH - mosaic.full_width) / 2, canvas.NOTE_HEIGHT)
     of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
-    for position, (true, said, probability, index) in enumerate(of_shown):
+    truths, answers = [], []
+    for true, said, probability, index in of_shown:
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
-        mosaic.write(image, position, f"{label(classes[int(true)], 12)} #{index}", fontsize=TEXT)
-        text = f"{label(classes[int(said)], 16)}, {percent:.1f} %"
-        mosaic.write(image, position, text, line=1, fontsize=TEXT, color=VERMILION)
+        truths.append(f"{label(classes[int(true)], 12)} #{index}")
+        answers.append(f"{label(classes[int(said)], 16)}, {percent:.1f} %")
+    mosaic.name(image, truths, fontsize=TEXT)
+    mosaic.name(image, answers, line=1, fontsize=TEXT, color=VERMILION)
     return figure
-
-
-def _full(mosaic: Mosaic) -> float:
-    """Width of a whole row in inches, even where there is none."""
-    cells = mosaic.columns * (mosaic.shape[1] + mosaic.gap[1]) - mosaic.gap[1]
-    return cells * mosaic.scale / canvas.DPI
 
 
 def first_layer(
     weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
-) -> "Figure":
+) -> "canvas.Figure":
     """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
     Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
@@ -155,12 +133,11 @@ def first_layer(
     columns = min(11, max(5, len(shown)) if names is None else 5)
     mosaic = Mosaic.of(shown, columns, width=6.2, below=0.04 if names is None else 0.19)
     height = max(mosaic.height, 1.4)
-    figure = canvas.figure(canvas.NOTE_HEIGHT + height + 0.12)
-    canvas.title(figure, title, f"weight of each pixel in {_which(len(shown), len(weights), names)}")
+    note = f"weight of each pixel in {_which(len(shown), len(weights), names)}"
+    figure = canvas.page(title, height + 0.12, note)
     limit = float(np.abs(shown).max()) or 1.0
     image = mosaic.draw(figure, shown, 0.15, canvas.NOTE_HEIGHT, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for position, name in enumerate(names or ()):
-        mosaic.write(image, position, label(name, 14))
+    mosaic.name(image, [label(name, 14) for name in names or ()])
     canvas.colorbar(figure, image, 0.15 + mosaic.width + 0.12, canvas.NOTE_HEIGHT, height - 0.04, "weight")
     return figure
 
@@ -171,30 +148,21 @@ def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
     return f"{f'all {units:,}' if shown == units else f'the {shown} of {units:,}'} units; the largest come first"
 
 
-def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "Figure":
+def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
     """Draw the first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
     stored, given = grey(originals[:MOST_IMAGES]), grey(seen[:MOST_IMAGES])
     mosaic = Mosaic.of(stored, columns=4, width=3.3, below=0.19, between=0.15)
     height = max(mosaic.height, 1.2)
-    top = canvas.TITLE_HEIGHT
-    figure = canvas.figure(top + height + 0.05)
-    canvas.title(figure, "images as stored")
-    left = 3.55
-    figure.text(
-        left / canvas.WIDTH,
-        1 - 0.1 / (top + height + 0.05),
-        "what the network sees",
-        fontsize=canvas.TITLE,
-        fontweight="bold",
-        va="top",
-    )
+    top, left = canvas.TITLE_HEIGHT, 3.55
+    figure = canvas.page("images as stored", height + 0.05)
+    canvas.title(figure, "what the network sees", left=left)
     low, high = float(given.min()), float(given.max())
     sides = [
         mosaic.draw(figure, stored, 0.15, top),
         mosaic.draw(figure, given, left, top, vmin=low, vmax=high if high > low else low + 1),
     ]
     for side in sides:
-        for position, k in enumerate(labels[: len(stored)]):
-            mosaic.write(side, position, label(classes[int(k)], 14))
-    canvas.colorbar(figure, sides[1], left + _full(mosaic) + 0.15, top, height - 0.19, "number that the network gets")
+        mosaic.name(side, [label(classes[int(k)], 14) for k in labels[: len(stored)]])
+    beside = left + mosaic.full_width + 0.15
+    canvas.colorbar(figure, sides[1], beside, top, height - 0.19, "number that the network gets")
     return figure

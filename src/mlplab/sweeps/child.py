@@ -41,10 +41,7 @@ def preload(modules: Sequence[str]) -> None:
 def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Callable[[], float | None]) -> Ended:
     """Call `task` in a process of its own, which gets SIGTERM when this one dies.
 
-    Args:
-        task: what to call; what it returns is lost.
-        arguments: for it.
-        grace: asked all the time: once it gives seconds, the process gets SIGTERM, and SIGKILL after these.
+    `grace` is asked all the time: once it gives seconds, the process gets SIGTERM, and SIGKILL after these.
     """
     reader, writer = _context.Pipe(duplex=False)
     process = _context.Process(target=_serve, args=(writer, task, arguments), daemon=True)
@@ -56,7 +53,9 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
     finally:
         writer.close()
     was_killed = _wait(reader, process.pid, grace)
-    ended = _received(reader)
+    ended: Ended | None = None
+    with suppress(OSError, EOFError):  # it died before it could say anything
+        ended = reader.recv()
     code = _exit_code(process)
     if ended is None and was_killed:
         return Ended(143, "it was stopped before it could save")
@@ -77,14 +76,6 @@ def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bo
         if killed:
             startup.end_process(pid, at_once=True)
     return killed
-
-
-def _received(reader: Connection) -> Ended | None:
-    """Receive what the process sent; None if it died before that."""
-    try:
-        return Ended(*reader.recv())
-    except (OSError, EOFError):
-        return None
 
 
 def _exit_code(process: Any) -> int:
@@ -109,7 +100,7 @@ def _serve(writer: Connection, task: Callable[..., object], arguments: tuple[obj
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the work is done, and the answer says so
     with suppress(OSError):  # nobody waits any more
-        writer.send(tuple(ended))
+        writer.send(ended)
     sys.exit(ended.code)
 
 

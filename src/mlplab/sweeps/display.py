@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -40,16 +40,11 @@ class _Display:
 
     def follow(self) -> None:
         console = Console(stderr=True)
-        if not console.is_terminal:
-            console = Console(stderr=True, width=200, soft_wrap=True)
-            while not self.is_over.wait(REFRESH_S):
-                self._tell(console)
-            self._tell(console, at_the_end=True)
-            return
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not self.is_over.wait(REFRESH_S):
                 self._tell(console)
-                live.update(self._picture(), refresh=True)
+                if console.is_terminal:
+                    live.update(self._picture(), refresh=True)
         self._tell(console, at_the_end=True)
 
     def _tell(self, console: Console, at_the_end: bool = False) -> None:
@@ -64,7 +59,7 @@ class _Display:
             count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
             console.print(Text(f"{count} {job.label}: {_outcome(job, status)}"), soft_wrap=True)
 
-    def _picture(self) -> Group:
+    def _picture(self) -> Table:
         table = Table.grid(padding=(0, 1))
         left = 0.0
         for job in self.waiting:
@@ -76,7 +71,7 @@ class _Display:
                 table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
         ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
         table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
-        return Group(table)
+        return table
 
     def _time_left(self, left: float) -> str:
         """Tell the time left, at the pace since something was first done: before that Python imports its packages."""
@@ -93,12 +88,9 @@ def _outcome(job: Job, status: Status) -> str:
     result = read_result(job.folder) if status.status == "completed" else None
     if result is None:
         return outcome(status.status, status.reason or "")
-    accuracies = (
-        f"{name} {result.metrics[key]:.2%}"
-        for name, key in (("val", "val/acc"), ("test", "test/acc"))
-        if key in result.metrics
-    )
-    return f"{', '.join(accuracies)}, {result.total_s:.1f} s in all"
+    splits = [split for split in ("val", "test") if f"{split}/acc" in result.metrics]
+    accuracies = ", ".join(f"{split} {result.metrics[f'{split}/acc']:.2%}" for split in splits)
+    return f"{accuracies}, {result.total_s:.1f} s in all"
 
 
 def _bar(done: float) -> ProgressBar:

@@ -50,7 +50,9 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
             lines |= dict.fromkeys(str(error).splitlines())
     if lines:
         raise ConfigError("\n".join(lines))
-    labels = {key: _label([overrides[i] for i in varying]) for key, (overrides, _) in found.items()}
+    labels = {
+        key: label([overrides[i] for i in varying])[:LONGEST_LABEL] or "run" for key, (overrides, _) in found.items()
+    }
     names = {key: f"{name}-{key[:HASH_DIGITS]}" for key, name in labels.items()}
     places = folders(Path(composed.hydra.sweep.dir).absolute(), names)
     made = [_job(places[key], overrides, labels[key], config) for key, (overrides, config) in found.items()]
@@ -89,10 +91,6 @@ def _fits(overrides: Sequence[str], description: str) -> bool:
     if not wanted or wanted.keys() - given.keys():
         raise ConfigError(f"sweep_without: must be of key=value with keys of the grid, got {description!r}")
     return all(given[key] in values.split(",") for key, values in wanted.items())
-
-
-def _label(overrides: list[str]) -> str:
-    return label(overrides)[:LONGEST_LABEL] or "run"
 
 
 def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) -> Job:

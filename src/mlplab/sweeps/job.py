@@ -1,10 +1,11 @@
 """A job of a sweep, and how it stands, as its folder tells it."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
@@ -62,25 +63,24 @@ class Job:
         return "failed" if (has_failed and self.sign_of_life() != self.earlier) or self.refusal() else "open"
 
 
+_LINE = TypeAdapter(Job)
+
+
 def write(path: Path, jobs: Sequence[Job]) -> None:
     """Write a line of JSON for each job.
 
     Raises:
         CheckpointError: if the disk does not take it.
     """
-    lines = (json.dumps(asdict(job) | {"folder": job.folder.name}) + "\n" for job in jobs)
-    run_folder.write(path, "".join(lines).encode())
+    lines = (_LINE.dump_json(replace(job, folder=Path(job.folder.name))) + b"\n" for job in jobs)
+    run_folder.write(path, b"".join(lines))
 
 
 def read(path: Path) -> list[Job]:
     """Read the jobs; none where the file is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [_job(path.parent, json.loads(line)) for line in lines]
-
-
-def _job(sweep_folder: Path, line: dict[str, Any]) -> Job:
-    tuples = {key: tuple(line[key]) for key in ("overrides", "data")}
-    return Job(**line | tuples | {"folder": sweep_folder / line["folder"]})
+    found = map(_LINE.validate_json, lines)
+    return [replace(job, folder=path.parent / job.folder) for job in found]
 
 
 def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
@@ -94,8 +94,3 @@ def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
         key: sweep_folder / (name if name in found else by_hash.get(key[:HASH_DIGITS], name))
         for key, name in names.items()
     }
-
-
-def data_of(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """Name and folder of each data set."""
-    return sorted({job.data for job in jobs})

@@ -30,7 +30,7 @@ versions()  # of the code as it is imported here: the files may change while the
 
 _threads = torch.get_num_threads()
 torch.set_num_threads(1)  # a process that has begun others cannot be forked: OpenMP would wait for them in the copy
-for _name, _root in job.data_of(job.read(Path(os.environ.get(queue.SWEEP, ""), queue.JOBS))):
+for _name, _root in {one.data for one in job.read(Path(os.environ.get(queue.SWEEP, ""), queue.JOBS))}:
     with suppress(DataError):  # the job will say so
         datasets.keep(_name, Path(_root))
 torch.set_num_threads(_threads)

@@ -27,10 +27,7 @@ Claim = Any  # a lock that is given back at the end of a `with`, or by the syste
 def opened(folder: Path, jobs: Sequence[Job], multirun: bytes) -> Iterator[list[Job]]:
     """Write down what is to be done, or join the process that has done so.
 
-    Args:
-        folder: of the sweep.
-        jobs: what is to be done.
-        multirun: what Hydra composed of the command, for multirun.yaml, which marks the folder as a sweep's.
+    `multirun` is what Hydra composed of the command, for multirun.yaml, which marks the folder as a sweep's.
 
     Raises:
         ConfigError: if another process is at work there on other jobs, or the folder is not a sweep's.
@@ -56,12 +53,7 @@ def opened(folder: Path, jobs: Sequence[Job], multirun: bytes) -> Iterator[list[
 
 
 class Queue:
-    """The jobs of a sweep's folder.
-
-    Args:
-        folder: of the sweep.
-        choose: decides what comes next, from the jobs and how each stands.
-    """
+    """The jobs of a sweep's folder; `choose` decides what comes next, from the jobs and how each stands."""
 
     def __init__(self, folder: Path, choose: Choose) -> None:
         self.folder = folder
@@ -101,7 +93,7 @@ class Queue:
 
     def has_success(self) -> bool:
         """Has any job been completed since the sweep began?"""
-        return any(self._state(job) == "complete" for job in job_file.read(self.folder / JOBS))
+        return "complete" in map(self._state, job_file.read(self.folder / JOBS))
 
     def _state(self, job: Job) -> State:
         state = self._ended.get(job.folder) or job.state()

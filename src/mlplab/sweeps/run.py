@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -20,7 +20,7 @@ from mlplab.runs import result as result_file
 from mlplab.runs.provenance import changed
 from mlplab.sweeps import grid, slurm, stop, worker
 from mlplab.sweeps.display import shown
-from mlplab.sweeps.job import Job, data_of
+from mlplab.sweeps.job import Job
 from mlplab.sweeps.queue import Queue, opened
 from mlplab.sweeps.report import Report
 
@@ -38,7 +38,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     for label, refusal in [(job.label, job.refusal()) for job in remaining]:
         if refusal:
             print(f"{label}: {refusal}", file=sys.stderr)
-    for name, root in data_of(remaining):
+    for name, root in sorted({job.data for job in remaining}):
         download.require(name, Path(root))
     if remaining:
         with opened(folder, remaining, OmegaConf.to_yaml(composed).encode()) as to_do, shown(to_do):
@@ -67,11 +67,10 @@ def _refuse(composed: DictConfig) -> None:
 def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
     """Wait for the workers, and pass on to them what signals ask."""
     signals = stop.Signals(folder)
-    queue = Queue(folder, grid.next_job)
     with signals.noted():
-        workers = _workers(queue, jobs, recipe)
+        are_at_work = _started(Queue(folder, grid.next_job), jobs, recipe)
         stopped = None
-        while workers.are_at_work():
+        while are_at_work():
             signals.pass_on()
             if stop.asked(folder) is not None:
                 stopped = stopped or time.monotonic()
@@ -80,23 +79,26 @@ def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
             time.sleep(POLL_S)
 
 
-def _workers(queue: Queue, jobs: int, recipe: worker.Recipe) -> worker.Team | slurm.Array:
-    """Start as many as `jobs` of the configuration says, and none without a job."""
+def _started(queue: Queue, jobs: int, recipe: worker.Recipe) -> Callable[[], bool]:
+    """Start as many workers as `jobs` of the configuration says, none without a job; return: are they at work?"""
     settings, wanted = recipe.composed.launcher, recipe.composed.jobs
     if settings.name == "slurm":
-        return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings)
+        return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings).are_at_work
     devices = worker.gpus()
     most = len(devices) if len(devices) > 1 else startup.cores()
-    return worker.Team(queue, recipe, min(jobs, most if wanted == "auto" else wanted), devices)
+    gpus = worker.spread(devices, min(jobs, most if wanted == "auto" else wanted))
+    workers = [worker.Worker(queue, recipe, gpu) for gpu in gpus]
+    for one in workers:
+        one.start()
+    return lambda: any(one.is_alive() for one in workers)
 
 
 def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
     complete = [job for job in jobs if job not in remaining]
     begun = [job for job in remaining if (job.folder / "checkpoints").exists()]
     counts = {"complete": len(complete), "to go on": len(begun), "to begin": len(remaining) - len(begun)}
-    lines = [
-        f"{run_folder.short(folder)}: {len(jobs)} jobs, " + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    ]
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    lines = [f"{run_folder.short(folder)}: {len(jobs)} jobs, {told}"]
     damaged = [(job.label, result_file.damage(job.folder)) for job in remaining]
     lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
     for what, some, made_with in (
@@ -118,7 +120,10 @@ def _conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> N
     if any(job.status() for job in jobs):
         _report(folder)
     missing = len([job for job in jobs if job.result() is None])
-    way_on = f"python train.py {shlex.join(_arguments(folder))}"
+    given = sys.argv[1:]
+    if not any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given):
+        given.append(f"sweep_name={folder.name}")
+    way_on = f"python train.py {shlex.join(given)}"
     if missing and stopped is not None:
         complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
         raise Interrupted(stopped.code - 128, f"{complete} Resume with: {way_on}")
@@ -139,9 +144,3 @@ def _report(folder: Path) -> None:
     except Exception as error:
         print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"Try it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
-
-
-def _arguments(folder: Path) -> list[str]:
-    given = sys.argv[1:]
-    named = any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given)
-    return given if named else [*given, f"sweep_name={folder.name}"]

@@ -50,8 +50,7 @@ class Work:
         self.worker = Worker(Queue(self.folder, grid.next_job), self.recipe)
         signal.signal(signal.SIGTERM, self._terminated)
         self.worker.start()
-        while self.worker.is_alive():
-            time.sleep(LOOK_S / 5)
+        self.worker.join()
 
     def checkpoint(self) -> Any:
         """Save before the time limit; submitit puts what this returns back into the queue."""
@@ -67,19 +66,11 @@ class Work:
 
     def _save(self) -> None:
         self.worker.leave_within = SAVE_S
-        deadline = time.monotonic() + SAVE_S + 1
-        while self.worker.is_alive() and time.monotonic() < deadline:
-            time.sleep(LOOK_S / 5)
+        self.worker.join(SAVE_S + 1)
 
 
 class Array:
-    """The workers of a sweep as who leads it sees them.
-
-    Args:
-        queue: of the sweep.
-        recipe: of its jobs.
-        count: of workers.
-        settings: `launcher` of the configuration.
+    """The workers of a sweep as who leads it sees them; `settings` are `launcher` of the configuration.
 
     Raises:
         ConfigError: if the cluster does not take them.
@@ -93,9 +84,8 @@ class Array:
         self._seen = time.monotonic()
         self._cancelled = False
         try:
-            executor = submitit.AutoExecutor(
-                queue.folder / LOGS / "%j", cluster="slurm", slurm_max_num_timeout=TIMEOUTS
-            )
+            logs = queue.folder / LOGS / "%j"
+            executor = submitit.AutoExecutor(logs, cluster="slurm", slurm_max_num_timeout=TIMEOUTS)
             executor.update_parameters(**_parameters(settings, count))
             with executor.batch():
                 self.workers = [executor.submit(Work(queue.folder, recipe)) for _ in range(count)]

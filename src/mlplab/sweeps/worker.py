@@ -30,23 +30,14 @@ SIGNAL_S = 1.0  # between what a terminal sends to a job and what it sends to th
 
 
 class Recipe(NamedTuple):
-    """Makes the configuration of a job from its overrides."""
+    """What the configuration of a job is made from, with its overrides."""
 
     loader: ConfigLoader
     composed: DictConfig  # of the sweep
 
-    def composed_with(self, overrides: Sequence[str]) -> DictConfig:
-        return self.loader.load_sweep_config(self.composed, list(overrides))
-
 
 class Worker(threading.Thread):
-    """A thread that trains jobs until none is left, or it is to stop.
-
-    Args:
-        queue: of the sweep.
-        recipe: of its jobs.
-        gpu: which of several, as CUDA_VISIBLE_DEVICES names it.
-    """
+    """A thread that trains jobs until none is left, or it is to stop; `gpu` is as CUDA_VISIBLE_DEVICES names it."""
 
     def __init__(self, queue: Queue, recipe: Recipe, gpu: str | None = None) -> None:
         super().__init__(daemon=True)
@@ -87,25 +78,6 @@ class Worker(threading.Thread):
         return self.leave_within if asked is None else asked.grace_s
 
 
-class Team:
-    """Workers on this machine; each has one of several GPUs.
-
-    Args:
-        queue: of the sweep.
-        recipe: of its jobs.
-        count: of workers.
-        devices: the GPUs.
-    """
-
-    def __init__(self, queue: Queue, recipe: Recipe, count: int, devices: Sequence[str]) -> None:
-        self.workers = [Worker(queue, recipe, gpu) for gpu in spread(devices, count)]
-        for worker in self.workers:
-            worker.start()
-
-    def are_at_work(self) -> bool:
-        return any(worker.is_alive() for worker in self.workers)
-
-
 def spread(devices: Sequence[str], count: int) -> list[str | None]:
     """The GPU of each worker; where there is one at most, nothing has to be chosen."""
     return [devices[i % len(devices)] if len(devices) > 1 else None for i in range(count)]
@@ -129,7 +101,7 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
     with run_folder.locked(folder):
         write_status(folder, "running")
         _log_to(folder / "train.log")
-        composed = recipe.composed_with(overrides)
+        composed = recipe.loader.load_sweep_config(recipe.composed, list(overrides))
         config = config_of(composed)
         write(composed, folder)
         log.info(introduction(config, folder))
@@ -141,10 +113,8 @@ def _log_to(path: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
-    handler = LogFile(path)
-    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
-    logging.root.handlers = [handler]
-    logging.root.setLevel(logging.INFO)
+    line = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    logging.basicConfig(format=line, level=logging.INFO, handlers=[LogFile(path)], force=True)
 
 
 def _note(job: Job, ended: child.Ended, was_stopped: bool) -> None:

@@ -40,19 +40,13 @@ def _from_baseline(factor: Factor, position: int, configurations: Sequence[Confi
     plain = next((one for one in configurations if one.values[position] == level_of(factor)), None)
     if plain is None:
         return
-    val, test = plain.val_by_seed, plain.test_by_seed
-    pairs = [
-        (one, seeds)
-        for one in configurations
-        if one is not plain and len(seeds := sorted(one.val_by_seed.keys() & val.keys())) > 1
-    ]
-    for one, seeds in pairs:
+    gains = [(one, one.gains(plain)) for one in configurations if one is not plain]
+    compared = [(one, val) for one, val in gains if len(val) > 1]
+    for one, val in compared:
         names = factor.name, factor.text(one.values[position]), factor.text(plain.values[position])
-        of_val, of_test = (
-            Comparison(*names, {seed: accs[seed] - of_plain[seed] for seed in seeds}, len(pairs))
-            for accs, of_plain in ((one.val_by_seed, val), (one.test_by_seed, test))
-        )
-        yield Difference(factor, one, of_val, of_test)
+        test = one.gains(plain, "test")
+        of_test = Comparison(*names, {seed: test[seed] for seed in val}, len(compared))
+        yield Difference(factor, one, Comparison(*names, val, len(compared)), of_test)
 
 
 def explanation(found: Sequence[Difference]) -> str:

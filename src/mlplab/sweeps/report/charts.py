@@ -4,16 +4,12 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.sweeps.report.settings import Setting, order
-from mlplab.sweeps.report.table import Configuration, Factor, Table
-
-if TYPE_CHECKING:  # matplotlib takes half a second, and the numbers of a report need none
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from mlplab.sweeps.report.table import Factor, Table
 
 MOST_PANELS, MOST_TICKS, MOST_CELLS = 12, 12, 15  # panels; labels of an axis; rows and columns of the heat map
 LONGEST_LABEL, LETTERS = 22, 28  # characters: of one label, of those of an axis side by side
@@ -22,13 +18,13 @@ VAL_ACC = "validation accuracy (%)"
 BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 
-def draw(table: Table) -> dict[str, "Figure"]:
+def draw(table: Table) -> dict[str, "canvas.Figure"]:
     """Draw what the table has enough for, by file name."""
     charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves_of_best}
     return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
 
 
-def factors(table: Table) -> "Figure | None":
+def factors(table: Table) -> "canvas.Figure | None":
     """A panel for each factor: every run is a dot, and each level has a mean."""
     shown = _by_effect(table)[:MOST_PANELS]
     if not shown:
@@ -46,8 +42,7 @@ def factors(table: Table) -> "Figure | None":
         style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names have no order
         axes.plot(range(len(means)), means, style, color=VERMILION, markersize=16, markeredgewidth=2, linewidth=1)
         _name_levels(axes, factor, list(levels), LETTERS * (2 if across == 1 else 1))
-        axes.set_xlim(-0.5, len(levels) - 0.5)
-        axes.set_xlabel(label(factor.name))
+        axes.set(xlim=(-0.5, len(levels) - 0.5), xlabel=label(factor.name))
         axes.grid(axis="y", color=PALE, linewidth=0.6)
     for axes in panels[:, 0]:
         axes.set_ylabel(VAL_ACC)
@@ -57,18 +52,14 @@ def factors(table: Table) -> "Figure | None":
     return figure
 
 
-def heatmap(table: Table) -> "Figure | None":
+def heatmap(table: Table) -> "canvas.Figure | None":
     """The two factors with the greatest effect; each cell is the mean over all others."""
     strongest = [factor for factor in _by_effect(table) if len(_levels(table, factor)) <= MOST_CELLS][:2]
     if len(strongest) < 2:
         return None
     across, down = sorted(strongest, key=table.factors.index)
     columns, rows = list(_levels(table, across)), list(_levels(table, down))
-    x, y = table.factors.index(across), table.factors.index(down)
-    accs: defaultdict[tuple[Setting, Setting], list[float]] = defaultdict(list)
-    for configuration in table.validated:
-        accs[configuration.values[y], configuration.values[x]] += _accs(configuration)
-    means = {cell: statistics.fmean(of_cell) for cell, of_cell in accs.items()}
+    means = {cell: statistics.fmean(accs) for cell, accs in _accs(table, down, across).items()}
 
     figure = canvas.figure(1.8 + 0.42 * max(4, len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -83,13 +74,12 @@ def heatmap(table: Table) -> "Figure | None":
             axes.text(j, i, text, color=color, **style)
     _name_levels(axes, across, columns, 2 * LETTERS)
     axes.set_yticks(range(len(rows)), [_level(down, level) for level in rows])
-    axes.set_xlabel(label(across.name))
-    axes.set_ylabel(label(down.name))
+    axes.set(xlabel=label(across.name), ylabel=label(down.name))
     figure.colorbar(image, label=f"mean {VAL_ACC}")
     return figure
 
 
-def accuracy_by_time(table: Table) -> "Figure | None":
+def accuracy_by_time(table: Table) -> "canvas.Figure | None":
     """A mark for each configuration, with the spread of its seeds; the best three are named."""
     ranked = table.validated
     if not ranked:
@@ -110,8 +100,7 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     if min(times) > 0 and max(times) > 10 * min(times):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("time of training (s)")
-    axes.set_ylabel(f"mean {VAL_ACC}")
+    axes.set(xlabel="time of training (s)", ylabel=f"mean {VAL_ACC}")
     axes.grid(color=PALE, linewidth=0.6)
     has_spread = any(len(one.runs) > 1 for one in ranked)
     title = "the best by validation" + ("; bars: standard deviation over seeds" if has_spread else "")
@@ -119,9 +108,9 @@ def accuracy_by_time(table: Table) -> "Figure | None":
     return figure
 
 
-def curves_of_best(table: Table) -> "Figure | None":
+def curves_of_best(table: Table) -> "canvas.Figure | None":
     """Loss and accuracy by epoch of the run with the best validation accuracy."""
-    runs = [(run, one) for one in table.validated for run in one.runs if run.history and run.val_acc is not None]
+    runs = [(run, one) for one in table.validated for run in one.runs if run.history and "val/acc" in run.metrics]
     if not runs:
         return None
     from mlplab.plots.run import curves  # with numpy, which the answer of a sweep does not need
@@ -144,26 +133,27 @@ def _by_effect(table: Table) -> list[Factor]:
 
 def _levels(table: Table, factor: Factor) -> dict[Setting, list[float]]:
     """Accuracies in percent of all runs, by level, in the order of the levels."""
-    position = table.factors.index(factor)
-    accs: defaultdict[Setting, list[float]] = defaultdict(list)
-    for configuration in table.validated:
-        accs[configuration.values[position]] += _accs(configuration)
-    return {level: accs[level] for level in sorted(accs, key=order)}
+    accs = _accs(table, factor)
+    return {level: accs[level,] for (level,) in sorted(accs, key=order)}
 
 
-def _accs(configuration: Configuration) -> list[float]:
-    return [100 * acc for acc in configuration.val_by_seed.values()]
+def _accs(table: Table, *factors: Factor) -> dict[tuple[Setting, ...], list[float]]:
+    """Accuracies in percent of all runs, by their levels of some factors."""
+    positions = [table.factors.index(factor) for factor in factors]
+    accs: defaultdict[tuple[Setting, ...], list[float]] = defaultdict(list)
+    for one in table.validated:
+        accs[tuple(one.values[position] for position in positions)] += [100 * acc for acc in one.accs().values()]
+    return accs
 
 
-def _name_levels(axes: "Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
+def _name_levels(axes: "canvas.Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
     """Label the axis below: slanted where labels would touch, and only some of many."""
     positions = range(0, len(levels), math.ceil(len(levels) / MOST_TICKS))
     labels = [_level(factor, levels[position]) for position in positions]
     axes.set_xticks(positions, labels)
     if max(map(len, labels)) * len(labels) > letters:
-        axes.tick_params("x", rotation=35, labelsize=8)
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
+        axes.tick_params("x", labelsize=8)
+        canvas.slant(axes)
 
 
 def _level(factor: Factor, level: Setting) -> str:

@@ -53,7 +53,7 @@ def _levels(configurations: Sequence[Configuration], position: int) -> Levels:
     for configuration in configurations:
         values = configuration.values
         others = values[:position] + values[position + 1 :]
-        for seed, acc in configuration.val_by_seed.items():
+        for seed, acc in configuration.accs().items():
             levels[values[position]][others, seed] = acc
     return levels
 
@@ -105,9 +105,7 @@ def _fair_means(levels: Levels) -> dict[Setting, float]:
 
 def _best_against_second(table: Table, configurations: Sequence[Configuration]) -> Iterator[Comparison]:
     best, second = configurations[:2]
-    accs, others = best.val_by_seed, second.val_by_seed
-    differences = {seed: accs[seed] - others[seed] for seed in sorted(accs.keys() & others.keys())}
-    if differences:
+    if differences := best.gains(second):
         names = f"({table.text(best)})", f"({table.text(second)})"
         yield Comparison.of("best configuration", *names, differences, len(configurations))
 

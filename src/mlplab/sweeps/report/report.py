@@ -12,7 +12,7 @@ from mlplab.plots import canvas
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import outcome
-from mlplab.sweeps.report import baseline, cells, charts, csv_file, markdown, terminal
+from mlplab.sweeps.report import baseline, cells, charts, files, terminal
 from mlplab.sweeps.report.baseline import Difference
 from mlplab.sweeps.report.cells import Section
 from mlplab.sweeps.report.conclusions import Conclusions
@@ -63,9 +63,8 @@ class Report:
     @property
     def against_baseline(self) -> Section:
         heading = f"Against {baseline.level_of(self.differences[0].factor)}"
-        return Section(
-            heading, cells.differences(self.table, self.differences), [baseline.explanation(self.differences)]
-        )
+        columns = cells.differences(self.table, self.differences)
+        return Section(heading, columns, [baseline.explanation(self.differences)])
 
     def show(self, console: Console, written: Sequence[Path] = ()) -> None:
         """Print the sections, and the names of the files that `write` has written."""
@@ -83,12 +82,11 @@ class Report:
         if (self.folder / "status.json").exists():  # its curves.png is another
             raise ConfigError(f"{self.folder}: is a run itself, and a report of it is not written there.")
         drawn = {name: canvas.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
+        title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
-            "report.md": markdown.page(
-                f"Report of {printable(self.folder.resolve().name)}", self.sections, list(drawn)
-            ),
-            "report.csv": csv_file.text(cells.ranking(self.table)),
-            "runs.csv": csv_file.text(cells.runs(self.table, self.complete, self.unfinished)),
+            "report.md": files.markdown(title, self.sections, list(drawn)),
+            "report.csv": files.as_csv(cells.ranking(self.table)),
+            "runs.csv": files.as_csv(cells.runs(self.table, self.complete, self.unfinished)),
         }
         contents = {name: text.encode() for name, text in texts.items()} | drawn
         try:

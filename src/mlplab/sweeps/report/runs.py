@@ -8,31 +8,18 @@ from typing import Any
 
 from mlplab.config.schema import completed
 from mlplab.runs.result import Result, composed, read_status
-from mlplab.sweeps.report.settings import Setting, flatten, printable
+from mlplab.sweeps.report import settings
+from mlplab.sweeps.report.settings import Setting, printable
 
 MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders only
 
 
-@dataclass(frozen=True)
-class Run:
-    """A complete run; what it holds is checked."""
+class Run(Result):
+    """A complete run of a report."""
 
     name: str  # its folder, from the folder of the report
-    settings: Mapping[str, Setting]
-    seed: int
-    metrics: Mapping[str, float]  # of the best weights; an accuracy is a fraction of 1
-    history: tuple[Mapping[str, float], ...]  # a mapping an epoch
-    best_epoch: int
-    fit_s: float
-    total_s: float
-    images_per_s: float
-    versions: Mapping[str, str]
-    earlier_versions: tuple[Mapping[str, str], ...]  # of processes that began it, where they had others
+    settings: dict[str, Any]  # as `settings.of` returns them
     written: float  # time of result.json
-
-    @property
-    def val_acc(self) -> float | None:
-        return self.metrics.get("val/acc")
 
 
 @dataclass(frozen=True)
@@ -48,70 +35,45 @@ class Unfinished:
 
 def read_runs(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """In the order of their names."""
-    complete, unfinished = [], []
-    for place in sorted(_run_folders(folder)):
-        run = _read(place, printable(os.path.relpath(place, folder)))
-        if isinstance(run, Run):
-            complete.append(run)
-        else:
-            unfinished.append(run)
-    return complete, unfinished
+    found = [_read(place, printable(os.path.relpath(place, folder))) for place in sorted(_run_folders(folder))]
+    return [run for run in found if isinstance(run, Run)], [run for run in found if isinstance(run, Unfinished)]
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    waiting = [folder]
-    while waiting:
-        place = waiting.pop()
-        try:
-            with os.scandir(place) as entries:
-                inside = list(entries)
-        except OSError:  # not ours to read, or gone meanwhile
-            continue
-        if any(entry.name in MARKS for entry in inside):
-            yield place
+    for place, folders, files in os.walk(folder):
+        if MARKS.isdisjoint((*folders, *files)):
+            folders[:] = [name for name in folders if not name.startswith(".")]
         else:
-            waiting += [
-                Path(entry.path)
-                for entry in inside
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-            ]
+            folders.clear()
+            yield Path(place)
 
 
 def _read(folder: Path, name: str) -> Run | Unfinished:
-    if not os.path.lexists(folder / "result.json"):
-        status, reason = _what_became(folder)
-        return _unfinished(folder, name, status, reason)
     try:
         return _complete(folder, name)
+    except OSError:
+        status, reason = _what_became(folder)
     except ValueError as error:
-        return _unfinished(folder, name, "damaged", f"result.json: {_first_line(str(error))}")
-
-
-def _unfinished(folder: Path, name: str, status: str, reason: str) -> Unfinished:
-    log = folder / "train.log"
+        status, reason = "damaged", f"result.json: {_first_line(str(error))}"
     try:
-        settings = flatten(completed(composed(folder)))
+        found = settings.of(completed(composed(folder)))
     except ValueError:
-        settings = {}
-    return Unfinished(name, status, reason, log if log.is_file() else None, settings)
+        found = {}
+    log = folder / "train.log"
+    return Unfinished(name, status, reason, log if log.is_file() else None, found)
 
 
 def _complete(folder: Path, name: str) -> Run:
     found = Result.load(folder)
-    return Run(
-        name=name,
-        settings=flatten(completed(found.config)),
-        seed=found.seed,
-        metrics={printable(key): value for key, value in found.metrics.items()},
-        history=tuple(found.history),
-        best_epoch=found.best_epoch,
-        fit_s=found.fit_s,
-        total_s=found.total_s,
-        images_per_s=found.images_per_s,
-        versions=_printable(found.versions),
-        earlier_versions=tuple(map(_printable, found.earlier_versions)),
-        written=(folder / "result.json").stat().st_mtime,
-    )
+    own = {
+        "name": name,
+        "settings": settings.of(completed(found.config)),
+        "written": (folder / "result.json").stat().st_mtime,
+        "metrics": {printable(key): value for key, value in found.metrics.items()},
+        "versions": _printable(found.versions),
+        "earlier_versions": [*map(_printable, found.earlier_versions)],
+    }
+    return Run.model_construct(**vars(found) | own)
 
 
 def _what_became(folder: Path) -> tuple[str, str]:

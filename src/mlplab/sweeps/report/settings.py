@@ -1,9 +1,10 @@
 """The settings of a run: dotted keys with plain values, and how a person reads and sorts them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from mlplab.config.fields import flatten
 from mlplab.config.schema import keys_that_affect
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
@@ -15,20 +16,10 @@ REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
 
 
-def flatten(tree: Mapping[Any, object]) -> dict[str, Setting]:
+def of(tree: Mapping[str, Any]) -> dict[str, Setting]:
     """{"model": {"hidden": 512}} -> {"model.hidden": (512,)}."""
-    return dict(_flatten(tree, ""))
-
-
-def _flatten(tree: Mapping[Any, object], prefix: str) -> Iterator[tuple[str, Setting]]:
-    for name, value in tree.items():
-        key = printable(f"{prefix}{name}")
-        if key in NOT_SETTINGS:
-            continue
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{key}.")
-        else:
-            yield key, _plain(key, value)
+    flat = {printable(key): value for key, value in flatten(tree).items()}
+    return {key: _plain(key, value) for key, value in flat.items() if key not in NOT_SETTINGS}
 
 
 def _plain(key: str, value: object) -> Setting:

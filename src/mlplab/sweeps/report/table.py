@@ -41,23 +41,25 @@ class Configuration:
     values: tuple[Setting, ...]  # a level of each factor
     runs: tuple[Run, ...]  # one per seed
 
-    @property
-    def val_by_seed(self) -> dict[int, float]:
-        return {run.seed: run.val_acc for run in self.runs if run.val_acc is not None}
+    def accs(self, split: str = "val") -> dict[int, float]:
+        """Accuracy by seed, of "val" or "test"; empty without validation."""
+        key = f"{split}/acc"
+        return {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
 
-    @property
-    def test_by_seed(self) -> dict[int, float]:
-        return {run.seed: run.metrics["test/acc"] for run in self.runs}
+    def gains(self, other: Self, split: str = "val") -> dict[int, float]:
+        """Accuracy less that of another configuration, by the seeds that both have."""
+        own, others = self.accs(split), other.accs(split)
+        return {seed: own[seed] - others[seed] for seed in sorted(own.keys() & others.keys())}
 
     @property
     def val_acc(self) -> Spread | None:
         """None without validation."""
-        accs = list(self.val_by_seed.values())
-        return Spread.of(accs) if accs else None
+        accs = self.accs()
+        return Spread.of([*accs.values()]) if accs else None
 
     @property
     def test_acc(self) -> Spread:
-        return Spread.of(list(self.test_by_seed.values()))
+        return Spread.of([*self.accs("test").values()])
 
     @property
     def fit_s(self) -> float:

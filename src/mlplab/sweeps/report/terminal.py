@@ -8,63 +8,53 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mlplab.sweeps.report.cells import Cells, Section
+from mlplab.sweeps.report.cells import Columns, Section
 from mlplab.sweeps.report.settings import printable
 
-MOST_ROWS, MOST_LINES = 40, 25
+MOST_ROWS = 40
 WIDEST = 20  # characters of a setting before it is wrapped
 
 
 def show(console: Console, section: Section) -> None:
-    if section.heading and (section.cells or section.lines):
+    if section.heading and (section.columns or section.lines):
         console.print(f"\n{section.heading}", highlight=False, style="bold")
-    if section.cells:
+    if section.columns:
         if section.heading:
             console.print()
-        _show_table(console, section.cells)
+        _show_table(console, [column for column in section.columns if column.heading])
         if section.lines:
             console.print()
-    most = len(section.lines) if section.is_to_copy else MOST_LINES
     indent = "  " if section.heading else ""
-    for line in section.lines[:most]:
+    for line in section.lines:
         text = f"{indent}{printable(line)}"
         wrapped = text if section.is_to_copy else textwrap.fill(text, console.width, subsequent_indent=2 * indent)
         console.print(Text(wrapped), soft_wrap=True)
-    _show_more(console, len(section.lines) - most)
 
 
-def _show_table(console: Console, cells: Cells) -> None:
+def _show_table(console: Console, columns: Columns) -> None:
     """Never truncate a number: narrow the gaps, then let the terminal wrap long rows."""
     for gap in (2, 1):
-        grid = _grid(cells, gap)
+        grid = _grid(columns, gap)
         needed = Measurement.get(console, console.options.update(width=1000), grid).minimum
         if needed <= console.width:
             break
     else:
         grid.width = needed
     console.print(grid, crop=False)
-    _show_more(console, len(cells.rows) - MOST_ROWS)
-
-
-def _show_more(console: Console, left_out: int) -> None:
+    left_out = len(columns[0].values) - MOST_ROWS
     if left_out > 0:
         console.print(f"  {left_out:,} more: report.md", highlight=False)
 
 
-def _grid(cells: Cells, gap: int) -> Grid:
+def _grid(columns: Columns, gap: int) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    rows = cells.texts(MOST_ROWS)
-    for column, *texts in zip(cells.shown, *rows, strict=True):
-        lines = [column.heading] if column.is_setting else column.heading.split(" ", 1)
-        width = max(map(len, (*lines, *texts)))
-        grid.add_column(
-            Text("\n".join(lines)),
-            justify="left" if column.is_setting else "right",
-            vertical="top",
-            overflow="fold",
-            min_width=min(width, WIDEST) if column.is_setting else width,
-            max_width=max(WIDEST, len(column.heading)) if column.is_setting else None,
-        )
-    for row in rows:
+    for column in columns:
+        if column.is_setting:
+            width = max(map(len, (column.heading, *column.texts(MOST_ROWS))))
+            widest = max(WIDEST, len(column.heading))
+            grid.add_column(Text(column.heading), overflow="fold", min_width=min(width, WIDEST), max_width=widest)
+        else:
+            grid.add_column(Text(column.heading.replace(" ", "\n", 1)), justify="right", no_wrap=True)
+    for row in zip(*(column.texts(MOST_ROWS) for column in columns), strict=True):
         grid.add_row(*map(Text, row))
     return grid
