@@ -66,7 +66,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[dev,search]'
 	@touch $@
 
 $(VENV)/installed-cluster: $(VENV)/installed-dev

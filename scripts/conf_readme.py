@@ -5,13 +5,17 @@ python scripts/conf_readme.py
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from mlplab.cli.compose import compose
 from mlplab.cli.hydra_errors import groups
 from mlplab.config.former_keys import GROUPS, KEYS
 from mlplab.config.keys import Key, keys
 from mlplab.runs import atomic_write
+from mlplab.search.settings import Settings
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ABOUT = """\
@@ -45,9 +49,25 @@ def main() -> None:
 def content() -> str:
     os.environ.pop("MLPLAB_DATA", None)  # the default of data.root is that of everybody
     found = [key for key in keys(compose([], CONF)) if not key.name.startswith("published.")]
-    table = ["| key | default | values | meaning |", "| --- | --- | --- | --- |", *map(_row, found)]
     choices = [f"- `{group}`: {', '.join(names)}" for group, names in groups(CONF).items()]
-    return "\n".join([ABOUT, "## Groups\n", *choices, "\n## Keys\n", OPEN, *table, "\n## Former keys\n", _former(), ""])
+    return "\n".join(
+        [
+            *(ABOUT, "## Groups\n", *choices),
+            *("\n## Keys\n", OPEN, *_table(found)),
+            *("\n## Keys of a search\n", *_table(_of_a_search())),
+            *("\n## Former keys\n", _former(), ""),
+        ]
+    )
+
+
+def _of_a_search() -> list[Key]:
+    """The settings of `search=halving`."""
+    given = yaml.safe_load((CONF / "search" / "halving.yaml").read_text(encoding="utf-8"))["search"]
+    return list(keys(Settings.model_validate(given), "search."))
+
+
+def _table(found: Sequence[Key]) -> list[str]:
+    return ["| key | default | values | meaning |", "| --- | --- | --- | --- |", *map(_row, found)]
 
 
 def _row(key: Key) -> str:

@@ -1,6 +1,10 @@
-"""Jobs of a sweep that go wrong, by their seeds; or that are held, where HELD names a file, as long as it is there."""
+"""Jobs of a sweep that go wrong, by their seeds, and draws of a search, by their widths.
+
+Or they are held, where HELD names a file, as long as it is there.
+"""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -40,7 +44,8 @@ def train(folder: Path, *arguments: Any) -> None:
         _hold(Path(held))
         _train(folder, *arguments)
         return
-    seed = int(folder.name.partition("seed=")[2][0])
+    found = re.search(r"(?:seed=|hidden=1)(\d)\b", folder.name)
+    seed = int(found[1]) if found else 0
     if seed in CAUSES:
         folder.mkdir(exist_ok=True)
         with (folder / "train.log").open("a") as log:

@@ -18,10 +18,15 @@ class Sweeper(HydraSweeper):
         self.hydra_context = hydra_context
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mlplab.sweeps import run  # not at every start: Hydra imports all plugins
-
         assert self.config is not None
         assert self.hydra_context is not None
         named = [f"{key}={values}" for key, values in self.params.items()]
         with reported():  # Hydra would print a traceback
-            run.run(self.config, self.hydra_context.config_loader, [*named, *arguments])
+            if self.config.search is None:
+                from mlplab.sweeps import run as sweep  # not at every start: Hydra imports all plugins
+
+                sweep.run(self.config, self.hydra_context.config_loader, [*named, *arguments])
+            else:
+                from mlplab.search import run as search
+
+                search.run(self.config, self.hydra_context.config_loader, [*named, *arguments])

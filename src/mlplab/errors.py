@@ -43,6 +43,10 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
+class Paused(BaseException):
+    """A run has come to the epoch that it was to pause after, and is saved: neither a failure nor a signal."""
+
+
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 

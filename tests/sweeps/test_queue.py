@@ -11,9 +11,10 @@ from filelock import FileLock
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
-from mlplab.sweeps import grid, stop, worker
+from mlplab.sweeps import job as job_file
+from mlplab.sweeps import stop, worker
 from mlplab.sweeps.job import Job
-from mlplab.sweeps.queue import Queue, opened
+from mlplab.sweeps.queue import JOBS, Queue, opened
 
 MULTIRUN = b"hydra: mlplab"
 
@@ -38,7 +39,7 @@ def taken(queue: Queue) -> dict[str, Any]:
 def test_the_longest_comes_first_and_nobody_gets_what_another_has(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "short", 1), job(tmp_path, "long", 9), job(tmp_path, "middle", 5)]
     with opened(tmp_path, jobs, MULTIRUN):
-        one, other = (Queue(tmp_path, grid.next_job) for _ in range(2))
+        one, other = (Queue(tmp_path) for _ in range(2))
         first = one.take()
         assert first is not None
         assert first[0] == jobs[1]
@@ -51,12 +52,27 @@ def test_the_longest_comes_first_and_nobody_gets_what_another_has(tmp_path: Path
         assert list(taken(other)) == ["long"]
 
 
-def test_what_comes_next_is_decided_by_a_function(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, name) for name in ("a", "b")]
-    with opened(tmp_path, jobs, MULTIRUN):
-        second = lambda jobs, states: jobs[1] if states[jobs[1].folder] == "open" else None  # noqa: E731
-        queue = Queue(tmp_path, second)
-        assert list(taken(queue)) == ["b"]
+def test_what_comes_next_is_decided_by_a_function_once_all_has_ended(tmp_path: Path) -> None:
+    first, second = job(tmp_path, "first"), job(tmp_path, "second")
+    waves = [[second]]
+
+    def more() -> bool:
+        if waves:
+            job_file.write(tmp_path / JOBS, waves.pop())
+            return True
+        return False
+
+    with opened(tmp_path, [first], MULTIRUN):
+        queue = Queue(tmp_path, more)
+        claims = taken(queue)
+        assert list(claims) == ["first"]
+        assert queue.take() is None  # another worker is at work on the first
+        claims["first"].lock.release()
+        fail(first)
+        assert not queue.is_over()
+        assert list(taken(queue)) == ["second"]
+        fail(second)
+        assert queue.is_over()
 
 
 def test_failed_is_what_failed_since_the_sweep_began(tmp_path: Path) -> None:
@@ -68,7 +84,7 @@ def test_failed_is_what_failed_since_the_sweep_began(tmp_path: Path) -> None:
     (foreign.folder / "thesis.txt").touch()
     with opened(tmp_path, [before, since, foreign], MULTIRUN):
         fail(since)
-        queue = Queue(tmp_path, grid.next_job)
+        queue = Queue(tmp_path)
         assert list(taken(queue)) == ["before"]
         assert [one.label for one in queue.left()] == ["before"]
         fail(before)
@@ -80,8 +96,8 @@ def test_a_run_that_is_at_work_in_a_folder_is_waited_for(tmp_path: Path) -> None
     with opened(tmp_path, [one], MULTIRUN):
         one.folder.mkdir()
         with FileLock(one.folder / ".lock"):
-            assert Queue(tmp_path, grid.next_job).take() is None
-        assert list(taken(Queue(tmp_path, grid.next_job))) == ["one"]
+            assert Queue(tmp_path).take() is None
+        assert list(taken(Queue(tmp_path))) == ["one"]
 
 
 def test_another_sweep_in_the_folder_is_joined_or_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import damage
 import kills
+import search
 import sweeps
 from report import Report
 
@@ -48,6 +49,8 @@ PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {
     "starts": kills.started_together,
     "sweeps": sweeps.killed_at_random_times,
     "sweep-starts": sweeps.started_together,
+    "search": search.killed_at_random_times,
+    "pauses": search.paused_in_processes,
     "disk": damage.full_and_read_only_disks,
     "bits": damage.flipped_bits,
 }

@@ -34,10 +34,10 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
                 complete = _results(sweep)
                 with runs.start(folder, *_grid(sweep, at_once)) as process:
                     time.sleep(dice.uniform(0.3, 0.9) * seconds)
-                    victim = dice.choice([process.pid, *_descendants(process.pid)])
-                    was_there = _kill(victim)
+                    victim = dice.choice([process.pid, *descendants(process.pid)])
+                    was_there = kill(victim)
                     code, printed = runs.finish(process)
-                _wait_until_over(sweep)
+                wait_until_over(sweep)
                 after = _results(sweep)
                 if was_there and victim != process.pid and (code not in (0, 6) or len(after) < JOBS - 1):
                     found.append(f"one process was killed, ended with {code}, {len(after)} complete: {printed[-300:]}")
@@ -82,17 +82,17 @@ def _table(sweep: Path) -> list[dict[str, Any]]:
         return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in csv.DictReader(file)]
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     children: dict[int, list[int]] = {}
     for line in listed.splitlines():
         child, parent = map(int, line.split())
         children.setdefault(parent, []).append(child)
     found = children.get(pid, [])
-    return [*found, *(pid for child in found for pid in _descendants(child))]
+    return [*found, *(pid for child in found for pid in descendants(child))]
 
 
-def _kill(pid: int) -> bool:
+def kill(pid: int) -> bool:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -100,7 +100,7 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def _wait_until_over(sweep: Path) -> None:
+def wait_until_over(sweep: Path) -> None:
     """Jobs outlive the process that was killed for as long as they need to save."""
     deadline = time.monotonic() + 15
     pids = [json.loads(path.read_text())["pid"] for path in sweep.glob("*/status.json")]

@@ -135,6 +135,18 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tiny: Compose, tmp_path:
     assert len(states.curves(whole.folder)) > 9
 
 
+@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_test_start"])
+def test_a_run_that_is_killed_about_to_stop_early_stops_there(tiny: Compose, tmp_path: Path, hook: str) -> None:
+    """Its patience is half used up, or it has stopped and is not yet tested."""
+    stops = ("early_stopping.patience=2", "early_stopping.min_delta=0.25", "trainer.max_epochs=40")
+    config = tiny(*DROPOUT, *stops)
+    whole = train(config, tmp_path / "whole")
+    assert whole.epochs < 40
+    assert _killed(config, tmp_path / "run", hook, whole.epochs if hook == "on_train_epoch_start" else 1)
+    train(config, tmp_path / "run", resume=True)
+    assert states.problems(tmp_path / "run", whole.folder) == []
+
+
 def test_a_run_that_is_made_longer_is_one_that_was_longer(tiny: Compose, tmp_path: Path) -> None:
     short, long = (tiny(f"trainer.max_epochs={epochs}", *DROPOUT) for epochs in (2, 4))
     train(short, tmp_path / "run")

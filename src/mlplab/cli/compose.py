@@ -26,7 +26,7 @@ from mlplab.runs import folder as run_folder
 _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
-NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without", "jobs", "launcher")
+NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_without", "jobs", "launcher", "search")
 
 
 def compose(overrides: list[str], conf: Path) -> Config:

@@ -11,7 +11,7 @@ from mlplab.config.schema import Config
 from mlplab.config.spelling import did_you_mean
 from mlplab.config.validation import nearest
 
-ONE_AT_A_TIME = ("sweep", "sweep_name", "sweep_without", "jobs", "launcher")  # a grid is of one sweep
+ONE_AT_A_TIME = ("sweep", "search", "sweep_name", "sweep_without", "jobs", "launcher")  # a grid is of one sweep
 
 
 def explain(error: HydraException, overrides: list[str]) -> tuple[list[str], list[str]]:
@@ -38,7 +38,7 @@ def of_several(override: str) -> str:
     if key in ONE_AT_A_TIME:
         return f"{override}: one at a time: give a command for each"
     if "interval(" in values:
-        return f"{override}: an interval has no end of values; -m takes a list, such as {key}=1e-4,1e-3,1e-2"
+        return f"{override}: a range is for a search: add search=halving, or give -m a list, {key}=1e-4,1e-3,1e-2"
     takes_a_list = "tuple" in str(fields(Config).get(key))
     of_one = f"; or write {key}=[{values}] for one run" if takes_a_list and "(" not in values else ""
     return f"{override}: several values: add -m for a sweep over them{of_one}"

@@ -66,7 +66,7 @@ def _parsed(words: list[str]) -> Namespace:
         key = word.lstrip("-").partition("=")[0].replace("-", "_")
         raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
     resumes = any(word.startswith("resume=") for word in given.overrides)
-    grids = [word for word in given.overrides if word.startswith("sweep=")]  # Hydra would take the last one
+    named = [word for word in given.overrides if word.startswith(("sweep=", "search=")) and not word.endswith("=null")]
     launchers = " ".join(word for word in given.overrides if word.startswith(("hydra/launcher", "hydra.launcher")))
     files = given.config_dir or given.config_name or given.config_path
     for holds, reason in (
@@ -78,13 +78,13 @@ def _parsed(words: list[str]) -> Namespace:
         (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
         (resumes and given.multirun, "resume: takes one run, without -m."),
         (launchers, f"{launchers}: sweeps start their jobs themselves: jobs=N at once, launcher=slurm on a cluster."),
-        (len(grids) > 1 or "," in "".join(grids), f"{' '.join(grids)}: one at a time: give a command for each"),
+        (len(named) > 1 or "," in "".join(named), f"{' '.join(named)}: one at a time: give a command for each"),
         (not _has_folder(), "The current folder has been deleted: change to another one."),
     ):
         if holds:
             raise ConfigError(reason)
-    named = any(word.startswith(("sweep=", "hydra.mode=MULTIRUN")) and word != "sweep=null" for word in given.overrides)
-    given.multirun = given.multirun or (named and not given.cfg and not given.info)  # a named sweep needs no -m
+    named += [word for word in given.overrides if word == "hydra.mode=MULTIRUN"]
+    given.multirun = given.multirun or bool(named and not given.cfg and not given.info)  # a named sweep needs no -m
     return given
 
 

@@ -37,7 +37,7 @@ def label(overrides: list[str]) -> str:
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         plain = re.sub(r"[\[\]{}'\" ]", "", value).replace(",", "x").replace("/", "_")
-        words.append(f"{key.rpartition('.')[2]}={plain or 'none'}")
+        words.append(f"{key.rpartition('.')[2]}={plain or 'none'}" if "=" in override else key)
     return re.sub(r"[^\w.+=,-]", "_", ",".join(words))
 
 

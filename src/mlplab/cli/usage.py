@@ -16,6 +16,7 @@ Train a multilayer perceptron on MNIST, Fashion-MNIST or the digits of scikit-le
   python train.py model.hidden=[512,512] model.dropout=0.2 optimizer=rmsprop
   python train.py experiment=mnist_512x2_rmsprop seed=3        a recipe
   python train.py -m model.hidden=128,512 optimizer=adam,sgd   a sweep: every combination
+  python train.py search=mlp data=fashion                      a search: the best of a space for a budget
   python train.py resume=last                                  the newest run, from where it stopped
 
 Choose one of each group with group=choice:
@@ -31,7 +32,8 @@ optimizer.amsgrad=true.
 
   resume=FOLDER        resume a run: its folder, one of its checkpoints, or last
   resume_anyway=true   even if its weights will differ, on another processor or with another version of torch
-  sweep_name=NAME      names a sweep (-m); the same command resumes it
+  sweep_name=NAME      names a sweep (-m) or a search; the same command resumes it
+  search.budget=N      of a search, in whole runs; its other keys are in conf/README.md
   jobs=N               how many jobs of a sweep run at once; launcher=slurm runs them on a cluster
   sweep_without=[...]  leaves jobs out of a sweep, such as "data=mnist ablation=shift,affine"
   hydra.run.dir=FOLDER hydra.sweep.dir=FOLDER   where a run or a sweep is written

@@ -22,7 +22,7 @@ _PARTIAL = ".mlplab.tmp"
 # How pictures and tables of this project begin.
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
-    rb"|# Report of [^\n]*\n\n(\| rank |No run is complete)"
+    rb"|# Report of [^\n]*\n\n(\| rank |No run is complete|## (Winner|Best draw so far|Rungs)\n)"
     rb"|# Results\n\n\| recipe \|"
     rb"|rank,.*val_acc_mean,val_acc_sd,"
     rb"|recipe,title,n,test_acc_mean,"

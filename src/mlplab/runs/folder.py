@@ -12,7 +12,7 @@ from filelock import AcquireReturnProxy, Timeout
 
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
-from mlplab.runs.result import Result, as_json, damage, read_result, read_status, write_status
+from mlplab.runs.result import Pause, Result, as_json, damage, read_result, read_status, write_status
 
 LAST = "last.ckpt"
 LARGEST_MARK = 2**20  # bytes
@@ -198,7 +198,18 @@ def write(path: Path, content: bytes) -> None:
 def complete(result: Result) -> None:
     """Write result.json last, and delete what only an unfinished run needs."""
     write(result.folder / "result.json", as_json(result))
-    previous(checkpoint(result.folder, "last")).unlink(missing_ok=True)
+    (result.folder / "paused.json").unlink(missing_ok=True)
+    _drop_previous(result.folder)
+
+
+def pause(folder: Path, reached: Pause) -> None:
+    """Write paused.json; the checkpoint of the last epoch is on the disk."""
+    write(folder / "paused.json", as_json(reached))
+    _drop_previous(folder)
+
+
+def _drop_previous(folder: Path) -> None:
+    previous(checkpoint(folder, "last")).unlink(missing_ok=True)
 
 
 def set_result_aside(folder: Path) -> None:

@@ -17,10 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from mlplab import startup
 from mlplab.runs import atomic_write
 
-LARGEST = {"result.json": 2**26, "status.json": 2**20, "config.yaml": 2**16}  # bytes; 1,000 epochs take 0.3 MB
+LARGEST = {
+    "result.json": 2**26,
+    "paused.json": 2**26,
+    "status.json": 2**20,
+    "config.yaml": 2**16,
+}  # bytes; 1,000 epochs take 0.3 MB
 LARGEST_FLOAT = 3.5e38  # a loss of 32 bits; sums of such numbers are still finite
 
-State = Literal["running", "completed", "interrupted", "diverged", "failed"]
+State = Literal["running", "completed", "paused", "interrupted", "diverged", "failed"]
 Number = Annotated[int | float, PlainValidator(lambda value: _number(value, -LARGEST_FLOAT))]
 Amount = Annotated[float, PlainValidator(lambda value: _number(value, 0))]
 Versions: TypeAlias = dict[str, str]
@@ -90,6 +95,16 @@ class Result(BaseModel):
             raise ValueError(_first(error)) from error
 
 
+class Pause(BaseModel):
+    """What a run had reached where it was last paused: it outlasts whatever becomes of the run afterwards."""
+
+    model_config = STRICT
+
+    config_hash: str
+    seconds: Amount  # of training
+    history: list[dict[str, Number]]  # a mapping per epoch, by metric name
+
+
 class Status(BaseModel):
     """The last sign of life of a run."""
 
@@ -104,6 +119,7 @@ class Status(BaseModel):
     step: int | None = None
     done: float | None = None  # share of all steps
     reason: str | None = None
+    failures: int = 0  # since the run was last paused
 
     @property
     def is_killed(self) -> bool:
@@ -138,6 +154,14 @@ def damage(folder: Path) -> str:
     return ""
 
 
+def read_pause(folder: Path) -> Pause | None:
+    """Read what a run had reached at its last pause; None if it was never paused, or the file is damaged."""
+    try:
+        return Pause.model_validate_json(_content(folder / "paused.json"))
+    except ValueError:
+        return None
+
+
 def read_status(folder: Path) -> Status | None:
     """Read a status; None if it is missing or damaged."""
     try:
@@ -153,15 +177,19 @@ def write_status(
     versions: Sequence[Versions] | None = None,
     **progress: float,
 ) -> None:
-    """Write status.json with the time of this sign of life; the versions that trained the run are kept.
+    """Write status.json with the time of this sign of life; versions that trained the run, and its failures, are kept.
 
     A full disk is no reason to stop the run.
     """
+    before = read_status(folder)
     if versions is None:
-        before = read_status(folder)
         versions = before.versions if before else []
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     facts: dict[str, Any] = {"versions": list(versions), **progress}
+    failures = (before.failures if before else 0) + (status == "failed")
+    if status in ("paused", "completed"):
+        failures = 0
+    facts |= {"failures": failures} if failures else {}
     if reason is not None:
         facts["reason"] = reason.encode(errors="replace").decode()  # it may name a file that is not in UTF-8
     written = Status(status=status, time=now, pid=os.getpid(), host=socket.gethostname(), **facts)

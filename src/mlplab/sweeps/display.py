@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,9 +18,14 @@ REFRESH_S = 0.5
 
 
 @contextmanager
-def shown(jobs: Sequence[Job]) -> Iterator[None]:
-    """Look at the folders of the jobs until they have ended, whoever trains them."""
-    display = _Display(jobs)
+def shown(jobs: Callable[[], Sequence[Job]], total: Callable[[], str] | None = None) -> Iterator[None]:
+    """Look at the folders of the jobs until they have ended, whoever trains them.
+
+    Args:
+        jobs: what is to be done, which may become more; asked again and again.
+        total: what stands below the jobs that are running; the jobs that have ended and the time left if None.
+    """
+    display = _Display(jobs, total)
     thread = threading.Thread(target=display.follow, name="display", daemon=True)
     thread.start()
     try:
@@ -31,10 +36,11 @@ def shown(jobs: Sequence[Job]) -> Iterator[None]:
 
 
 class _Display:
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.waiting = list(jobs)  # that have not ended
-        self.total = len(jobs)
-        self.cost = sum(job.cost for job in jobs)
+    def __init__(self, jobs: Callable[[], Sequence[Job]], total: Callable[[], str] | None) -> None:
+        self.jobs = jobs
+        self.total = total
+        self.seen: list[Job] = []
+        self.waiting: list[Job] = []  # that have not ended
         self.first: tuple[float, float] | None = None  # when something had been done, and what was left then
         self.is_over = threading.Event()
 
@@ -49,17 +55,24 @@ class _Display:
 
     def _tell(self, console: Console, at_the_end: bool = False) -> None:
         """Print a line for each job that has ended since the last time; another worker may take an interrupted one."""
+        new = [job for job in self.jobs() if job not in self.seen]
+        self.seen += new
+        self.waiting += new
         for job in list(self.waiting):
             if job.sign_of_life() == job.earlier:
                 continue
             status = job.status()
-            if status is None or status.status in ("running", *([] if at_the_end else ["interrupted"])):
+            is_interrupted = at_the_end and status is not None and status.status == "interrupted"
+            if status is None or (job.state() == "open" and not is_interrupted):
                 continue
             self.waiting.remove(job)
-            count = f"[{self.total - len(self.waiting):>{len(str(self.total))}}/{self.total}]"
-            console.print(Text(f"{count} {job.label}: {_outcome(job, status)}"), soft_wrap=True)
+            console.print(Text(f"[{self._count()}] {job.label}: {_outcome(job, status)}"), soft_wrap=True)
 
-    def _picture(self) -> Table:
+    def _count(self) -> str:
+        ended, all_ = len(self.seen) - len(self.waiting), len(self.seen)
+        return str(ended) if self.total is not None else f"{ended:>{len(str(all_))}}/{all_}"
+
+    def _picture(self) -> Group:
         table = Table.grid(padding=(0, 1))
         left = 0.0
         for job in self.waiting:
@@ -69,23 +82,29 @@ class _Display:
             if status is not None and status.status == "running" and len(table.rows) < 64:
                 epoch = f"epoch {status.epoch}/{job.epochs}" if status.epoch else "starting"
                 table.add_row(Text(job.label, overflow="ellipsis"), _bar(done), epoch)
-        ended = f"{self.total - len(self.waiting)} of {self.total} jobs"
-        table.add_row(Text(ended), _bar(1 - left / self.cost), self._time_left(left))
-        return table
+        if self.total is not None:
+            return Group(table, Text(self.total()))
+        ended = f"{len(self.seen) - len(self.waiting)} of {len(self.seen)} jobs"
+        cost = sum(job.cost for job in self.seen)
+        table.add_row(Text(ended), _bar(1 - left / cost), self._time_left(left, cost))
+        return Group(table)
 
-    def _time_left(self, left: float) -> str:
+    def _time_left(self, left: float, cost: float) -> str:
         """Tell the time left, at the pace since something was first done: before that Python imports its packages."""
         now = time.monotonic()
-        if left == self.cost:
+        if left == cost:
             return ""
         if self.first is None:
             self.first = now, left
         since, then = self.first
-        return _time((now - since) * left / (then - left)) if then - left > 0.01 * self.cost else ""
+        return _time((now - since) * left / (then - left)) if then - left > 0.01 * cost else ""
 
 
 def _outcome(job: Job, status: Status) -> str:
     result = read_result(job.folder) if status.status == "completed" else None
+    pause = job.pause() if job.until is not None else None
+    if result is None and pause is not None and len(pause.history) >= (job.until or 0):
+        return f"val {max(epoch.get('val/acc', 0) for epoch in pause.history):.2%} after {len(pause.history)} epochs"
     if result is None:
         return outcome(status.status, status.reason or "")
     splits = [split for split in ("val", "test") if f"{split}/acc" in result.metrics]

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,15 +17,10 @@ from mlplab.cli.run_name import label
 from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
-from mlplab.sweeps.job import HASH_DIGITS, Job, State, folders
+from mlplab.sweeps.job import HASH_DIGITS, Job, folders
 
 LONGEST_LABEL = 120  # characters; file systems take 255 for a name
 MANY = 50  # jobs that take long enough to compose, at 0.06 s each, to say so
-
-
-def next_job(jobs: Sequence[Job], states: Mapping[Path, State]) -> Job | None:
-    """Decide what comes next: the longest job that is open. Workers on all machines decide by this alone."""
-    return max((job for job in jobs if states[job.folder] == "open"), key=lambda job: job.cost, default=None)
 
 
 def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[Job]:
@@ -96,11 +91,15 @@ def _fits(overrides: Sequence[str], description: str) -> bool:
 def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) -> Job:
     if config.trainer.devices not in (1, "1"):
         raise ConfigError("trainer.devices: the jobs of a sweep are spread over all devices; leave it out.")
-    data = config.data.name, str(Path(config.data.root).expanduser().absolute())
-    return Job(folder, overrides, name, config.hash, data, config.trainer.max_epochs, _cost(config))
+    return Job(folder, overrides, name, config.hash, data_set(config), config.trainer.max_epochs, cost(config))
 
 
-def _cost(config: Config) -> float:
+def data_set(config: Config) -> tuple[str, str]:
+    """Name and folder of the data set of a run."""
+    return config.data.name, str(Path(config.data.root).expanduser().absolute())
+
+
+def cost(config: Config) -> float:
     """Guess the seconds on one core, well enough to begin with the longest and to tell the time left."""
     facts = DATASETS[config.data.name]
     images = facts.train_images - config.data.val_size

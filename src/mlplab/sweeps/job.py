@@ -1,5 +1,6 @@
 """A job of a sweep, and how it stands, as its folder tells it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import TypeAdapter
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
-from mlplab.runs.result import Result, Status, read_result, read_status
+from mlplab.runs.result import Pause, Result, Status, read_pause, read_result, read_status
 
 HASH_DIGITS = 10  # in the name of a folder
 State = Literal["open", "taken", "complete", "failed"]
@@ -25,6 +26,8 @@ class Job:
     epochs: int
     cost: float  # a guess of its seconds
     earlier: int = 0  # the last sign of life of an earlier attempt, whose failure does not count
+    until: int | None = None  # the epoch after which it pauses, and is done for now
+    attempts: int = 1  # after which a failure counts
 
     def result(self) -> Result | None:
         """The result of a complete job.
@@ -36,6 +39,10 @@ class Job:
         if result is not None and result.config_hash != self.hash:
             raise ConfigError(f"{run_folder.short(self.folder)}: holds another run. Move it away.")
         return result
+
+    def pause(self) -> Pause | None:
+        pause = read_pause(self.folder)
+        return pause if pause is not None and pause.config_hash == self.hash else None
 
     def status(self) -> Status | None:
         return read_status(self.folder)
@@ -58,8 +65,10 @@ class Job:
     def state(self) -> State:
         if (self.folder / "result.json").exists() and self.result() is not None:
             return "complete"
+        if self.until is not None and (pause := self.pause()) is not None and len(pause.history) >= self.until:
+            return "complete"
         status = self.status()
-        has_failed = status is not None and status.status in ("failed", "diverged")
+        has_failed = status is not None and (status.status == "diverged" or status.failures >= self.attempts)
         return "failed" if (has_failed and self.sign_of_life() != self.earlier) or self.refusal() else "open"
 
 
@@ -72,8 +81,12 @@ def write(path: Path, jobs: Sequence[Job]) -> None:
     Raises:
         CheckpointError: if the disk does not take it.
     """
-    lines = (_LINE.dump_json(replace(job, folder=Path(job.folder.name))) + b"\n" for job in jobs)
+    lines = (_LINE.dump_json(replace(job, folder=_relative(job.folder, path.parent))) + b"\n" for job in jobs)
     run_folder.write(path, b"".join(lines))
+
+
+def _relative(folder: Path, sweep_folder: Path) -> Path:
+    return Path(os.path.relpath(folder, sweep_folder))
 
 
 def read(path: Path) -> list[Job]:

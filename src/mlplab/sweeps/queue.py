@@ -1,6 +1,6 @@
 """The queue of a sweep: a file in its folder, from which workers on all machines take job after job."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ JOBS = "jobs.jsonl"
 SWEEP = "MLPLAB_SWEEP"  # in the environment of the process that preloads: the folder of the sweep
 CLAIMS = ".claims"  # a lock for each job that a worker has, and one for those who look for the next
 
-Choose = Callable[[Sequence[Job], Mapping[Path, State]], Job | None]
+More = Callable[[], bool]  # writes what is to be done next into the file of jobs; False if nothing is
 Claim = Any  # a lock that is given back at the end of a `with`, or by the system
 
 
@@ -33,53 +33,79 @@ def opened(folder: Path, jobs: Sequence[Job], multirun: bytes) -> Iterator[list[
         ConfigError: if another process is at work there on other jobs, or the folder is not a sweep's.
         CheckpointError: if it cannot be written to.
     """
+    with led(folder, multirun, lambda: _are_shared(folder, jobs)) as leads:
+        if leads:
+            job_file.write(folder / JOBS, [replace(job, earlier=job.sign_of_life()) for job in jobs])
+        shared = {job.folder: job for job in job_file.read(folder / JOBS)}
+        yield [shared[job.folder] for job in jobs]
+
+
+def _are_shared(folder: Path, jobs: Sequence[Job]) -> bool:
+    shared = {job.folder for job in job_file.read(folder / JOBS)}
+    return all(job.folder in shared for job in jobs)
+
+
+@contextmanager
+def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator[bool]:
+    """Lead a sweep, or join the process that does; yields whether this one leads.
+
+    Raises:
+        ConfigError: if another process is at work there and `may_join` says no, or the folder is not a sweep's.
+        CheckpointError: if it cannot be written to.
+    """
     run_folder.refuse_others(folder)
     with ExitStack() as stack:
         try:
             stack.enter_context(run_folder.locked(folder))
         except ConfigError:  # another process has it
-            shared = {job.folder: job for job in job_file.read(folder / JOBS)}
-            if any(job.folder not in shared for job in jobs):
+            if not may_join():
                 raise
             print("Another process is at work on this sweep: joining it.", flush=True)
-            yield [shared[job.folder] for job in jobs]
+            yield False
             return
         run_folder.write(folder / "multirun.yaml", multirun)
         (folder / CLAIMS).mkdir(exist_ok=True)
         (folder / stop.MARK).unlink(missing_ok=True)
-        own = [replace(job, earlier=job.sign_of_life()) for job in jobs]
-        job_file.write(folder / JOBS, own)
-        yield own
+        yield True
+
+
+def no_more() -> bool:
+    """A grid is written down as a whole."""
+    return False
 
 
 class Queue:
-    """The jobs of a sweep's folder; `choose` decides what comes next, from the jobs and how each stands."""
+    """The jobs of a sweep's folder; `more` decides what comes next, once all that is written down has ended."""
 
-    def __init__(self, folder: Path, choose: Choose) -> None:
+    def __init__(self, folder: Path, more: More = no_more) -> None:
         self.folder = folder
-        self.choose = choose
-        self._ended: dict[Path, State] = {}
+        self.more = more
+        self._ended: dict[Job, State] = {}
 
     def take(self) -> tuple[Job, Claim] | None:
-        """The next job, which nobody else gets until its claim is given back; None if there is none for now."""
+        """The longest job that is open, which nobody else gets until its claim is given back; None if none is now."""
         with self._lock("next", timeout=-1):
-            jobs = job_file.read(self.folder / JOBS)
-            states = {job.folder: self._state(job) for job in jobs}
-            while (job := self.choose(jobs, states)) is not None:
-                if (claim := self._claim(job)) is None:
-                    states[job.folder] = "taken"
-                elif (state := self._state(job)) == "open":
-                    return job, claim
-                else:  # it has ended since
-                    claim.lock.release()
-                    states[job.folder] = state
-        return None
+            while True:
+                left = self.left()
+                for job in sorted(left, key=lambda job: -job.cost):
+                    if (claim := self._claim(job)) is None:
+                        continue
+                    if self._state(job) == "open":
+                        return job, claim
+                    claim.lock.release()  # it has ended since
+                if left or not self.more():
+                    return None
+
+    def jobs(self) -> list[Job]:
+        """All that is written down at the moment."""
+        return job_file.read(self.folder / JOBS)
 
     def left(self) -> list[Job]:
-        return [job for job in job_file.read(self.folder / JOBS) if self._state(job) == "open"]
+        return [job for job in self.jobs() if self._state(job) == "open"]
 
     def is_over(self) -> bool:
-        return not self.left()
+        with self._lock("next", timeout=-1):
+            return not self.left() and not self.more()
 
     def is_taken(self) -> bool:
         """Is any worker or another process at work on a job?"""
@@ -92,13 +118,13 @@ class Queue:
         return None in claims
 
     def has_success(self) -> bool:
-        """Has any job been completed since the sweep began?"""
-        return "complete" in map(self._state, job_file.read(self.folder / JOBS))
+        """Has any job been completed since the sweep began? In a search a job that is refused is one of many draws."""
+        return self.more is not no_more or "complete" in map(self._state, self.jobs())
 
     def _state(self, job: Job) -> State:
-        state = self._ended.get(job.folder) or job.state()
+        state = self._ended.get(job) or job.state()
         if state in ("complete", "failed"):
-            self._ended[job.folder] = state
+            self._ended[job] = state
         return state
 
     def _claim(self, job: Job) -> Claim | None:

@@ -29,7 +29,7 @@ POLL_S = 0.1
 
 def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> None:
     """Raises what is wrong with the grid, Interrupted after a signal, JobsFailedError after failures."""
-    _refuse(composed)
+    refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     jobs = grid.jobs(composed, loader, arguments)
     run_folder.refuse_others(folder)
@@ -41,12 +41,12 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     for name, root in sorted({job.data for job in remaining}):
         download.require(name, Path(root))
     if remaining:
-        with opened(folder, remaining, OmegaConf.to_yaml(composed).encode()) as to_do, shown(to_do):
-            _train(folder, len(to_do), worker.Recipe(loader, composed))
-    _conclude(folder, jobs, stop.asked(folder) if remaining else None)
+        with opened(folder, remaining, OmegaConf.to_yaml(composed).encode()) as to_do, shown(lambda: to_do):
+            train(Queue(folder), len(to_do), worker.Recipe(loader, composed))
+    conclude(folder, jobs, stop.asked(folder) if remaining else None)
 
 
-def _refuse(composed: DictConfig) -> None:
+def refuse(composed: DictConfig) -> None:
     """Raises ConfigError."""
     if composed.resume is not None:
         raise ConfigError("resume: takes one run, without -m.")
@@ -64,15 +64,15 @@ def _refuse(composed: DictConfig) -> None:
         slurm.require()
 
 
-def _train(folder: Path, jobs: int, recipe: worker.Recipe) -> None:
+def train(queue: Queue, jobs: int, recipe: worker.Recipe) -> None:
     """Wait for the workers, and pass on to them what signals ask."""
-    signals = stop.Signals(folder)
+    signals = stop.Signals(queue.folder)
     with signals.noted():
-        are_at_work = _started(Queue(folder, grid.next_job), jobs, recipe)
+        are_at_work = _started(queue, jobs, recipe)
         stopped = None
         while are_at_work():
             signals.pass_on()
-            if stop.asked(folder) is not None:
+            if stop.asked(queue.folder) is not None:
                 stopped = stopped or time.monotonic()
                 if time.monotonic() - stopped > stop.GRACE_S + 1:
                     break
@@ -113,34 +113,42 @@ def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
     return "\n".join(lines)
 
 
-def _conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> None:
+def conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> None:
     """Give the answer, and end as the sweep did."""
-    if stopped is not None and stopped.reason:
-        raise (ConfigError if stopped.code == ConfigError.exit_code else DataError)(stopped.reason)
+    refuse_if_stopped(stopped)
     if any(job.status() for job in jobs):
-        _report(folder)
+        report(folder)
     missing = len([job for job in jobs if job.result() is None])
-    given = sys.argv[1:]
-    if not any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given):
-        given.append(f"sweep_name={folder.name}")
-    way_on = f"python train.py {shlex.join(given)}"
     if missing and stopped is not None:
         complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
-        raise Interrupted(stopped.code - 128, f"{complete} Resume with: {way_on}")
+        raise Interrupted(stopped.code - 128, f"{complete} Resume with: {command(folder)}")
     if missing:
-        raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Try them again with: {way_on}")
+        raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Try them again with: {command(folder)}")
 
 
-def _report(folder: Path) -> None:
+def refuse_if_stopped(stopped: stop.Stop | None) -> None:
+    """Raise the refusal of a first job, which stopped the others."""
+    if stopped is not None and stopped.reason:
+        raise (ConfigError if stopped.code == ConfigError.exit_code else DataError)(stopped.reason)
+
+
+def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:
     """Show and write the report; what goes wrong with it takes nothing away from the runs."""
     try:
-        report = Report.of(folder)
+        found = of(folder)
         try:
-            written = report.write()
+            written = found.write()
         except MlplabError as error:
             print(error, file=sys.stderr)
             written = []
-        report.show(Console(), written)
+        found.show(Console(), written)
     except Exception as error:
         print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"Try it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
+
+
+def command(folder: Path) -> str:
+    """The command that goes on."""
+    given = sys.argv[1:]
+    named = any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given)
+    return f"python train.py {shlex.join(given if named else [*given, f'sweep_name={folder.name}'])}"

@@ -16,7 +16,7 @@ from typing import Any
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import write_status
-from mlplab.sweeps import grid, stop
+from mlplab.sweeps import stop
 from mlplab.sweeps.queue import CLAIMS, Queue
 from mlplab.sweeps.worker import Recipe, Worker
 
@@ -41,13 +41,13 @@ class Work:
     SIGTERM comes when SLURM cancels it, or needs its node for others: the job saves, and any other worker goes on.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        self.folder = folder
+    def __init__(self, queue: Queue, recipe: Recipe) -> None:
+        self.queue = queue
         self.recipe = recipe
 
     def __call__(self) -> None:
-        _queued(self.folder, _own_id()).unlink(missing_ok=True)
-        self.worker = Worker(Queue(self.folder, grid.next_job), self.recipe)
+        _queued(self.queue.folder, _own_id()).unlink(missing_ok=True)
+        self.worker = Worker(self.queue, self.recipe)
         signal.signal(signal.SIGTERM, self._terminated)
         self.worker.start()
         self.worker.join()
@@ -57,8 +57,8 @@ class Work:
         import submitit
 
         self._save()
-        _queued(self.folder, _own_id()).touch()
-        return submitit.helpers.DelayedSubmission(Work(self.folder, self.recipe))
+        _queued(self.queue.folder, _own_id()).touch()
+        return submitit.helpers.DelayedSubmission(Work(self.queue, self.recipe))
 
     def _terminated(self, number: int, frame: object) -> None:
         self._save()
@@ -88,7 +88,7 @@ class Array:
             executor = submitit.AutoExecutor(logs, cluster="slurm", slurm_max_num_timeout=TIMEOUTS)
             executor.update_parameters(**_parameters(settings, count))
             with executor.batch():
-                self.workers = [executor.submit(Work(queue.folder, recipe)) for _ in range(count)]
+                self.workers = [executor.submit(Work(queue, recipe)) for _ in range(count)]
         except (RuntimeError, ValueError, TypeError, NameError) as error:  # no SLURM here, or a value that it refuses
             raise ConfigError(f"launcher=slurm: {str(error).strip() or error!r}") from error
 

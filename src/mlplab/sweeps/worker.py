@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from mlplab.cli.compose import config_of, write
 from mlplab.cli.job import introduction
-from mlplab.errors import MlplabError
+from mlplab.config.schema import Show
+from mlplab.errors import MlplabError, Paused
 from mlplab.runs import folder as run_folder
 from mlplab.runs.log_file import LogFile
 from mlplab.runs.result import State, write_status
@@ -61,14 +62,15 @@ class Worker(threading.Thread):
                 time.sleep(POLL_S)
 
     def _train(self, job: Job) -> None:
-        ended = child.run(train, (job.folder, job.overrides, self.recipe, self.gpu), self._grace)
+        before = job.sign_of_life()
+        ended = child.run(train, (job.folder, job.overrides, self.recipe, self.gpu, job.until), self._grace)
         if ended.is_interrupted:
             time.sleep(SIGNAL_S * (self._grace() is None))
         if ended.code == 0 and job.state() == "open":  # it would be trained for ever
             ended = child.Ended(1, "it left no result that can be read")
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
-            _note(job, ended, was_stopped)
+            _note(job, ended, was_stopped, is_silent=job.sign_of_life() == before)
         if ended.is_refused and not self.queue.has_success():  # the others would be refused as well
             stop.ask(self.queue.folder, stop.Stop(ended.code, ended.reason))
 
@@ -91,8 +93,8 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
     return [str(index) for index in range(len(list(devices.glob("nvidia[0-9]*"))))]
 
 
-def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | None) -> None:
-    """Train a job, in its process; its log has whatever it prints."""
+def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | None, until: int | None = None) -> None:
+    """Train a job, in its process, to its end or its next pause; its log has whatever it prints."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     from mlplab.sweeps import preload  # noqa: F401  # imported already in the copy of a process that did
@@ -103,9 +105,14 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
         _log_to(folder / "train.log")
         composed = recipe.loader.load_sweep_config(recipe.composed, list(overrides))
         config = config_of(composed)
-        write(composed, folder)
+        is_begun = (folder / "checkpoints").exists()
+        if until is None or not is_begun:
+            write(composed, folder)
+        if until is not None:  # what is shown of a run is drawn where it ends
+            config = config.model_copy(update={"show": Show(**dict.fromkeys(Show.model_fields, False))})
         log.info(introduction(config, folder))
-        run.train(config, folder, resume=(folder / "checkpoints").exists(), anyway=composed.resume_anyway)
+        with suppress(Paused):
+            run.train(config, folder, resume=is_begun, anyway=composed.resume_anyway, pause_after=until)
 
 
 def _log_to(path: Path) -> None:
@@ -117,11 +124,11 @@ def _log_to(path: Path) -> None:
     logging.basicConfig(format=line, level=logging.INFO, handlers=[LogFile(path)], force=True)
 
 
-def _note(job: Job, ended: child.Ended, was_stopped: bool) -> None:
+def _note(job: Job, ended: child.Ended, was_stopped: bool, is_silent: bool) -> None:
     """Write down how a job ended, unless it has done so, for all workers to see."""
     state: State = "interrupted" if was_stopped else "failed"
     status = job.status()
-    is_known = status is not None and status.status in (state, "diverged")
+    is_known = not is_silent and status is not None and status.status in (state, "diverged")
     try:
         job.folder.mkdir(exist_ok=True)
         if not is_known:

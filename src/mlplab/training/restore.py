@@ -63,11 +63,8 @@ def last(folder: Path) -> dict[str, Any] | None:
         CheckpointError: if there are some, and none can be read.
     """
     path = run_folder.checkpoint(folder, "last")
-    paths = path, run_folder.previous(path)
-    if not any(map(os.path.lexists, paths)):
-        return None
     refusals = []
-    for found in paths:
+    for found in (path, run_folder.previous(path)):
         try:
             content = checkpoint_file.read(found)
         except CheckpointError as error:
@@ -77,7 +74,9 @@ def last(folder: Path) -> dict[str, Any] | None:
             log.warning(f"{refusals[0]}\nResuming from the one before it, {run_folder.short(found)}.")
             run_folder.write(path, found.read_bytes())
         return content
-    raise CheckpointError(f"{refusals[0]}\nThe run cannot be resumed: train it again.")
+    if not any(os.path.lexists(found) for found in (path, run_folder.previous(path))):
+        return None
+    raise CheckpointError("\n".join([*refusals, "The run cannot be resumed: train it again."]))
 
 
 def state(folder: Path, content: dict[str, Any]) -> RunState:

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from mlplab import startup
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.errors import CheckpointError, ConfigError, DivergedError
+from mlplab.errors import CheckpointError, ConfigError, DivergedError, Paused
 from mlplab.model.classifier import Classifier
 from mlplab.model.summary import layer_table
 from mlplab.monitoring.tensorboard import Board
@@ -22,7 +22,7 @@ from mlplab.monitoring.tensorboard_logger import RunLogger
 from mlplab.randomness import Purpose, derive
 from mlplab.runs import folder as run_folder
 from mlplab.runs import provenance
-from mlplab.runs.result import Result, State, Versions, read_result, write_status
+from mlplab.runs.result import Pause, Result, State, Versions, read_result, write_status
 from mlplab.training import restore
 from mlplab.training.checkpointing import RunState
 from mlplab.training.signals import Interruption
@@ -37,6 +37,7 @@ def train(
     resume: bool = False,
     began: Callable[[], None] = lambda: None,
     anyway: bool = False,
+    pause_after: int | None = None,
 ) -> Result:
     """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
 
@@ -46,6 +47,8 @@ def train(
         resume: go on where an earlier process stopped in that folder; from the start if nothing was saved.
         began: called when nothing stands in the way any more.
         anyway: go on even where the arithmetic is another than that of the weights so far.
+        pause_after: epochs after which the run pauses, without a look at the test set; None to train to the end. What
+            is paused is resumed like what was stopped, and ends as a run that was never paused.
 
     Raises:
         ConfigError: if the folder holds a run already, or torch or Lightning refuse a value, or the run cannot go on
@@ -54,23 +57,26 @@ def train(
         CheckpointError: if a checkpoint cannot be written, or there is none to go on from that can be read.
         DivergedError: if the loss is not finite.
         Interrupted: after a signal.
+        Paused: after `pause_after` epochs; what they came to is in paused.json.
     """
     startup.tune()
     with run_folder.locked(folder):
         if not resume:
             run_folder.refuse_used(folder)
         with _noted(folder):
-            return _train(config, folder, resume, began, anyway)
+            return _train(config, folder, resume, began, anyway, pause_after)
 
 
-def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None], anyway: bool) -> Result:
+def _train(
+    config: Config, folder: Path, resume: bool, began: Callable[[], None], anyway: bool, pause_after: int | None
+) -> Result:
     started = time.perf_counter()
     saved = restore.last(folder) if resume else None
     state = restore.state(folder, saved) if saved else RunState()
     begun_with = state.made_with[-1] if state.made_with and not anyway else {}
     _keep_threads(begun_with.get("threads", ""))
     logger = RunLogger(folder) if config.trainer.flags.get("logger", True) and not is_bare(config) else None
-    board, interruption = Board(config, folder, logger), Interruption(folder, max_seconds(config))
+    board, interruption = Board(config, folder, logger), Interruption(folder, max_seconds(config), pause_after)
     shown = [] if is_bare(config) else [board]
     trainer = make_trainer(config, folder, state, logger, [*shown, interruption], begun_with.get("precision"))
     earlier_versions = _note_arithmetic(folder, state, trainer, begun_with)
@@ -90,7 +96,12 @@ def _train(config: Config, folder: Path, resume: bool, began: Callable[[], None]
         if config.evaluate_untrained and not saved:
             state.untrained = _score_untrained(trainer, classifier, datamodule)
         fit_started = time.perf_counter()
-        _fit(trainer, classifier, datamodule, folder, saved)
+        try:
+            _fit(trainer, classifier, datamodule, folder, saved)
+        except Paused:
+            seconds = state.seconds + time.perf_counter() - fit_started
+            run_folder.pause(folder, Pause(config_hash=config.hash, seconds=seconds, history=classifier.history))
+            raise
         fit_s = state.seconds + time.perf_counter() - fit_started - board.drawing_s
         best, test = _score_best(trainer, classifier, datamodule, folder)
 
@@ -132,6 +143,8 @@ def _noted(folder: Path) -> Iterator[None]:
             status = "completed"
         elif isinstance(error, DivergedError):
             status = "diverged"
+        elif isinstance(error, Paused):
+            status = "paused"
         write_status(folder, status, run_folder.first_line(error))
         raise
     write_status(folder, "completed")

@@ -16,7 +16,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mlplab import startup
-from mlplab.errors import Interrupted, say
+from mlplab.errors import Interrupted, Paused, say
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import write_status
 from mlplab.training.checkpointing import release
@@ -29,13 +29,16 @@ WORDS = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "The termin
 class Interruption(Callback):
     """Raises Interrupted after a block, or between two epochs, once a signal has come or `max_s` seconds are over.
 
+    Raises Paused between two epochs, once `pause_after` of them are trained.
+
     An epoch whose last block is done is finished and saved first; the end of training is no longer interrupted. Under
     SLURM, SIGUSR1 (`sbatch --signal=USR1@60`) also puts the job back into the queue.
     """
 
-    def __init__(self, folder: Path, max_s: float = math.inf) -> None:
+    def __init__(self, folder: Path, max_s: float = math.inf, pause_after: int | None = None) -> None:
         self.folder = folder
         self.max_s = max_s  # of training
+        self.pause_after = pause_after
         self.signal: int | None = None
         self._started = math.inf
         self._numbers: list[signal.Signals] = []
@@ -62,6 +65,9 @@ class Interruption(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop_if_asked(trainer, f" after {trainer.current_epoch:,} of {trainer.max_epochs:,} epochs")
+        if self.pause_after is not None and trainer.current_epoch >= self.pause_after:
+            _save(trainer)
+            raise Paused
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -90,8 +96,7 @@ class Interruption(Callback):
 
     def _stop_if_asked(self, trainer: Trainer, where: str) -> None:
         if self.signal is not None or time.monotonic() - self._started > self.max_s:
-            release(trainer)
-            trainer.strategy.checkpoint_io.teardown()  # all is on the disk
+            _save(trainer)
             raise self._interrupted(where)
 
     def _interrupted(self, where: str) -> Interrupted:
@@ -105,6 +110,12 @@ class Interruption(Callback):
         if run_folder.checkpoint(self.folder, "last").exists():
             return f"Resume with: python train.py {shlex.quote(f'resume={run_folder.short(self.folder)}')}"
         return "Nothing was saved yet."
+
+
+def _save(trainer: Trainer) -> None:
+    """Wait until the checkpoint of the last epoch is on the disk."""
+    release(trainer)
+    trainer.strategy.checkpoint_io.teardown()
 
 
 def _requeue() -> None:

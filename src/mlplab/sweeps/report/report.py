@@ -1,9 +1,9 @@
 """A report in a terminal and as files. Imports neither torch nor Hydra, so that it takes a second or two."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 
@@ -20,6 +20,9 @@ from mlplab.sweeps.report.runs import Run, Unfinished, read_runs
 from mlplab.sweeps.report.settings import printable
 from mlplab.sweeps.report.table import Table
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WHERE_RUNS_ARE = "Runs are in outputs/, sweeps in outputs/sweeps/."
 
 
@@ -31,9 +34,13 @@ class Report:
     differences: tuple[Difference, ...]  # from a baseline, where a setting has one
     complete: tuple[Run, ...]
     unfinished: tuple[Unfinished, ...]
+    answer: tuple[Section, ...] = ()  # what stands before the ranking
+    pictures: Callable[[], Mapping[str, "Figure"]] = dict  # that are added to those of the table
 
     @classmethod
-    def of(cls, folder: Path) -> Self:
+    def of(
+        cls, folder: Path, answer: Sequence[Section] = (), pictures: Callable[[], Mapping[str, "Figure"]] = dict
+    ) -> Self:
         """Read all runs below a folder, at any depth.
 
         Raises:
@@ -46,19 +53,24 @@ class Report:
             raise CheckpointError(f"{folder}: holds no runs. {WHERE_RUNS_ARE}")
         table = Table.of(complete)
         differences = tuple(baseline.differences(table))
-        return cls(folder, table, Conclusions.of(table), differences, tuple(complete), tuple(unfinished))
+        parts = tuple(complete), tuple(unfinished), tuple(answer), pictures
+        return cls(folder, table, Conclusions.of(table), differences, *parts)
 
     @property
     def sections(self) -> Iterator[Section]:
-        table, count = self.table, len(self.unfinished)
-        yield Section("", cells.ranking(table)) if self.complete else Section("", lines=["No run is complete."])
+        missing = [run for run in self.unfinished if run.status != "paused"]
+        table, count, paused = self.table, len(missing), len(self.unfinished) - len(missing)
+        yield from self.answer
+        heading = "All complete runs" if self.answer else ""
+        yield Section(heading, *((cells.ranking(table),) if self.complete else ((), ["No run is complete."])))
         some = f"{count} {'run is' if count == 1 else 'runs are'} incomplete, see below"
         incomplete = [f"{some}; configurations are ranked by their complete runs."] if count and self.complete else []
-        yield Section("Notes", lines=[*table.notes, *incomplete])
+        waiting = [f"{paused} {'run is' if paused == 1 else 'runs are'} paused, and not ranked."] if paused else []
+        yield Section("Notes", lines=[*table.notes, *incomplete, *waiting])
         if self.differences:
             yield self.against_baseline
         yield Section("Differences in validation accuracy", lines=self.conclusions.sentences)
-        yield Section("Not complete", lines=[_outcome(run) for run in self.unfinished], is_to_copy=True)
+        yield Section("Not complete", lines=[_outcome(run) for run in missing], is_to_copy=True)
 
     @property
     def against_baseline(self) -> Section:
@@ -81,7 +93,8 @@ class Report:
         """
         if (self.folder / "status.json").exists():  # its curves.png is another
             raise ConfigError(f"{self.folder}: is a run itself, and a report of it is not written there.")
-        drawn = {name: canvas.png(figure) for name, figure in charts.draw(self.table).items()} if pictures else {}
+        figures = {**self.pictures(), **charts.draw(self.table)} if pictures else {}
+        drawn = {name: canvas.png(figure) for name, figure in figures.items()}
         title = f"Report of {printable(self.folder.resolve().name)}"
         texts = {
             "report.md": files.markdown(title, self.sections, list(drawn)),

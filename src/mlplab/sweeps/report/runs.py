@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.config.schema import completed
-from mlplab.runs.result import Result, composed, read_status
+from mlplab.runs.result import Result, composed, read_pause, read_status
 from mlplab.sweeps.report import settings
 from mlplab.sweeps.report.settings import Setting, printable
 
@@ -87,6 +87,9 @@ def _what_became(folder: Path) -> tuple[str, str]:
     progress = f"in epoch {said.epoch}" if said.epoch else ""
     if said.is_killed:
         return "killed", progress or "its process is gone"
+    if said.status == "paused":
+        pause = read_pause(folder)
+        return "paused", f"after {len(pause.history)} epochs" if pause else "paused.json is missing or damaged"
     if said.status == "running":
         return "running", progress or "it goes on"
     return said.status, _first_line(progress if said.reason is None else said.reason)

@@ -1,0 +1,232 @@
+"""The answer of a search: who won, what that is worth, and how much of it is luck. Imports neither torch nor Hydra."""
+
+import shlex
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from mlplab.errors import ConfigError
+from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Result, read_result
+from mlplab.search import charts, records, winner
+from mlplab.search.halving import Outcome
+from mlplab.search.importance import Importance, importances
+from mlplab.search.records import Drawn, Final
+from mlplab.search.winner import BEGINNING
+from mlplab.sweeps.report import Report
+from mlplab.sweeps.report.cells import Column, Columns, Section
+from mlplab.sweeps.report.comparison import Comparison
+from mlplab.sweeps.report.table import Spread
+
+Seeds = Literal["choosing", "quoted"]  # those that choose the winner, and those that chose nothing
+IMPORTANCE = (
+    "A key has a large share if the best quarter of these draws, after epoch {}, has other values of it than all have"
+    " (PED-ANOVA); 95 % of resampled draws lie between the ends."
+)
+SEEDS: tuple[Seeds, ...] = ("choosing", "quoted")
+
+
+def report(folder: Path) -> Report:
+    """The report of a folder, with the answer of the search in it if there is one."""
+    if records.read(folder) is None:
+        return Report.of(folder)
+    found = of(folder)
+    return Report.of(folder, list(found.sections()), lambda: charts.draw(found.drawn, found.outcomes, found.rungs))
+
+
+def of(folder: Path) -> "Answer":
+    """The answer of a search.
+
+    Raises:
+        ConfigError: if the folder holds no search.
+    """
+    asked = records.read(folder)
+    if asked is None:
+        raise ConfigError(f"{run_folder.short(folder)}: holds no search.")
+    return Answer(folder, tuple(asked["rungs"]))
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A draw with its whole runs of new seeds."""
+
+    drawn: Drawn
+    choosing: tuple[Result, ...]
+    quoted: tuple[Result, ...]  # of seeds that chose nothing
+
+    @property
+    def name(self) -> str:
+        is_beginning = self.drawn.number == BEGINNING
+        return "what the search began with" if is_beginning else ", ".join(_values(self.drawn))
+
+    @property
+    def test(self) -> Spread:
+        """Test accuracy, of the seeds that chose nothing where there are some."""
+        return Spread.of([result.metrics["test/acc"] for result in self.quoted or self.choosing])
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds of training."""
+        return statistics.fmean(result.fit_s for result in (*self.choosing, *self.quoted))
+
+    def by_seed(self, what: Seeds) -> dict[int, float]:
+        """Validation accuracies."""
+        return {result.seed: result.metrics["val/acc"] for result in getattr(self, what)}
+
+    def spread(self, what: Seeds) -> Spread:
+        return Spread.of(list(self.by_seed(what).values()))
+
+
+@dataclass(frozen=True)
+class Answer:
+    folder: Path
+    rungs: tuple[int, ...]
+
+    @cached_property
+    def drawn(self) -> list[Drawn]:
+        return records.draws(self.folder)
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        return [records.outcome(self.folder, one) for one in self.drawn]
+
+    @cached_property
+    def finals(self) -> list[Final]:
+        return records.finalists(self.folder)
+
+    @cached_property
+    def finalists(self) -> dict[int, Finalist]:
+        """By draw, those with the best mean over the seeds that choose first."""
+        runs = [(final, read_result(self.folder / final.folder)) for final in self.finals]
+        found = {
+            draw: Finalist(
+                self.drawn[draw],
+                tuple(result for final, result in runs if result and final.draw == draw and final.chooses),
+                tuple(result for final, result in runs if result and final.draw == draw and not final.chooses),
+            )
+            for draw in dict.fromkeys(final.draw for final in self.finals)
+        }
+        tried = {draw: one for draw, one in found.items() if one.choosing}
+        return dict(sorted(tried.items(), key=lambda item: -item[1].spread("choosing").mean))
+
+    @property
+    def winner(self) -> Finalist | None:
+        best = winner.chosen(self.folder, self.finals)
+        return None if best is None else self.finalists[best]
+
+    def sections(self) -> Iterator[Section]:
+        if self.winner is not None and self.winner.quoted:
+            yield Section("Winner", lines=list(self._verdict(self.winner)), is_to_copy=True)
+        elif leaders := winner.best(self.outcomes, self.rungs[-1], 1):
+            yield Section("Best draw so far", lines=list(self._best_so_far(leaders[0])), is_to_copy=True)
+        if self.finalists:
+            yield Section("Finalists", self._finalists())
+        yield Section("Rungs", self._rungs())
+        if found := self._importances():
+            yield Section("Importance", self._shares(found), [IMPORTANCE.format(self.rungs[0])])
+
+    def _verdict(self, best: Finalist) -> Iterator[str]:
+        quoted, test, seeds = best.spread("quoted"), best.test, len(best.quoted)
+        yield best.name
+        yield f"validation {percent(quoted)} over {seeds} seeds that chose nothing; test {percent(test)}"
+        seen = self.outcomes[best.drawn.number].at(self.rungs[-1])
+        if seen is not None and best.drawn.number != BEGINNING:
+            hopeful = 100 * (seen[0] - quoted.mean)
+            yield (
+                f"the search had seen {100 * seen[0]:.2f} %, the best of {len(self.drawn)} draws: {hopeful:.2f} points"
+                " too hopeful"
+            )
+        yield from self._against_the_beginning(best)
+        yield from self._not_told_apart(best)
+        yield f"python train.py {shlex.join(best.drawn.overrides)}"
+
+    def _best_so_far(self, draw: int) -> Iterator[str]:
+        figure = self.outcomes[draw].at(self.rungs[-1])
+        assert figure is not None
+        yield ", ".join(_values(self.drawn[draw]))
+        yield f"validation {100 * figure[0]:.2f} %, too hopeful as the best of {len(self.drawn)} draws with one seed"
+        yield f"python train.py {shlex.join(self.drawn[draw].overrides)}"
+
+    def _against_the_beginning(self, best: Finalist) -> Iterator[str]:
+        if best.drawn.number == BEGINNING:
+            yield "nothing that was found is better than what the search began with"
+            return
+        if told := _compared(best, self.finalists[BEGINNING], "quoted", 2):
+            yield told.sentence().removeprefix("search: ")
+
+    def _not_told_apart(self, best: Finalist) -> Iterator[str]:
+        """Those that may be as good, and the cheapest of them."""
+        others = [one for one in self.finalists.values() if one is not best]
+        compared = {one.drawn.number: _compared(best, one, "choosing", len(others) + 1) for one in others}
+        alike = [one for one in others if (told := compared[one.drawn.number]) and not _is_better(told, best)]
+        for one in alike:
+            told = compared[one.drawn.number]
+            assert told is not None
+            yield told.sentence().removeprefix("search: ")
+        cheapest = min([best, *alike], key=lambda one: one.seconds)
+        if cheapest is not best:
+            share = cheapest.seconds / best.seconds
+            yield f"the cheapest of these, {cheapest.name}, trains in {share:.2f} of its time"
+
+    def _finalists(self) -> Columns:
+        found = list(self.finalists.values())
+        seen = [self.outcomes[one.drawn.number].at(self.rungs[-1]) for one in found]
+        columns = [
+            Column("draw", [one.name for one in found], is_setting=True),
+            Column("search %", [figure and figure[0] for figure in seen], _hundredfold),
+        ]
+        for what in SEEDS:
+            if any(getattr(one, what) for one in found):
+                spreads = [one.spread(what) if getattr(one, what) else None for one in found]
+                columns.append(Column(f"{what} %", [spread and spread.mean for spread in spreads], _hundredfold))
+                columns.append(Column("sd", [spread and spread.sd for spread in spreads], _hundredfold))
+        tests, seconds = [one.test.mean for one in found], [one.seconds for one in found]
+        return [*columns, Column("test %", tests, _hundredfold), Column("train s", seconds, "{:.1f}".format)]
+
+    def _importances(self) -> list[Importance]:
+        first = [(one.values, became.at(self.rungs[0])) for one, became in zip(self.drawn, self.outcomes, strict=True)]
+        known = [(values, figure[0]) for values, figure in first if values and figure]
+        return importances([values for values, _ in known], [accuracy for _, accuracy in known])
+
+    def _shares(self, found: Sequence[Importance]) -> Columns:
+        return [
+            Column("key", [one.key for one in found], is_setting=True),
+            Column("share %", [one.share for one in found], lambda share: f"{100 * share:.0f}"),
+            Column("from", [one.low for one in found], lambda share: f"{100 * share:.0f}"),
+            Column("to", [one.high for one in found], lambda share: f"{100 * share:.0f}"),
+        ]
+
+    def _rungs(self) -> Columns:
+        reached = [[figure for one in self.outcomes if (figure := one.at(rung))] for rung in self.rungs]
+        return [
+            Column("epochs", self.rungs),
+            Column("draws", list(map(len, reached))),
+            Column("best %", [max(figures)[0] if figures else None for figures in reached], _hundredfold),
+        ]
+
+
+def _values(drawn: Drawn) -> list[str]:
+    """hidden=256, optimizer=adam, lr=0.0021."""
+    return [f"{key.rpartition('.')[2]}={value}" for key, value in drawn.values.items()]
+
+
+def percent(spread: Spread) -> str:
+    return f"{100 * spread.mean:.2f}{f' ± {100 * spread.sd:.2f}' if spread.sd is not None else ''} %"
+
+
+def _compared(one: Finalist, other: Finalist, what: Seeds, among: int) -> Comparison | None:
+    """Compare two over the seeds that both have; None with fewer than two."""
+    accs, others = one.by_seed(what), other.by_seed(what)
+    differences = {seed: accs[seed] - others[seed] for seed in sorted(accs.keys() & others.keys())}
+    return Comparison.of("search", one.name, other.name, differences, among) if len(differences) > 1 else None
+
+
+def _is_better(told: Comparison, best: Finalist) -> bool:
+    return told.first == best.name and (not told.has_spread or told.interval()[0] > 0)
+
+
+def _hundredfold(share: float) -> str:
+    return f"{100 * share:.2f}"

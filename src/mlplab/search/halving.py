@@ -1,0 +1,137 @@
+"""Successive halving in waves: what a search does next, as a function of its draws and of what became of them.
+
+A wave is a number of new draws, and one rung more for each run among the best third of all that ever reached its rung.
+Nothing is decided within a wave, so that any number of workers, and any kill, leads to the same search. After Jamieson
+and Talwalkar 2016 (arXiv:1502.07943); that a rung is judged by all who ever reached it is from Li et al. 2020
+(arXiv:1810.05934).
+"""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+SHARE = 3  # one of so many goes on
+
+Figure = tuple[float, float]  # the accuracy of a validation, and its negative loss: the greater is the better
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One configuration of the space. Draws of one pool compete until the last rung."""
+
+    number: int
+    wave: int
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has come to so far.
+
+    Args:
+        figures: of the validation after each epoch.
+        has_ended: no epoch follows, be it that all are trained or that it stopped early.
+        has_failed: no epoch follows, and the run counts as the worst.
+    """
+
+    figures: Sequence[Figure] = ()
+    has_ended: bool = False
+    has_failed: bool = False
+
+    def at(self, epochs: int) -> Figure | None:
+        """The best figure within these epochs, whose weights the run keeps; None if it has not come so far."""
+        if len(self.figures) >= epochs or self.has_ended:
+            return max(self.figures[:epochs], default=None)
+        return None
+
+    def is_over(self, epochs: int) -> bool:
+        return self.has_failed or self.at(epochs) is not None
+
+
+@dataclass(frozen=True)
+class Rules:
+    rungs: tuple[int, ...]  # epochs, rising; the last is a whole run
+    wave: int  # draws that are made at once
+    waves: int  # that draw; those that follow only promote
+
+    @classmethod
+    def of(cls, rungs: tuple[int, ...], wave: int, budget: float) -> Self:
+        """As many whole waves as a budget of epochs is for, where one of three goes on from each rung."""
+        ends = zip((0, *rungs), rungs, strict=False)
+        epochs_a_draw = sum((end - start) / SHARE**rung for rung, (start, end) in enumerate(ends))
+        return cls(rungs, wave, max(1, math.ceil(budget / (epochs_a_draw * wave))))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Train a draw up to a rung."""
+
+    draw: int
+    rung: int
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What is to be done now: draws to be made first, or pieces to be trained; neither if the search is over."""
+
+    number: int
+    pieces: tuple[Piece, ...] = ()
+    to_draw: int = 0
+
+
+@dataclass
+class _Replay:
+    rules: Rules
+    outcome: Callable[[int], Outcome]
+    reached: list[list[Draw]] = field(default_factory=list)  # by rung, in the order in which they came
+    promoted: set[tuple[int, int]] = field(default_factory=set)  # draws and rungs that they have left
+
+    def __post_init__(self) -> None:
+        self.reached = [[] for _ in self.rules.rungs]
+
+    def promotions(self, is_draining: bool) -> list[Piece]:
+        """Who goes on; once nothing is drawn any more, the best of each pool does in any case."""
+        found = []
+        for rung, epochs in enumerate(self.rules.rungs[:-1]):
+            pools: defaultdict[str, list[tuple[Figure, int]]] = defaultdict(list)
+            sizes: defaultdict[str, int] = defaultdict(int)
+            for draw in self.reached[rung]:
+                sizes[draw.pool] += 1
+                figure = self.outcome(draw.number).at(epochs)
+                if figure is not None:
+                    pools[draw.pool].append((figure, -draw.number))
+            for pool, ranked in pools.items():
+                quota = max(sizes[pool] // SHARE, int(is_draining))
+                best = [-number for _, number in sorted(ranked, reverse=True)[:quota]]
+                found += [Piece(number, rung + 1) for number in best if (number, rung) not in self.promoted]
+        return found
+
+    def end(self, pieces: Sequence[Piece], draws: Mapping[int, Draw]) -> None:
+        for piece in pieces:
+            self.promoted.add((piece.draw, piece.rung - 1))
+            self.reached[piece.rung].append(draws[piece.draw])
+
+
+def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False) -> Wave:
+    """The first wave that is not over.
+
+    Args:
+        rules: of the search.
+        draws: all that were made, by their numbers.
+        outcome: of a draw.
+        is_used_up: nothing is left of the space to draw.
+    """
+    by_number = {draw.number: draw for draw in draws}
+    replay = _Replay(rules, outcome)
+    for number in itertools.count():
+        new = [Piece(draw.number, 0) for draw in draws if draw.wave == number < rules.waves]
+        if number < rules.waves and not new and not is_used_up:
+            return Wave(number, to_draw=rules.wave)
+        pieces = (*replay.promotions(is_draining=not new), *new)
+        if not pieces or not all(outcome(piece.draw).is_over(rules.rungs[piece.rung]) for piece in pieces):
+            return Wave(number, pieces)
+        replay.end(pieces, by_number)
+    raise AssertionError("a search ends")

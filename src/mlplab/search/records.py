@@ -1,0 +1,201 @@
+"""What was asked in a search: search.json, and draws.jsonl with a line for each draw before it is trained.
+
+What was answered is in the run folders alone.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlplab.errors import CheckpointError, ConfigError
+from mlplab.runs import atomic_write
+from mlplab.runs import folder as run_folder
+from mlplab.runs.result import read_pause, read_result, read_status
+from mlplab.search.halving import Draw, Figure, Outcome
+
+SEARCH, DRAWS, FINALISTS = "search.json", "draws.jsonl", "finalists.jsonl"
+ATTEMPTS = 2  # at a run, before it counts as the worst
+LARGEST = 2**28  # bytes of a file
+FREE = ("budget", "minutes", "finalists", "seeds", "keep")  # settings that a search may go on with
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A draw, and all that is needed to train it without composing it again."""
+
+    number: int
+    wave: int
+    of: int  # draws of this wave
+    pool: str
+    values: Mapping[str, str]  # of the space; none for the configuration that the search began with
+    overrides: Sequence[str]  # the words of a command that trains it
+    label: str
+    hash: str
+    folder: str  # of its run, from that of the search
+    cost: float  # a guess of the seconds of the whole run
+
+    @property
+    def draw(self) -> Draw:
+        return Draw(self.number, self.wave, self.pool)
+
+
+@dataclass(frozen=True)
+class Final:
+    """A run of a finalist with a new seed."""
+
+    draw: int
+    seed: int
+    chooses: bool  # among the finalists; the runs that do not are those whose figures are quoted
+    label: str
+    hash: str
+    folder: str
+
+
+def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
+    """Tell whether this very search was begun in a folder, with the same budget or a smaller one.
+
+    Raises:
+        ConfigError: if another search has the folder.
+        CheckpointError: if what it holds is damaged.
+    """
+    before = read(folder)
+    if before is None:
+        return False
+    different = [key for key in asked if _fixed(key, asked[key]) != _fixed(key, before.get(key))]
+    if different:
+        found, wanted = (_fixed(different[0], one.get(different[0])) for one in (before, asked))
+        raise ConfigError(
+            f"{run_folder.short(folder)}: holds another search: its {different[0]} is {found},\n"
+            f"and not {wanted}.\nGive another sweep_name."
+        )
+    for key in ("budget", "minutes"):
+        had, now = (one["settings"][key] or 0 for one in (before, asked))
+        if now < had:
+            raise ConfigError(f"search.{key}: the search has {had:g}, and can only grow, got {now:g}")
+    return True
+
+
+def begin(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Write down what is asked, and go on with the clock of a search that was begun before.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    before = read(folder) or {}
+    _write(folder, {**asked, "used_s": before.get("used_s", 0.0), "since": time.time()})
+
+
+def is_time_over(folder: Path, minutes: float) -> bool:
+    """Tell whether a search has used its minutes; time in which nobody led it does not count."""
+    asked, now = read(folder) or {}, time.time()
+    used_s = asked.get("used_s", 0.0) + max(0.0, now - asked.get("since", now))
+    _write(folder, {**asked, "used_s": used_s, "since": now})
+    return bool(used_s >= 60 * minutes)
+
+
+def _write(folder: Path, asked: Mapping[str, Any]) -> None:
+    run_folder.write(folder / SEARCH, (json.dumps(asked, indent=2) + "\n").encode())
+
+
+def _fixed(key: str, value: Any) -> Any:
+    if key == "settings" and isinstance(value, dict):
+        return {name: setting for name, setting in value.items() if name not in FREE}
+    return value
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What was asked; None if nothing was.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    content = atomic_write.read(folder / SEARCH, LARGEST)
+    if content is None:
+        return None
+    try:
+        asked = json.loads(content)
+        assert isinstance(asked["settings"]["budget"], int | float)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise CheckpointError(f"{folder / SEARCH}: damaged. Give another sweep_name.") from error
+    return dict(asked)
+
+
+def draws(folder: Path) -> list[Drawn]:
+    """Every draw of whole waves: one that was cut short is drawn again, as it was.
+
+    Raises:
+        CheckpointError: if a line is damaged.
+    """
+    found = [Drawn(**line) for line in _lines(folder / DRAWS)]
+    last = [one for one in found if one.wave == found[-1].wave]
+    return found if not last or len(last) == last[0].of else found[: -len(last)]
+
+
+def finalists(folder: Path) -> list[Final]:
+    """Raises CheckpointError if a line is damaged."""
+    return [Final(**line) for line in _lines(folder / FINALISTS)]
+
+
+def add(folder: Path, drawn: Sequence[Drawn]) -> None:
+    """Append the draws of a wave, each on the disk before the next.
+
+    Raises:
+        CheckpointError: if they cannot be written.
+    """
+    _append(folder / DRAWS, draws(folder), drawn)
+
+
+def add_finalists(folder: Path, runs: Sequence[Final]) -> None:
+    """Raises CheckpointError if they cannot be written."""
+    _append(folder / FINALISTS, finalists(folder), runs)
+
+
+def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
+    """Read what the run of a draw has come to.
+
+    Raises:
+        ConfigError: if its folder holds another run.
+    """
+    place = folder / drawn.folder
+    result = read_result(place)
+    if result is not None and result.config_hash != drawn.hash:
+        raise ConfigError(f"{run_folder.short(place)}: holds another run. Move it away.")
+    if result is not None:
+        return Outcome(_figures(result.history), has_ended=True)
+    pause, status = read_pause(place), read_status(place)
+    figures = _figures(pause.history) if pause is not None and pause.config_hash == drawn.hash else ()
+    failed = status is not None and (status.status == "diverged" or status.failures >= ATTEMPTS)
+    return Outcome(figures, has_failed=failed)
+
+
+def _figures(history: Sequence[Mapping[str, float]]) -> list[Figure]:
+    return [(epoch["val/acc"], -epoch["val/loss"]) for epoch in history if "val/acc" in epoch]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    content = atomic_write.read(path, LARGEST) or b""
+    try:
+        return [json.loads(line) for line in content.split(b"\n")[:-1]]  # a line that was torn has no end
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged. Give another sweep_name.") from error
+
+
+def _append(path: Path, before: Sequence[Drawn | Final], new: Sequence[Drawn | Final]) -> None:
+    whole = b"".join(map(_line, before))
+    try:
+        if whole != (atomic_write.read(path, LARGEST) or b""):
+            atomic_write.write(path, whole)  # without what was cut short
+        with path.open("ab", buffering=0) as file:
+            for one in new:
+                file.write(_line(one))
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}. Make room.") from error
+
+
+def _line(record: Drawn | Final) -> bytes:
+    return (json.dumps(asdict(record)) + "\n").encode()

@@ -1,0 +1,153 @@
+"""Runs a search: its plan, its workers, and its answer."""
+
+import math
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from mlplab.data import download
+from mlplab.errors import ConfigError, Interrupted, JobsFailedError
+from mlplab.runs import folder as run_folder
+from mlplab.search import answer, records
+from mlplab.search.candidates import Candidates
+from mlplab.search.halving import SHARE
+from mlplab.search.records import Drawn, Final
+from mlplab.search.search import Search
+from mlplab.search.settings import Settings
+from mlplab.search.space import Space
+from mlplab.sweeps import run as sweep
+from mlplab.sweeps import stop
+from mlplab.sweeps.display import shown
+from mlplab.sweeps.grid import cost, data_set
+from mlplab.sweeps.queue import Queue, led
+from mlplab.sweeps.worker import Recipe
+
+RISING = ("OneCycleLR", "CyclicLR")  # schedules whose rate rises at first
+
+
+def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> None:
+    """Raises what is wrong with the space, Interrupted after a signal, JobsFailedError after failures."""
+    sweep.refuse(composed)
+    folder = Path(composed.hydra.sweep.dir).absolute()
+    search, asked = _read(folder, Recipe(loader, composed), arguments)
+    run_folder.refuse_others(folder)
+    queue = Queue(folder, search.more)
+    is_done = records.begun(folder, asked) and queue.is_over()
+    print("\n".join(_plan(search)), flush=True)  # before it takes seconds to import torch
+    name, root = data_set(search.base)
+    download.require(name, Path(root))
+    if not is_done:
+        with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.begun(folder, asked)) as leads:
+            if leads:
+                records.begin(folder, asked)
+            queue.is_over()  # writes down what is first
+            with shown(queue.jobs, lambda: _progress(search)):
+                sweep.train(queue, max(search.rules.wave, 1), search.candidates.recipe)
+    _conclude(search, None if is_done else stop.asked(folder))
+
+
+def _progress(search: Search) -> str:
+    drawn, outcomes = search.drawn(), search.outcomes()
+    figures = [figure for one in outcomes if (figure := one.at(search.rules.rungs[0]))]
+    best = f", best so far {max(max(one.figures) for one in outcomes if one.figures)[0]:.2%}" if figures else ""
+    complete = sum(one.at(search.rules.rungs[-1]) is not None for one in outcomes)
+    finals = len(records.finalists(search.folder))
+    return f"{len(drawn)} draws, {complete} of them complete{best}{f'; {finals} runs of finalists' if finals else ''}"
+
+
+def _conclude(search: Search, stopped: stop.Stop | None) -> None:
+    """Give the answer, and end as the search did."""
+    sweep.refuse_if_stopped(stopped)
+    runs: list[Drawn | Final] = [*search.drawn(), *records.finalists(search.folder)]
+    if not runs:
+        return
+    is_over = stopped is None and Queue(search.folder, search.more).is_over()
+    if is_over and search.settings.keep == "complete":
+        _tidy(search)
+    sweep.report(search.folder, answer.report)
+    if stopped is not None:
+        so_far = f"The search has {len(search.drawn())} draws so far."
+        raise Interrupted(stopped.code - 128, f"{so_far} Resume with: {sweep.command(search.folder)}")
+    failed = sum(records.outcome(search.folder, run).has_failed for run in runs)
+    if failed:
+        raise JobsFailedError(f"{failed} of {len(runs)} runs failed, and count as the worst.")
+    if not is_over:
+        raise JobsFailedError(f"The search is not over. Go on with: {sweep.command(search.folder)}")
+
+
+def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Search, dict[str, Any]]:
+    """Read space and settings of a command; the second is what search.json says of them.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+    """
+    given = OmegaConf.to_container(recipe.composed.search)
+    assert isinstance(given, dict)
+    words = OverridesParser.create(config_loader=recipe.loader).parse_overrides(list(arguments))
+    settings, mistakes = Settings.of({str(key): value for key, value in given.items()})
+    space, of_space = Space.of([word for word in words if not _is_of_the_search(word)])
+    candidates = Candidates(space, recipe)
+    mistakes += dict.fromkeys([*of_space, *candidates.mistakes()])
+    if not of_space and not space.dimensions:
+        mistakes.append("search: nothing to search: give a key several values, or a range as interval(1e-4,1e-1)")
+    missing = [name for name in (settings.learn_from if settings else ()) if not Path(name).is_dir()]
+    mistakes += [f"search.learn_from: {name}: there is no such folder" for name in missing]
+    if settings is None or mistakes:
+        raise ConfigError("\n".join(mistakes))
+    if settings.sampler == "grid" and space.size == math.inf:
+        raise ConfigError("search.sampler: a grid has no ranges: give values, or take another sampler")
+    if settings.sampler == "tpe" and find_spec("optuna") is None:
+        raise ConfigError("search.sampler=tpe: optuna is not installed: pip install -e '.[search]', or sampler=random")
+    base = candidates.config({})
+    if not base.validates:
+        raise ConfigError("data.val_size: a search needs validation images to compare draws by")
+    warms_up = base.scheduler.warmup > 0 or base.scheduler.name in RISING
+    rules = settings.rules(base.trainer.max_epochs, warms_up)
+    asked = {
+        "space": [str(one) for one in space.dimensions],
+        "fixed": sorted(space.fixed),
+        "rungs": list(rules.rungs),
+        "settings": settings.model_dump(mode="json"),
+    }
+    return Search(folder, candidates, settings, rules), asked
+
+
+def _tidy(search: Search) -> None:
+    """Delete the checkpoints of draws that did not come to the last rung; what they came to stays."""
+    for drawn, outcome in zip(search.drawn(), search.outcomes(), strict=True):
+        if outcome.at(search.rules.rungs[-1]) is None:
+            for name in ("best", "last"):
+                run_folder.checkpoint(search.folder / drawn.folder, name).unlink(missing_ok=True)
+
+
+def _is_of_the_search(word: Override) -> bool:
+    key = word.get_key_element()
+    return key in ("search", "sweep_name", "jobs") or key.startswith(("search.", "launcher"))
+
+
+def _plan(search: Search) -> Iterator[str]:
+    """Say what is to be searched, and what it will cost."""
+    rules, settings, space = search.rules, search.settings, search.candidates.space
+    yield f"{run_folder.short(search.folder)}: a search"
+    yield from (f"  {one}" for one in space.dimensions)
+    if settings.minutes is not None:
+        yield f"{settings.minutes:g} minutes of draws to epoch {', '.join(map(str, rules.rungs))}"
+        return
+    draws = min(rules.waves * rules.wave, space.size)
+    finals = (settings.finalists + 3) * settings.seeds if settings.finalists else 0
+    pieces = [draws / SHARE**rung for rung in range(len(rules.rungs))]
+    yield ", ".join(
+        f"{number:.0f} draws to epoch {rung}" if not place else f"the best {max(1, number):.0f} to {rung}"
+        for place, (number, rung) in enumerate(zip(pieces, rules.rungs, strict=True))
+    )
+    if finals:
+        yield f"then {finals} runs with new seeds, of the best {settings.finalists} and of what it begins with"
+    whole_runs = settings.budget + finals
+    minutes = cost(search.base) * whole_runs / 60
+    yield f"as long as {whole_runs:g} whole runs: about {max(1, round(minutes))} minutes on one core"

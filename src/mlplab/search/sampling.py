@@ -1,0 +1,140 @@
+"""New draws of a space: at random, by Optuna's TPE from what earlier draws came to, or in turn, as a grid."""
+
+import itertools
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlplab.search.space import Assignment, Dimension, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+ATTEMPTS = 20  # at something new, before what is left of a finite space is counted
+LARGEST_GRID = 100_000  # assignments of a space that is taken for finite
+
+IsNew = Callable[[Assignment], bool]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An earlier draw, as TPE sees it: those of a higher rung are better than all below."""
+
+    values: Assignment
+    rung: int
+    accuracy: float
+    is_last_rung: bool
+
+
+def grid(space: Space, number: int, is_new: IsNew) -> list[dict[str, str]]:
+    return list(itertools.islice(filter(is_new, space.all()), number))
+
+
+def at_random(space: Space, number: int, is_new: IsNew, seed: str) -> list[dict[str, str]]:
+    """Draw with values equally likely on their scales; fewer than `number` once the space is used up."""
+    generator = random.Random(seed)
+    return _collect(space, number, is_new, generator, lambda: _random(space, generator))
+
+
+def by_tpe(space: Space, number: int, is_new: IsNew, seed: str, history: Sequence[Trial]) -> list[dict[str, str]]:
+    """Draw by the tree-structured Parzen estimator; what is drawn first counts for what is drawn next.
+
+    Its first ten draws are random. After Bergstra et al. 2011; multivariate, with a constant liar, as in Optuna 5.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    generator = random.Random(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`, which conditions need
+        sampler = optuna.samplers.TPESampler(
+            seed=generator.getrandbits(32),
+            multivariate=True,
+            constant_liar=True,
+            group=any(one.condition for one in space.dimensions),
+        )
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.add_trials([_frozen(space, trial) for trial in history])
+    return _collect(space, number, is_new, generator, lambda: _suggested(space, study.ask()))
+
+
+def _collect(
+    space: Space, number: int, is_new: IsNew, generator: random.Random, draw: Callable[[], dict[str, str]]
+) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    while len(found) < number:
+        drawn = (draw() for _ in range(ATTEMPTS))
+        new = next((values for values in drawn if values not in found and is_new(values)), None)
+        new = new or _left(space, [*found], is_new, generator)
+        if new is None:
+            break
+        found.append(new)
+    return found
+
+
+def _left(
+    space: Space, found: Sequence[dict[str, str]], is_new: IsNew, generator: random.Random
+) -> dict[str, str] | None:
+    """Choose at random from what a finite space has left."""
+    if space.size > LARGEST_GRID:
+        return None
+    left = [values for values in space.all() if values not in found and is_new(values)]
+    return generator.choice(left) if left else None
+
+
+def _random(space: Space, generator: random.Random) -> dict[str, str]:
+    return _filled(space, lambda one: one.at(generator.random()))
+
+
+def _suggested(space: Space, trial: "optuna.Trial") -> dict[str, str]:
+    def suggest(one: Dimension) -> str:
+        if one.choices and one.is_ordered:
+            return one.choices[trial.suggest_int(one.key, 0, len(one.choices) - 1)]
+        if one.choices:
+            return str(trial.suggest_categorical(one.key, one.choices))
+        if one.is_whole:
+            return one.text(trial.suggest_int(one.key, int(one.low), int(one.high), log=one.is_log))
+        return one.text(trial.suggest_float(one.key, one.low, one.high, log=one.is_log))
+
+    return _filled(space, suggest)
+
+
+def _filled(space: Space, value: Callable[[Dimension], str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for one in space.dimensions:
+        if space.active(one, values):
+            values[one.key] = value(one)
+    return values
+
+
+def _frozen(space: Space, trial: Trial) -> "optuna.trial.FrozenTrial":
+    import optuna
+
+    by_key = {one.key: one for one in space.dimensions if one.key in trial.values}
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.COMPLETE if trial.is_last_rung else optuna.trial.TrialState.PRUNED,
+        params={key: _value(one, trial.values[key]) for key, one in by_key.items()},
+        distributions={key: _distribution(one) for key, one in by_key.items()},
+        value=trial.accuracy,
+        intermediate_values={trial.rung: trial.accuracy},
+    )
+
+
+def _distribution(one: Dimension) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if one.choices and one.is_ordered:
+        return IntDistribution(0, len(one.choices) - 1)
+    if one.choices:
+        return CategoricalDistribution(one.choices)
+    if one.is_whole:
+        return IntDistribution(int(one.low), int(one.high), log=one.is_log)
+    return FloatDistribution(one.low, one.high, log=one.is_log)
+
+
+def _value(one: Dimension, text: str) -> Any:
+    if one.choices:
+        return one.choices.index(text) if one.is_ordered else text
+    return int(text) if one.is_whole else float(text)

@@ -1,0 +1,177 @@
+"""A search as the workers see it: what comes next, from what was drawn and what became of it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from mlplab.cli.run_name import label
+from mlplab.config.schema import Config
+from mlplab.errors import ConfigError
+from mlplab.search import finalists, halving, learned, records, sampling
+from mlplab.search.candidates import Candidates
+from mlplab.search.halving import Outcome, Rules
+from mlplab.search.learned import Learned
+from mlplab.search.records import Drawn, Final
+from mlplab.search.settings import Settings
+from mlplab.search.space import Assignment
+from mlplab.sweeps import job as job_file
+from mlplab.sweeps.grid import LONGEST_LABEL, cost, data_set
+from mlplab.sweeps.job import HASH_DIGITS, Job, folders
+from mlplab.sweeps.queue import JOBS
+
+
+class Search:
+    """Decides what comes next, on any machine, under the lock of the folder.
+
+    Args:
+        folder: of the search.
+        candidates: of its space.
+        settings: of the search.
+        rules: that decide, from the settings.
+    """
+
+    def __init__(self, folder: Path, candidates: Candidates, settings: Settings, rules: Rules) -> None:
+        self.folder = folder
+        self.candidates = candidates
+        self.settings = settings
+        self.rules = rules
+        self._is_used_up = False  # the space, which may take long to find
+
+    def more(self) -> bool:
+        """Write down what is to be done next; False once the search is over."""
+        jobs = self.next_jobs()
+        if jobs:
+            job_file.write(self.folder / JOBS, jobs)
+        return bool(jobs)
+
+    def next_jobs(self) -> list[Job]:
+        """The open jobs of the wave that is not over, or of the finalists; none once the search is over."""
+        wave = self.wave()
+        drawn = self.drawn()
+        jobs = [self.job(drawn[piece.draw], self.rules.rungs[piece.rung]) for piece in wave.pieces]
+        if not jobs:
+            jobs = [self.final_job(one) for one in finalists.next_runs(self)]
+        return [job for job in jobs if job.state() == "open"]
+
+    def wave(self) -> halving.Wave:
+        """The first wave that is not over, for which all draws are made."""
+        while True:
+            drawn, outcomes = self.drawn(), self.outcomes()
+            wave = halving.current(self.rules, [one.draw for one in drawn], outcomes.__getitem__, self._is_used_up)
+            if not wave.to_draw:
+                return wave
+            if self.settings.minutes is not None and records.is_time_over(self.folder, self.settings.minutes):
+                self.rules = replace(self.rules, waves=wave.number)
+                continue
+            made = self._draw(wave, drawn, outcomes)
+            self._is_used_up = not made
+            records.add(self.folder, made)
+
+    def drawn(self) -> list[Drawn]:
+        return records.draws(self.folder)
+
+    def outcomes(self) -> list[Outcome]:
+        """What became of each draw, by its number."""
+        return [records.outcome(self.folder, one) for one in self.drawn()]
+
+    def job(self, drawn: Drawn, until: int | None = None) -> Job:
+        """The run of a draw, to the end or to an epoch before it."""
+        epochs = self.rules.rungs[-1]
+        return Job(
+            folder=self.folder / drawn.folder,
+            overrides=tuple(drawn.overrides),
+            label=drawn.label,
+            hash=drawn.hash,
+            data=data_set(self.base),
+            epochs=epochs,
+            cost=drawn.cost * (until or epochs) / epochs,
+            until=until if until != epochs else None,
+            attempts=records.ATTEMPTS,
+        )
+
+    @cached_property
+    def learned(self) -> list[Learned]:
+        """Runs that were complete before the search, or are of a grid in its folder."""
+        return list(learned.runs([self.folder, *map(Path, self.settings.learn_from)]))
+
+    @cached_property
+    def base(self) -> Config:
+        """The configuration that the search begins with."""
+        return self.candidates.config({})
+
+    def final_job(self, final: Final) -> Job:
+        """A whole run of a finalist with a new seed."""
+        drawn = self.drawn()[final.draw]
+        job = self.job(replace(drawn, folder=final.folder, hash=final.hash, label=final.label))
+        return replace(job, overrides=(*job.overrides, f"seed={final.seed}"))
+
+    def _draw(self, wave: halving.Wave, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> list[Drawn]:
+        """Draw for a wave, whose first draw of all is the configuration that the search begins with."""
+        known = {one.hash for one in drawn}
+        begin: list[Assignment] = [] if drawn else [{}]
+        known |= {self.candidates.config(values).hash for values in begin}
+        wanted = wave.to_draw - len(begin)
+
+        def is_new(values: Assignment) -> bool:
+            try:
+                return self.candidates.config(values).hash not in known
+            except ConfigError:  # values that are good alone, but not together
+                return False
+
+        space, seed = self.candidates.space, f"{self.settings.seed} {wave.number}"
+        if self.settings.sampler == "grid":
+            found = sampling.grid(space, wanted, is_new)
+        elif self.settings.sampler == "random" or not drawn:
+            found = sampling.at_random(space, wanted, is_new, seed)
+        else:
+            found = sampling.by_tpe(space, wanted, is_new, seed, list(self._trials(drawn, outcomes)))
+        return list(self._records(wave.number, len(drawn), [*begin, *self._distinct(found)]))
+
+    def _distinct(self, found: Sequence[Assignment]) -> list[Assignment]:
+        """One of each configuration."""
+        return list({self.candidates.config(values).hash: values for values in reversed(found)}.values())[::-1]
+
+    def _trials(self, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> Iterator[sampling.Trial]:
+        rungs, fixed = self.rules.rungs, dict(word.split("=", 1) for word in self.candidates.space.fixed)
+        own = {self.folder / one.folder for one in drawn}
+        for other in self.learned:
+            if other.folder not in own and (trial := other.trial(self.candidates.space, fixed)) is not None:
+                yield trial
+        for one, became in zip(drawn, outcomes, strict=True):
+            reached = [rung for rung in rungs if became.at(rung) is not None]
+            if one.values and became.has_failed:
+                yield sampling.Trial(one.values, rungs[0], 0.0, False)
+            elif one.values and reached:
+                figure = became.at(reached[-1])
+                assert figure is not None
+                yield sampling.Trial(one.values, reached[-1], figure[0], reached[-1] == rungs[-1])
+
+    def _records(self, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
+        configs = [self.candidates.config(values) for values in found]
+        space = self.candidates.space
+        fixed = {word.split("=", 1)[0] for word in space.fixed}
+        labels = [
+            label([f"{key}={value}" for key, value in values.items() if key not in fixed])[:LONGEST_LABEL]
+            or "beginning"
+            for values in found
+        ]
+        names = {
+            config.hash: f"{name}-{config.hash[:HASH_DIGITS]}" for name, config in zip(labels, configs, strict=True)
+        }
+        elsewhere = {run.result.config_hash: run.folder for run in self.learned}
+        places = {**folders(self.folder, names), **elsewhere}
+        for position, (values, config) in enumerate(zip(found, configs, strict=True)):
+            yield Drawn(
+                number=first + position,
+                wave=wave,
+                of=len(found),
+                pool=self.candidates.pool(config),
+                values=values,
+                overrides=space.overrides(values),
+                label=labels[position],
+                hash=config.hash,
+                folder=os.path.relpath(places[config.hash], self.folder),
+                cost=cost(config),
+            )

@@ -1,0 +1,69 @@
+"""The settings of a search, `search` of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlplab.config.spelling import did_you_mean
+from mlplab.errors import ConfigError
+from mlplab.search.halving import SHARE, Rules
+
+MOST_RUNGS = 3
+ENDLESS = 10**9  # waves, of a search that the clock ends
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    sampler: Literal["tpe", "random", "grid"] = Field(description="who draws: Optuna's TPE, chance, or a grid in turn")
+    budget: Annotated[float, Field(gt=0)] = Field(description="epochs of all draws together, in whole runs")
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="time after which nothing is drawn, instead of a budget; it may grow"
+    )
+    rungs: Literal["auto", "one"] | list[Annotated[int, Field(ge=1)]] = Field(
+        description="epochs after which draws are compared; auto: a ninth, a third, all; one: no halving"
+    )
+    wave: int = Field(ge=1, description="draws that are made at once, with no regard to the number of workers")
+    seed: int = Field(ge=0, description="seeds the draws")
+    finalists: int = Field(ge=0, description="best draws that are trained again with new seeds; 0: none")
+    seeds: int = Field(ge=1, description="new seeds of each finalist, and as many again of the winner")
+    learn_from: list[str] = Field(description="folders of earlier sweeps, whose runs count as drawn")
+    keep: Literal["complete", "all"] = Field(description="whose checkpoints stay: complete runs, or paused ones too")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> tuple[Self | None, list[str]]:
+        """Read them; the second is what is wrong, a line each."""
+        try:
+            return cls.model_validate(given), []
+        except ValidationError as error:
+            return None, list(dict.fromkeys(map(_line, error.errors())))
+
+    def rules(self, max_epochs: int, warms_up: bool) -> Rules:
+        """What decides about draws that are trained for `max_epochs`, with a rate that rises at first or not.
+
+        Raises:
+            ConfigError: if a rung lies beyond the end.
+        """
+        if isinstance(self.rungs, list):
+            rungs = self.rungs
+        elif self.rungs == "one" or self.sampler == "grid":
+            rungs = []
+        else:
+            powers = range(1 if warms_up else MOST_RUNGS - 1, 0, -1)  # while the rate rises, runs cannot be told apart
+            rungs = [max(1, round(max_epochs / SHARE**power)) for power in powers]
+        if any(rung > max_epochs for rung in rungs):
+            raise ConfigError(f"search.rungs: must be at most trainer.max_epochs={max_epochs}, got {rungs}")
+        rules = Rules.of(tuple(sorted({*rungs, max_epochs})), self.wave, self.budget * max_epochs)
+        return rules if self.minutes is None else replace(rules, waves=ENDLESS)
+
+
+def _line(details: Any) -> str:
+    key = details["loc"][0]
+    if details["type"] == "extra_forbidden":
+        return f"search.{key}: unknown key{did_you_mean(str(key), Settings.model_fields)}"
+    if details["type"] == "missing":
+        return f"search.{key}: must be given"
+    rule = details["msg"].replace("Input should", "must")
+    return f"search.{key}: {rule}, got {details['input']!r} ({Settings.model_fields[key].description})"

@@ -1,0 +1,35 @@
+"""Who is trained again at the end of a search, and who wins; imports neither torch nor Hydra."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mlplab.search import records
+from mlplab.search.halving import Outcome
+from mlplab.search.records import Final
+
+BEGINNING = 0  # the draw that is the configuration that the search began with
+
+
+def best(outcomes: Sequence[Outcome], epochs: int, number: int) -> list[int]:
+    """The best draws that came to the last rung, without the one that the search began with."""
+    figures = [(figure, -draw) for draw, one in enumerate(outcomes) if draw and (figure := one.at(epochs))]
+    return [-draw for _, draw in sorted(figures, reverse=True)[:number]]
+
+
+def chosen(folder: Path, runs: Iterable[Final]) -> int | None:
+    """The draw with the best mean validation accuracy over the seeds that choose; None if no run is complete."""
+    by_draw: defaultdict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        if run.chooses and (accuracy := validated(folder, run)) is not None:
+            by_draw[run.draw].append(accuracy)
+    most = max(map(len, by_draw.values()), default=0)
+    means = {draw: statistics.fmean(accs) for draw, accs in by_draw.items() if len(accs) == most}
+    return max(means, key=lambda draw: (means[draw], -draw), default=None)
+
+
+def validated(folder: Path, run: Final) -> float | None:
+    """The validation accuracy of a run of a finalist; None if it is not complete."""
+    became = records.outcome(folder, run)
+    return max(became.figures)[0] if became.has_ended else None

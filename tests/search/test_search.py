@@ -1,0 +1,247 @@
+"""Searches over the digits: begun, given again, extended, killed, with failing draws, and what they answer."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROJECT, Command, Finished, Program
+from filelock import FileLock
+from fork_server import Server
+from waiting import wait_until
+
+FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "sweep_name=mine")
+SPACE = ("optimizer.lr=interval(1e-4,1e-1)", "model.hidden=8,16")
+SMALL = (
+    *("search=halving", "search.sampler=random", "search.wave=4", "search.budget=4"),
+    *("search.finalists=1", "search.seeds=1"),
+)
+WORDS = (*SMALL, *FAST, *SPACE)
+
+Whole = tuple[Path, Finished]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def histories(folder: Path) -> dict[str, list[dict[str, float]]]:
+    """What each run came to, without times."""
+    found = {}
+    for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
+        history = json.loads(path.read_text())["history"]
+        found[path.parent.name] = [
+            {key: value for key, value in epoch.items() if key != "seconds"} for epoch in history
+        ]
+    return found
+
+
+def search(program: Program, *words: str) -> Finished:
+    return program.run(*words, script="train.py")
+
+
+def folder_of(program: Program) -> Path:
+    return program.folder / "outputs" / "sweeps" / "mine"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server: Server) -> Whole:
+    """A search that nobody disturbs, by one worker."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "search"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shared.mkdir()
+            finished = search(Program(shared, fork_server), *WORDS, "jobs=1")
+            (shared / "printed.json").write_text(json.dumps([finished.code, finished.out, finished.err]))
+    return shared / "outputs" / "sweeps" / "mine", Finished(*json.loads((shared / "printed.json").read_text()))
+
+
+@pytest.fixture
+def copy(whole: Whole, program: Program) -> Program:
+    """A copy of it to go on with."""
+    shutil.copytree(whole[0], folder_of(program))
+    return program
+
+
+def test_a_search_ends_in_a_winner(whole: Whole) -> None:
+    folder, finished = whole
+    assert finished.code == 0, finished.err
+    assert "optimizer.lr: 0.0001 to 0.1 on a log scale" in finished.out
+    for heading in ("Winner", "Finalists", "Rungs", "All complete runs"):
+        assert f"\n{heading}\n" in finished.out
+    assert "seeds that chose nothing" in (folder / "report.md").read_text()
+    drawn = lines(folder / "draws.jsonl")
+    assert len({one["hash"] for one in drawn}) == len(drawn) == 8
+    assert drawn[0]["values"] == {}  # what the command begins with
+    for one in drawn:
+        status = json.loads((folder / one["folder"] / "status.json").read_text())["status"]
+        assert status in ("paused", "completed")
+        assert (folder / one["folder"] / "checkpoints" / "best.ckpt").exists() == (status == "completed")
+        assert (folder / one["folder"] / "result.json").exists() == (status == "completed")
+    finals = lines(folder / "finalists.jsonl")
+    assert {one["seed"] for one in finals if one["chooses"]} == {1}
+    assert {one["seed"] for one in finals if not one["chooses"]} == {2}
+
+
+def test_paused_runs_know_nothing_of_the_test_images(whole: Whole) -> None:
+    folder, _ = whole
+    paused = [path.parent for path in folder.glob("*/paused.json")]
+    assert paused
+    files = [path for run in paused for path in run.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"test/" in path.read_bytes()]
+
+
+def test_two_workers_make_the_same_search(whole: Whole, program: Program) -> None:
+    finished = search(program, *WORDS, "jobs=2")
+    assert finished.code == 0, finished.err
+    for name in ("draws.jsonl", "finalists.jsonl"):
+        assert (folder_of(program) / name).read_bytes() == (whole[0] / name).read_bytes()
+    assert histories(folder_of(program)) == histories(whole[0])
+
+
+def test_a_search_that_is_killed_goes_on_as_if_it_were_not(whole: Whole, program: Program) -> None:
+    for paused in (1, 5):
+        with program.start(*WORDS, "jobs=2") as process:
+            wait_until(lambda: len(list(folder_of(program).glob("*/paused.json"))) >= paused, process)  # noqa: B023
+            process.kill()
+            process.communicate()
+        if paused == 1:
+            with (folder_of(program) / "draws.jsonl").open("a") as file:
+                file.write('{"number": 4, "wa')  # the line that was torn
+    finished = search(program, *WORDS, "jobs=2")
+    assert finished.code == 0, finished.err
+    assert (folder_of(program) / "draws.jsonl").read_bytes() == (whole[0] / "draws.jsonl").read_bytes()
+    assert histories(folder_of(program)) == histories(whole[0])
+
+
+def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optuna(copy: Program) -> None:
+    before = histories(folder_of(copy))
+    code = "import runpy, sys; sys.argv[0] = 'train.py'; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    check = "\nassert not {'torch', 'optuna', 'lightning'} & set(sys.modules), 'imported'"
+    (copy.folder / "wrapped.py").write_text(f"{code}{check}")
+    finished = copy.run(PROJECT / "train.py", *WORDS, script=str(copy.folder / "wrapped.py"), before=lambda: None)
+    assert finished.code == 0, finished.err
+    assert "\nWinner\n" in finished.out
+    assert histories(folder_of(copy)) == before
+
+
+def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Program) -> None:
+    finished = search(copy, *WORDS, "search.budget=6", "jobs=2")
+    assert finished.code == 0, finished.err
+    grown = (folder_of(copy) / "draws.jsonl").read_bytes()
+    assert grown.startswith((whole[0] / "draws.jsonl").read_bytes())
+    assert len(grown.splitlines()) == 12
+    finished = search(copy, *WORDS)
+    assert finished.code == 2
+    assert "search.budget: the search has 6, and can only grow, got 4" in finished.err
+
+
+def test_another_space_is_refused(copy: Program) -> None:
+    finished = search(copy, *SMALL, *FAST, "optimizer.lr=interval(1e-3,1e-1)", "model.hidden=8,16")
+    assert finished.code == 2
+    assert "holds another search" in finished.err
+    assert "Give another sweep_name." in finished.err
+
+
+def test_the_winner_becomes_a_recipe(copy: Program) -> None:
+    recipe = copy.folder / "found.yaml"
+    finished = copy.run(folder_of(copy), "--recipe", recipe, script="scripts/report.py")
+    assert finished.code == 0, finished.err
+    said = next(line for line in finished.out.splitlines() if "python train.py" in line).split("train.py ")[1]
+    written = recipe.read_text()
+    assert written.startswith("# @package _global_\n# python train.py experiment=found\n")
+    assert said.strip() in written
+    assert copy.run(folder_of(copy), "--recipe", recipe, script="scripts/report.py").code == 2
+    assert recipe.read_text() == written
+
+
+def test_draws_that_fail_are_named_and_the_others_go_on(program: Program) -> None:
+    program.environment["PYTHONPATH"] = FAULTY_PYTHON
+    words = ("search=random", "search.wave=5", "search.budget=5", "search.finalists=0", *FAST, "trainer.max_epochs=1")
+    finished = search(program, *words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
+    assert finished.code == 6
+    assert "2 of 5 runs failed, and count as the worst." in finished.err
+    assert "ZeroDivisionError: as the test wants it" in finished.out
+    assert "killed by SIGKILL" in finished.out
+    failures = {
+        path.parent.name.partition("-")[0]: json.loads(path.read_text()).get("failures", 0)
+        for path in folder_of(program).glob("*/status.json")
+    }
+    assert failures == {"beginning": 0, "hidden=11": 2, "hidden=13": 2, "hidden=14": 0, "hidden=15": 0}
+    again = search(program, *words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
+    assert again.code == 6
+    assert "ZeroDivisionError" in again.out
+
+
+def test_a_draw_that_diverges_is_the_worst(program: Program) -> None:
+    words = ("search=grid", "search.wave=3", "search.budget=3", "search.finalists=1", "search.seeds=1", *FAST)
+    finished = search(program, *words, "optimizer=sgd", "optimizer.lr=0.05,1e30", "jobs=2")
+    assert finished.code == 6, finished.err
+    assert "1 of 7 runs failed" in finished.err
+    assert "diverged" in finished.out
+    assert "\nWinner\n" in finished.out
+
+
+def test_runs_of_a_grid_count(program: Program) -> None:
+    grid = program.run("-m", *FAST, "model.hidden=8,16", "optimizer=adam,sgd", "jobs=2")
+    assert grid.code == 0, grid.err
+    before = {path: path.stat().st_mtime_ns for path in folder_of(program).glob("*/result.json")}
+    words = ("search=grid", "search.budget=9", "search.finalists=0", *FAST, "model.hidden=8,16", "optimizer=adam,sgd")
+    finished = search(program, *words, "jobs=2")
+    assert finished.code == 0, finished.err
+    after = {path: path.stat().st_mtime_ns for path in folder_of(program).glob("*/result.json")}
+    assert before.items() < after.items()
+    assert len(after) == 5  # the configuration that the command begins with is new
+    elsewhere = tuple(word for word in words if word != "sweep_name=mine")
+    finished = search(program, *elsewhere, "sweep_name=other", f"search.learn_from=[{folder_of(program)}]", "jobs=2")
+    assert finished.code == 0, finished.err
+    assert not list(folder_of(program).with_name("other").glob("*/result.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("search=random", "optimizer.lr=interval(1,2)", "model.hidden=0,x", "seed=1,2"),
+            ["seed:", "model.hidden: must"],
+        ),
+        (("search=random", "model.hidden=8"), ["search: nothing to search"]),
+        (("search=grid", "optimizer.lr=interval(1,2)"), ["search.sampler: a grid has no ranges"]),
+        (("search=random", "search.wave=0", "model.hidden=8,9"), ["search.wave: must be greater than or equal to 1"]),
+        (("search=random", "search.rungs=[1,9]", "model.hidden=8,9"), ["search.rungs: must be at most"]),
+        (("search=random", "data.val_size=0", "model.hidden=8,9"), ["data.val_size: a search needs validation"]),
+        (("search=random", "search.learn_from=[nowhere]", "model.hidden=8,9"), ["search.learn_from: nowhere"]),
+        (
+            ("optimizer.lr=interval(1e-4,1e-1)",),
+            ["optimizer.lr=interval(1e-4,1e-1): a range is for a search: add search="],
+        ),
+        (("-m", "optimizer.lr=interval(1e-4,1e-1)"), ["a range is for a search"]),
+        (("search=halvin", "model.hidden=8,9"), ["did you mean halving?"]),
+        (("search=random,grid", "model.hidden=8,9"), ["search=random,grid: one at a time"]),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_made(
+    command: Command, tmp_path: Path, words: tuple[str, ...], said: list[str]
+) -> None:
+    finished = command(*words, *FAST[:3])
+    assert finished.code == 2
+    assert len(finished.err.splitlines()) <= 5
+    for line in said:
+        assert line in finished.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_search_by_the_clock_ends_and_goes_on_with_more_time(program: Program) -> None:
+    words = ("search=random", "search.wave=2", "search.finalists=0", *FAST, *SPACE, "jobs=2")
+    finished = search(program, *words, "search.minutes=0.0001")
+    assert finished.code == 0, finished.err
+    drawn = len(lines(folder_of(program) / "draws.jsonl"))
+    assert drawn >= 2
+    assert search(program, *words, "search.minutes=0.0001").code == 0
+    assert len(lines(folder_of(program) / "draws.jsonl")) == drawn
+    assert search(program, *words, "search.minutes=0.05").code == 0
+    assert len(lines(folder_of(program) / "draws.jsonl")) > drawn
