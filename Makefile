@@ -31,7 +31,7 @@ test: $(VENV)/installed-dev  ## lint, types, import rules and tests; on real dat
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -n 2
 
-test-slurm: $(VENV)/installed-cluster  ## run a sweep on a SLURM cluster of one node, started here (Debian; 3 minutes)
+test-slurm: $(VENV)/installed-cluster  ## run a sweep on a temporary one-node SLURM cluster (Debian; 3 minutes)
 	@PATH="$$PATH:/usr/sbin"; type slurmctld slurmd munged > /dev/null || { \
 		command -v apt-get > /dev/null || { echo "SLURM is needed: slurmctld, slurmd, munged; see your system"; exit 2; }; \
 		echo "Installing Debian's slurm-wlm and munge"; \
@@ -46,19 +46,19 @@ format:  ## format the code and fix its lint
 torture: $(VENV)/installed-dev  ## kill and damage runs, and compare them with undisturbed ones (15 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/torture --publish src/mlplab/runs/README.md
 
-benchmark: $(VENV)/installed-bench  ## time this project beside Keras and JAX (20 minutes)
+benchmark: $(VENV)/installed-bench  ## compare the speed with Keras and JAX (20 minutes)
 	$(BIN)/python scripts/benchmark
 
-pictures: $(VENV)/installed-dev  ## make the README's pictures again (6 minutes; needs Chromium)
+pictures: $(VENV)/installed-dev  ## draw the pictures of the pages again (6 minutes; needs Chromium)
 	$(BIN)/python scripts/pictures/make.py
 
-lock: $(VENV)/installed-dev  ## pin the dependencies again, with hashes
+lock: $(VENV)/installed-dev  ## update the pinned dependencies, with hashes
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --quiet --output-file requirements.lock
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is another: make PYTHON=python3.12 ..."; exit 2; }
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is another version: make PYTHON=python3.12 ..."; exit 2; }
 	@echo "Installing into $(VENV): a few minutes, 6 GB with the CUDA libraries on Linux"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock

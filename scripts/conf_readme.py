@@ -23,19 +23,19 @@ ABOUT = """\
 
 *Written by `scripts/conf_readme.py` from `src/mlplab/config/schema.py`.*
 
-Set a key with `key=value`, choose one of a group with `group=choice`; `-m` makes a sweep of several values:
+Set a key with `key=value`, and choose from a group with `group=choice`. With `-m`, several values make a sweep:
 
     python train.py model.hidden=[512,512] optimizer=rmsprop regularization=shift
     python train.py -m model.hidden=128,512 seed=0,1,2
 
-`config.yaml` holds the defaults and what overrides what, `experiment/` the recipes. `python train.py --cfg job` prints
-the configuration of a run; `python train.py --help` has the keys of the command itself, such as `resume`.
+`config.yaml` holds the defaults and their order of precedence, `experiment/` the recipes. `python train.py --cfg job`
+prints the configuration of a run; `python train.py --help` also lists the keys of the command itself, such as `resume`.
 """
 OPEN = """\
-Every other argument of the optimizer and the schedule, and every other flag of `lightning.Trainer`, is a key, too:
-`optimizer.amsgrad=true`. In `optimizer` and `scheduler`, null stands for an argument that the class does not have, or
-for its own default. `regularization` holds all that regularises but `model.dropout`, `model.batch_norm`,
-`optimizer.weight_decay`, `scheduler.warmup` and `early_stopping`.
+Every other argument of the optimizer and the schedule, and every other flag of `lightning.Trainer`, is also a key:
+`optimizer.amsgrad=true`. In `optimizer` and `scheduler`, null means that the class does not take the argument, or its
+default. `regularization` holds all regularisation except `model.dropout`, `model.batch_norm`, `optimizer.weight_decay`,
+`scheduler.warmup` and `early_stopping`.
 """
 
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def content() -> str:
-    os.environ.pop("MLPLAB_DATA", None)  # the default of data.root is that of everybody
+    os.environ.pop("MLPLAB_DATA", None)  # so that data.root shows the default that everyone has
     found = [key for key in keys(compose([], CONF)) if not key.name.startswith("published.")]
     choices = [f"- `{group}`: {', '.join(names)}" for group, names in groups(CONF).items()]
     return "\n".join(
@@ -61,7 +61,7 @@ def content() -> str:
 
 
 def _of_a_search() -> list[Key]:
-    """The settings of `search=halving`."""
+    """Return the keys and defaults of `search=halving`."""
     given = yaml.safe_load((CONF / "search" / "halving.yaml").read_text(encoding="utf-8"))["search"]
     return list(keys(Settings.model_validate(given), "search."))
 
@@ -77,7 +77,7 @@ def _row(key: Key) -> str:
 
 def _former() -> str:
     renamed = [f"`{former}` is `{key}`" for former, key in {**GROUPS, **KEYS}.items()]
-    return f"Still understood, in commands and in runs of earlier versions: {', '.join(renamed)}."
+    return f"Still accepted in commands and in runs of earlier versions: {', '.join(renamed)}."
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="images (default: test)")
-    parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
+    parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: as in training)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--pictures", action="store_true", help="draw confusion.png and mistakes.png into the run folder"
@@ -38,7 +38,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if known := run_folder.data_of(arguments.run):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_lightning()  # takes seconds, and what is missing is said before
+    startup.import_lightning()  # takes seconds; missing files are reported before
     from mlplab.model import evaluation
     from mlplab.training import restore
 
@@ -73,7 +73,7 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
 
 
 def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
-    """Draw as a run does after its test; the pictures of another split are named after it."""
+    """Draw the same pictures as a run does after its test; those of another split are named after the split."""
     from mlplab.plots import canvas, from_tensors
     from mlplab.plots import run as run_plots
     from mlplab.training import restore

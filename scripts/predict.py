@@ -41,7 +41,7 @@ class Input(NamedTuple):
 class Answer(NamedTuple):
     input: Input
     probabilities: dict[str, float]  # by class, the most probable first
-    doubt: str  # why the answer may mean nothing, or ""
+    doubt: str  # why the answer may be meaningless, or ""
 
     def line(self, width: int, top: int) -> str:
         said = "   ".join(f"{name} {p:.1%}" for name, p in list(self.probabilities.items())[:top])
@@ -66,14 +66,14 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
     parser.add_argument("images", type=Path, nargs="*", help="image files of any size, in colour or grey")
     parser.add_argument("--test", type=int, nargs="+", default=[], metavar="N", help="indices of test images, from 0")
-    parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: that of the training)")
+    parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: as in training)")
     parser.add_argument(
         "--background", choices=("auto", "light", "dark"), default="auto",
-        help="behind the shapes; the networks are trained on light shapes on black (default: detect it)",
+        help="background of the picture; the networks are trained on light shapes on black (default: detected)",
     )  # fmt: skip
-    parser.add_argument("--several", action="store_true", help="read all separate things in a picture, left to right")
+    parser.add_argument("--several", action="store_true", help="classify all things in a picture, left to right")
     parser.add_argument(
-        "--show-input", action="store_true", help="write what the network sees of a.png as a.png.input.png"
+        "--show-input", action="store_true", help="write the input of the network for a.png to a.png.input.png"
     )
     parser.add_argument("--top", type=int, metavar="N", help="classes to show for each image (default: 3)")
     parser.add_argument("--json", action="store_true", help="print JSON, with the probabilities of all classes")
@@ -99,12 +99,12 @@ def predict(arguments: argparse.Namespace) -> None:
     """Print the answers.
 
     Raises:
-        DataError: after them, with a line for each file that could not be read.
+        DataError: after the answers, with a line for each file that could not be read.
     """
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_lightning()  # takes seconds, and what is missing is said before
+    startup.import_lightning()  # takes seconds; missing files are reported before
     import torch
 
     from mlplab.training import restore
@@ -151,7 +151,7 @@ def from_test_set(datamodule: "ImageDataModule", indices: list[int]) -> list[Inp
 
 
 def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
-    """Return what can be read; for each other file, a line is added to `mistakes`."""
+    """Return the readable images; add a line to `mistakes` for each other file."""
     from mlplab.data import image_files
 
     inputs = []
@@ -171,7 +171,7 @@ def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: lis
 
 
 def write_input(images: "Tensor", path: Path) -> None:
-    """Draw images (N, C, H, W) beside each other, pixel for pixel; only such a picture is replaced."""
+    """Write images (N, C, H, W) side by side, pixel by pixel; replaces only a picture that it wrote before."""
     from PIL import Image, PngImagePlugin
 
     mark, file = PngImagePlugin.PngInfo(), io.BytesIO()
@@ -184,7 +184,7 @@ def write_input(images: "Tensor", path: Path) -> None:
 
 
 def unlike(images: "Tensor", classifier: "Classifier", datamodule: "ImageDataModule") -> list[bool]:
-    """Tell which of images (N, C, H, W) are unlike the training images; none, if these are not at hand."""
+    """Tell which images (N, C, H, W) are unlike the training images; none, if these are not available."""
     from mlplab.model.outliers import Outliers
 
     try:
@@ -210,7 +210,7 @@ def answered(
 
 
 def _test_last(words: list[str]) -> list[str]:
-    """Move `--test` and its numbers to the end, where they do not take a run for one of them."""
+    """Move `--test` and its numbers to the end, so that the run is not parsed as one of them."""
     if "--test" not in words:
         return words
     start = end = words.index("--test")

@@ -18,10 +18,10 @@ from mlplab.search import answer, export, recipe
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a sweep, any other folder with runs below it, or `last`")
+    parser.add_argument("folder", type=Path, help="a sweep, any other folder that contains runs, or `last`")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="also write the winner of a search as a recipe")
     parser.add_argument("--optuna", type=Path, metavar="FILE", help="also write its draws for optuna-dashboard")
-    parser.add_argument("--no-pictures", action="store_true", help="write the texts only")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
     arguments = parser.parse_args()
     with reported():
         folder = run_folder.meant(arguments.folder)

@@ -22,9 +22,18 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data=fashion data.root=DIR")
     parser.add_argument(
-        "--image", type=int, default=0, metavar="N", help="training image to write as numbers, from 0 (default: 0)"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="as for train.py: data=fashion data.root=DIR",
+    )
+    parser.add_argument(
+        "--image",
+        type=int,
+        default=0,
+        metavar="N",
+        help="index of the training image to show as numbers (default: 0)",
     )
     arguments = parser.parse_intermixed_args()
     with reported():
@@ -39,14 +48,14 @@ def refuse_other_than_data(overrides: list[str]) -> None:
     ]
     if others:
         raise ConfigError(
-            f"{', '.join(others)}: does not change these pictures. Give data=..., data.normalize=..., data.root=...,"
+            f"{', '.join(others)}: has no effect on these pictures. Give data=..., data.normalize=..., data.root=...,"
             " data.val_size=... or experiment=..."
         )
 
 
 def show(config: "Config", index: int) -> None:
     download.require(config.data.name, Path(config.data.root))
-    startup.import_lightning()  # takes seconds, which --help does not need
+    startup.import_lightning()  # takes seconds, and is not needed by --help
     from mlplab.data.datamodule import ImageDataModule
 
     datamodule = ImageDataModule(**config.data.model_dump())

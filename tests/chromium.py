@@ -1,4 +1,4 @@
-"""TensorBoard in a browser without a screen: Debian's chromium and chromium-driver, steered through Selenium."""
+"""TensorBoard in a headless browser: Debian's chromium and chromium-driver, controlled through Selenium."""
 
 import shutil
 import socket
@@ -47,7 +47,7 @@ return elements.filter(node => node.matches(arguments[0]) && node.getClientRects
 
 @contextmanager
 def browser(profile: Path) -> Iterator[webdriver.Chrome]:
-    """Start Chromium, with an empty folder for what it keeps."""
+    """Start Chromium, with an empty profile folder."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1640,1150"):
@@ -69,7 +69,7 @@ class Board:
         self.screenshots = screenshots
 
     def visit(self, tab: str, expected: set[str], tags: str = "") -> None:
-        """Open a tab, and wait until everything expected is there; Time Series shows these tags alone."""
+        """Open a tab, and wait until everything expected is there; Time Series shows only these tags."""
         self.browser.get("about:blank")  # or else the page of another tab would remain
         self.browser.get(f"{self.address}/?tagFilter={tags}#{tab}")
         self.wait_for(expected)
@@ -96,7 +96,7 @@ class Board:
         _wait(lambda: visible() >= count, lambda: f"{visible()} of {selector} instead of {count}")
 
     def screenshot(self, page: str, settle_s: float = 0) -> None:
-        """Take one, after a pause for what moves on the page."""
+        """Take a screenshot, after a pause for animations."""
         time.sleep(settle_s)
         self.screenshots.parent.mkdir(parents=True, exist_ok=True)
         self.browser.save_screenshot(f"{self.screenshots}-{page}.png")

@@ -1,4 +1,4 @@
-"""Tiny data sets, configurations, and the programs as a user starts them."""
+"""Fixtures: tiny data sets, configurations, and programs started as by a user."""
 
 import json
 import os
@@ -51,7 +51,7 @@ class Run:
 
 
 class Program:
-    """Starts train.py or a script in a folder, with nothing of the caller's settings."""
+    """Starts train.py or a script in a folder, without the caller's settings."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder, self.server = folder, server
@@ -65,7 +65,7 @@ class Program:
     def start(
         self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
     ) -> Process | Forked:
-        """`before` is called in the new process, which is then one that has imported nothing yet."""
+        """Start a program; `before` is called in the new process, which is then not forked from one with imports."""
         if before is None and self.server.serves(self.environment):
             return Forked(self.server, PROJECT / script, [str(a) for a in arguments], self.folder, self.environment)
         return Process(
@@ -114,7 +114,7 @@ def program(tmp_path: Path, fork_server: Server) -> Program:
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds MNIST and FashionMNIST, of 200 training and 50 test images each."""
+    """Folder with MNIST and FashionMNIST of 200 training and 50 test images each."""
     root = tmp_path_factory.mktemp("data")
     idx.write(root)
     idx.write(root, "FashionMNIST")
@@ -123,7 +123,7 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def composed() -> Compose:
-    """Configurations as train.py gets them: composed from conf/ and overrides."""
+    """Compose configurations as train.py does, from conf/ and overrides."""
 
     def compose_config(*overrides: str) -> Config:
         return compose(list(overrides), PROJECT / "conf")
@@ -133,7 +133,7 @@ def composed() -> Compose:
 
 @pytest.fixture(scope="session")
 def tiny(composed: Compose, tiny_root: Path) -> Compose:
-    """The same for two epochs on the tiny MNIST, 150 images to train and 50 to validate; nothing is drawn."""
+    """Compose configurations of two epochs on the tiny MNIST, with 150 training and 50 validation images."""
     short = ("data.val_size=50", "data.batch_size=20", "model.hidden=16", "trainer.max_epochs=2", "show=none")
     return lambda *overrides: composed(f"data.root={tiny_root}", *short, "trainer.accelerator=cpu", *overrides)
 
@@ -182,7 +182,7 @@ Command = Callable[..., Finished]
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """`python train.py` in this process, for what is refused before it trains."""
+    """Run `python train.py` in this process, for commands that are refused before training."""
     import in_process  # which imports this file
 
     monkeypatch.chdir(tmp_path)
@@ -194,7 +194,7 @@ Script = Callable[..., Finished]
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
-    """`python scripts/NAME ...` in this process, which has imported torch, in an empty folder."""
+    """Run `python scripts/NAME ...` in an empty folder, in this process, which has imported torch."""
 
     def call(name: str, *arguments: object) -> Finished:
         monkeypatch.chdir(tmp_path)
@@ -214,7 +214,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def imported(err: str) -> set[str]:
-    """The packages that a program with PYTHONPROFILEIMPORTTIME says that it imported."""
+    """Return the packages that a program imported, from the output of PYTHONPROFILEIMPORTTIME."""
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in err.splitlines() if "|" in line}
 
 
@@ -222,7 +222,7 @@ Drawn = dict[str, list[tuple[Any, ...]]]
 
 
 def note(patch: pytest.MonkeyPatch, module: ModuleType, *names: str) -> Drawn:
-    """The arguments of each call of these functions of a module, which go on drawing."""
+    """Record the arguments of each call of these functions of a module, which still draw."""
     drawn: Drawn = {name: [] for name in names}
 
     def noted(name: str, draw: Callable[..., Any], *given: Any) -> Any:

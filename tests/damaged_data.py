@@ -1,4 +1,4 @@
-"""Ways to damage the files of a data set, each with the words that its refusal must have."""
+"""Ways to damage the files of a data set, each with expected words of the error."""
 
 import gzip
 import os
@@ -15,14 +15,14 @@ TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = idx.FILES
 
 @dataclass(frozen=True)
 class Damage:
-    """`change` is given the path of `file` in the folder of a tiny MNIST, or of the folder where `file` is empty."""
+    """A damage; `change` is given the path of `file` in a tiny MNIST, or of its folder if `file` is empty."""
 
     file: str
     says: tuple[str, ...]
     change: Callable[[Path], object]
 
     def __call__(self, root: Path) -> Path:
-        """Damage the MNIST below `root`, and return the path that the refusal must name."""
+        """Damage the MNIST below `root`, and return the path that the error must name."""
         path = root / "MNIST" / "raw" / self.file
         self.change(path)
         return path
@@ -37,7 +37,7 @@ def _holds(content: bytes) -> Callable[[Path], object]:
 
 
 def _header(*numbers: int) -> Callable[[Path], object]:
-    """Another header before the same items."""
+    """Replace the header of a file."""
     header = b"".join(number.to_bytes(4, "big") for number in numbers)
     return _bytes(lambda content: header + content[len(header) :])
 
@@ -65,14 +65,14 @@ def _replace(path: Path, by: Callable[[Path], object]) -> None:
 
 
 def _archives(folder: Path, cut: int) -> None:
-    """Leave .gz of the files alone, without their last bytes."""
+    """Replace the files by truncated .gz archives."""
     for path in list(folder.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-cut])
         path.unlink()
 
 
 OFFLINE = ("could not be downloaded", "data.root", "MLPLAB_DATA")
-DELETE = "Delete what is there"
+DELETE = "Delete it"
 
 DAMAGES = {
     # Of the folder
@@ -152,7 +152,7 @@ DAMAGES = {
     "training and test images swapped": Damage(
         TRAIN_LABELS, ("200 labels for 50 images", DELETE), lambda path: _swap(path.parent / TRAIN_IMAGES, TEST_IMAGES)
     ),
-    # The header lies
+    # Wrong headers
     "a label too few": Damage(TRAIN_LABELS, ("199 labels for 200 images", DELETE), _holds(_labels(199))),
     "images of one pixel": Damage(
         TRAIN_LABELS,
@@ -189,5 +189,5 @@ DAMAGES = {
     "test images of another size": Damage(
         "", ("28x28", "20x20"), lambda raw: _holds(_images(50, 20, 20))(raw / TEST_IMAGES)
     ),
-    "training images that are all black": Damage(TRAIN_IMAGES, ("one value", DELETE), _holds(_images(200))),
+    "training images that are all black": Damage(TRAIN_IMAGES, ("the same value", DELETE), _holds(_images(200))),
 }

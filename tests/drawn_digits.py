@@ -1,4 +1,4 @@
-"""Digits as people photograph, scan and draw them: made of lines, on many grounds."""
+"""Digits as in photographs, scans and drawings: made of lines, on many backgrounds."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ STROKES = {  # x, y in a box of 10 x 14, y downwards
 
 
 def ink(digit: int, random: Random, size: tuple[int, int], pen: float, share: float = 0.5) -> Floats:
-    """Share of each pixel (H, W) that is covered; `size` width and height, the digit `share` of that."""
+    """Return the covered fraction of each pixel (H, W); `size` is width and height, `share` the digit's fraction."""
     width, height = size
     unit = share * height / 14
     turn = random.uniform(-0.1, 0.1)

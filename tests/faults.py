@@ -16,14 +16,14 @@ from mlplab.sweeps import worker
 CAUSES = {
     1: "ZeroDivisionError: as the test wants it",
     2: "sys.exit(3)",
-    3: "the process was killed by SIGKILL, as the system does when memory is short",
+    3: "the process was killed by SIGKILL, which the system does when memory runs out",
 }
 
 _train = worker.train
 
 
 def _hold(file: Path) -> None:
-    """Let training wait after its first epoch, until a signal comes or the file is gone."""
+    """Let training wait after its first epoch, until a signal arrives or the file is deleted."""
     from mlplab.model.classifier import Classifier
 
     step = Classifier.training_step
@@ -39,7 +39,7 @@ def _hold(file: Path) -> None:
 
 
 def train(folder: Path, *arguments: Any) -> None:
-    """Stand in for what the process of a job does."""
+    """Replacement for the task of a job's process."""
     if held := os.environ.get("HELD"):
         _hold(Path(held))
         _train(folder, *arguments)
@@ -60,7 +60,7 @@ def train(folder: Path, *arguments: Any) -> None:
 
 
 def train_without_server(folder: Path, *arguments: Any) -> None:
-    """Kill the process that this one is a copy of, once, and train."""
+    """Kill the fork server of this process, once, and train."""
     if "seed=1" in folder.name:
         os.kill(os.getppid(), signal.SIGKILL)
     _train(folder, *arguments)

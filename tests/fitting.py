@@ -1,4 +1,4 @@
-"""Runs of four epochs of five batches, the last of which has 22 images, not 32."""
+"""Runs of four epochs of five batches, the last of which has 22 images instead of 32."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ STILL = {"name": "SGD", "lr": 1e-30}  # the weights stay
 
 
 class Noted(Callback):
-    """Weights after each step, and those that validate."""
+    """Records the weights after each step, and those used for validation."""
 
     def __init__(self) -> None:
         self.after_step: list[State] = []
@@ -35,7 +35,7 @@ def fit(
     flags: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> Classifier:
-    """A trained classifier of these arguments; `noted` is called after each step."""
+    """Return a trained classifier with these arguments; `noted` is called after each step."""
     torch.manual_seed(0)
     sgd = {"name": "SGD", "lr": 0.05, "momentum": 0.9}
     classifier = Classifier([16, 12], **{"optimizer": sgd, **arguments})

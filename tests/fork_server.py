@@ -108,7 +108,7 @@ class Forked:
 
 
 class Server:
-    """The process that is copied."""
+    """The fork server process."""
 
     def __init__(self, folder: Path) -> None:
         self.address = folder / "fork_server"
@@ -123,7 +123,7 @@ class Server:
             time.sleep(0.02)
 
     def serves(self, env: Mapping[str, str]) -> bool:
-        """Would a new process be the same as a copy?"""
+        """Tell whether a fork would be the same as a new process."""
         keys = {key for key in {**env, **self.environment} if env.get(key) != self.environment.get(key)}
         return all(key.startswith(READ_LATE) for key in keys)
 
@@ -138,9 +138,9 @@ class Server:
 
 
 def serve(address: str) -> None:
-    """Answer each connection in a process of its own."""
+    """Answer each connection in a separate process."""
     _import_libraries()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the answering processes are not waited for
     threading.Thread(target=_end_with_the_tests, daemon=True).start()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{address}.new")
@@ -157,7 +157,7 @@ def serve(address: str) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """Send the number of the process that runs the program, and, when it has ended, its exit code."""
+    """Send the ID of the process that runs the program and, when it has ended, its exit code."""
     size, descriptors, _, _ = socket.recv_fds(connection, 4, 2)
     request, wanted = b"", int.from_bytes(size, "little")
     while len(request) < wanted:
@@ -170,12 +170,12 @@ def _answer(connection: socket.socket) -> None:
         os.close(descriptor)
     connection.sendall(pid.to_bytes(4, "little", signed=True))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with suppress(OSError):  # nobody wants to know
+    with suppress(OSError):  # the client is gone
         connection.sendall(code.to_bytes(4, "little", signed=True))
 
 
 def _become(request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
-    """Run a program as Python would, to its exit code."""
+    """Run a program as Python would, and end with its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, descriptor in enumerate(descriptors, 1):

@@ -1,4 +1,4 @@
-"""Checkpoint files that are hostile or broken, each with the words that its refusal must have."""
+"""Hostile or broken checkpoint files, each with expected words of the error."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ Make = Callable[[Path, Path, Path], object]
 
 @dataclass(frozen=True)
 class Hostile:
-    """`make` is given the path to write, a good checkpoint, and a path that its code would make if it ran."""
+    """A hostile file; `make` is given its path, a good checkpoint, and a path that hostile code would create."""
 
     says: str
     make: Make
@@ -41,7 +41,7 @@ def save(content: object, path: Path) -> None:
 
 
 def _content(change: Callable[[Content, Path], object]) -> Make:
-    """A good checkpoint of other content."""
+    """Return a function that writes a checkpoint with changed content."""
 
     def make(path: Path, good: Path, trace: Path) -> None:
         content = torch.load(good, weights_only=True)
@@ -71,12 +71,12 @@ def _zip(path: Path, members: Mapping[str, bytes], compression: int = zipfile.ZI
 
 
 def _with(*names: str) -> Make:
-    """A good checkpoint with more members."""
+    """Return a function that writes a checkpoint with more members."""
     return lambda path, good, _: _zip(path, _members(good) | dict.fromkeys(names, b"x"))
 
 
 def _flipped(path: Path, good: Path, trace: Path) -> None:
-    """One bit of the weights."""
+    """Flip one bit of the weights."""
     with zipfile.ZipFile(good) as archive:
         largest = max(archive.infolist(), key=lambda info: info.file_size)
     content = bytearray(good.read_bytes())
@@ -85,7 +85,7 @@ def _flipped(path: Path, good: Path, trace: Path) -> None:
 
 
 def _target(content: Content, trace: Path) -> None:
-    """What hydra.utils.instantiate would call."""
+    """Return a target that hydra.utils.instantiate would call."""
     content["hyper_parameters"].update({"_target_": "os.mkdir", "_args_": [str(trace)]})
 
 
@@ -115,7 +115,7 @@ FILES = {
     ),
     "a whole module": Hostile(OBJECTS, lambda path, *_: save(torch.nn.Linear(2, 2), path)),
     "a TorchScript archive": Hostile("TorchScript", _with("archive/constants.pkl", "archive/code/__torch__.py")),
-    # Names of what could be called
+    # Names of callables
     "a target for Hydra": Hostile("_target_", _content(_target)),
     "an optimizer that is a function": Hostile(
         "`optimizer` must name a class of torch.optim", _hyper(optimizer={"name": "eval", "lr": "0"})

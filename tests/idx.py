@@ -10,14 +10,14 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 
 def encoded(values: Tensor, shape: Sequence[int] | None = None) -> bytes:
-    """The bytes of an IDX file of uint8 values; `shape` is for a header that lies."""
+    """Return the bytes of an IDX file of uint8 values; `shape` overrides the header."""
     shape = tuple(values.shape) if shape is None else shape
     header = b"".join(number.to_bytes(4, "big") for number in (0x0800 + len(shape), *shape))
     return header + values.numpy().tobytes()
 
 
 def patterned(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images (N, 28, 28) that differ by class and by noise, and labels (N,), all classes equally often."""
+    """Make images (N, 28, 28) that differ by class and noise, and labels (N,), with equally frequent classes."""
     patterns = torch.rand(10, 28, 28, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 10

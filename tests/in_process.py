@@ -1,4 +1,4 @@
-"""train.py in the process of the tests, which has imported torch: for what a process of its own would not change."""
+"""Runs train.py in the process of the tests, which has imported torch, if a separate process is not needed."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 
 def train(*arguments: str) -> Finished:
-    """`python train.py` with these arguments, in the working folder."""
+    """Run `python train.py` with these arguments, in the working folder."""
     code: Any = 0
     with pytest.MonkeyPatch.context() as patch, _captured() as printed, _kept():
         patch.setattr(sys, "argv", ["train.py", *arguments])
@@ -35,7 +35,7 @@ _Text = partial(tempfile.TemporaryFile, "w+", buffering=1, encoding="utf-8", err
 
 @contextmanager
 def _captured() -> Iterator[tuple[IO[str], IO[str]]]:
-    """Files that get what is printed, by this process or by those that it starts."""
+    """Capture the output of this process and its children in files."""
     before = os.dup(1), os.dup(2)
     with _Text() as out, _Text() as err:
         os.dup2(out.fileno(), 1)
@@ -51,7 +51,7 @@ def _captured() -> Iterator[tuple[IO[str], IO[str]]]:
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """What a program may change of its process without asking who else is in it."""
+    """Restore the process-wide state that a program may change."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     environment = dict(os.environ)
     handlers, level = logging.root.handlers[:], logging.root.level

@@ -1,4 +1,4 @@
-"""Training as a plain loop: autograd and torch.optim, with the numbers that a run draws."""
+"""Training as a plain loop of autograd and torch.optim, with the random numbers of a run."""
 
 import copy
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ def state_of(network: nn.Module) -> State:
 
 @dataclass
 class Trained:
-    """By step, gradients as the optimizer gets them, loss and right answers; the network, and its average."""
+    """Gradients, loss and correct answers of each step; the network, and its average."""
 
     network: nn.Module
     gradients: list[list[Tensor]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Trained:
 
 @dataclass
 class Loop:
-    """Trains a copy of an untrained network, batch by batch; `decay` is of an average of the weights."""
+    """Trains a copy of an untrained network, batch by batch; `decay` is that of the average of the weights."""
 
     network: MLP
     optimizer: dict[str, Any]
@@ -53,7 +53,7 @@ class Loop:
         self.network = copy.deepcopy(self.network).to(self.dtype).train()
         self.weights = list(self.network.parameters())
         for weight in self.weights:
-            weight.data = weight.data.contiguous()  # LBFGS wants that
+            weight.data = weight.data.contiguous()  # required by LBFGS
         arguments = {key: value for key, value in self.optimizer.items() if key != "name"}
         self.updates = getattr(optim, self.optimizer["name"])(self.weights, **arguments)
         self.trained = Trained(self.network)
@@ -93,7 +93,7 @@ class Loop:
             self._average(self.decay)
 
     def _drawn(self, x: Tensor, epoch: int, number: int) -> list[Tensor | None]:
-        """What is drawn for each module but the first, which flattens."""
+        """Draw the random numbers of each module except the first, which flattens."""
         modules = list(self.network)[1:]
         if not any(isinstance(module, nn.Dropout | GaussianNoise) for module in modules):
             return [None] * len(modules)
@@ -134,7 +134,7 @@ def _forward(network: MLP, x: Tensor, drawn: list[Tensor | None]) -> Tensor:
 def trained(
     network: MLP, datamodule: ImageDataModule, epochs: int, optimizer: dict[str, Any], **method: Any
 ) -> Trained:
-    """What training with seed 0 makes of an untrained network, which stays as it is; `method` is of a `Loop`."""
+    """Train a copy of an untrained network with seed 0; `method` holds arguments of `Loop`."""
     loop = Loop(network, optimizer, datamodule.batch_size, **method)
     images, labels = datamodule.training_data(torch.device("cpu"))
     for epoch in range(epochs):

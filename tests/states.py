@@ -1,4 +1,4 @@
-"""What of a run must be the same, to the last bit, whether it was stopped on the way or not."""
+"""The state of a run that must be the same, to the last bit, whether or not it was stopped."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from mlplab.runs import checkpoint_file
 
 
 def problems(run: Path, expected: Path, but: Collection[str] = ()) -> list[str]:
-    """Where a completed run differs from the one that nobody stopped; `but`: names in TensorBoard that may differ."""
+    """List differences of a complete run from the undisturbed one; `but`: TensorBoard tags that may differ."""
     found = []
     for name in ("last", "best"):
         kept = [(folder / "checkpoints" / f"{name}.ckpt").exists() for folder in (run, expected)]
@@ -30,7 +30,7 @@ def problems(run: Path, expected: Path, but: Collection[str] = ()) -> list[str]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """What result.json says of the run, but for times, versions and the command."""
+    """Return the content of result.json, except times, versions and the command."""
     content = json.loads((folder / "result.json").read_text())
     for epoch in content["history"]:
         del epoch["seconds"]
@@ -41,7 +41,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def of(folder: Path, name: str = "last") -> dict[str, Any]:
-    """All that a checkpoint of a run holds, but for times, and for what Lightning counted before and after training."""
+    """Return the content of a checkpoint, except times, and counts of Lightning before and after training."""
     content = checkpoint_file.read(folder / "checkpoints" / f"{name}.ckpt")
     del content["run"]["seconds"]
     content["loops"] = content["loops"]["fit_loop"]
@@ -51,7 +51,7 @@ def of(folder: Path, name: str = "last") -> dict[str, Any]:
 
 
 def differences(one: Any, other: Any, at: str = "") -> list[str]:
-    """Where two trees differ."""
+    """List the differences of two trees."""
     if isinstance(one, dict) and isinstance(other, dict):
         keys = sorted({*one, *other}, key=str)
         return [line for key in keys for line in differences(one.get(key), other.get(key), f"{at}/{key}")]
@@ -61,7 +61,7 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
 
 
 def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
-    """All that TensorBoard shows but what depends on time, in all event files: name, step and value, sorted."""
+    """Return all points in the event files that do not depend on time: name, step and value, sorted."""
     events = [
         event for path in folder.glob("events.out.tfevents.*") for event in LegacyEventFileLoader(str(path)).Load()
     ]
@@ -78,7 +78,7 @@ def curves(folder: Path) -> list[tuple[str, int, float | bytes]]:
 
 
 def _ordered(graph: bytes) -> bytes:
-    """A graph in one order of its attributes, which is otherwise that of a hash table."""
+    """Return a graph with sorted attributes, which otherwise have the order of a hash table."""
     return GraphDef.FromString(graph).SerializeToString(deterministic=True)
 
 
@@ -91,7 +91,7 @@ def _shown(value: Any) -> float | bytes:
 
 
 def _plain(content: Any) -> Any:
-    """Tensors as their bytes."""
+    """Replace tensors by their bytes."""
     if isinstance(content, torch.Tensor):
         tensor = content.detach().cpu().contiguous()
         return ("tensor", str(tensor.dtype), tuple(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The pages: README.md and those beside what they describe."""
+"""README.md and the other pages."""
 
 import re
 from pathlib import Path

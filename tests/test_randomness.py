@@ -75,7 +75,7 @@ def test_streams_of_bytes_are_uniform_and_have_nothing_to_do_with_each_other() -
 
 
 def _output(module: nn.Module, features: Tensor) -> Tensor:
-    """In training, as its layer draws and computes it."""
+    """Return the output in training, as the layer draws and computes it."""
     layer = layer_of(module, features)
     next(draw([layer], len(features), 0, epoch=0, first=0, count=1))
     for call in layer.forward:
@@ -85,7 +85,7 @@ def _output(module: nn.Module, features: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("rate", "parts"), [(0.5, 256), (0.2, 256), (0.0625, 256), (0.9, 256), (0.03, 2**16)])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> None:
-    """The rate that a layer has is the nearest of so many; one that is dropped is 0."""
+    """The rate of a layer is the nearest that its bits represent; a dropped unit is 0."""
     values = _output(nn.Dropout(rate), torch.ones(1000, 2000, dtype=torch.float64))
     kept = values[values != 0]
     assert kept.unique().numel() == 1

@@ -15,7 +15,7 @@ def _run(code: str, folder: Path) -> str:
 
 
 def test_lightning_without_what_training_does_not_need(tmp_path: Path) -> None:
-    """Optimizers are made, saved and loaded without the compiler; what was left out can be imported afterwards."""
+    """Optimizers are made, saved and loaded without the compiler; the rest can be imported afterwards."""
     code = """
 import sys
 from mlplab import startup

@@ -1,15 +1,15 @@
-"""Waiting for processes, with patience: a test is quick because what it waits for comes."""
+"""Waiting for processes with generous time limits."""
 
 import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 600.0  # with what must come, however busy and slow the machine
+PATIENCE_S = 600.0  # generous, for a busy and slow machine
 
 
 class Process(subprocess.Popen[str]):
-    """Waited for with patience, and killed where a test fails that has it in a `with`."""
+    """A process with a generous time limit, killed at the end of a `with` if a test fails."""
 
     def wait(self, timeout: float | None = PATIENCE_S) -> int:
         return super().wait(timeout)
@@ -24,7 +24,7 @@ class Process(subprocess.Popen[str]):
 
 
 def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Return once something is so; the test fails if `process` ends before."""
+    """Wait until a condition holds; the test fails if `process` ends before."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert process is None or process.poll() is None, process.communicate()

@@ -1,7 +1,7 @@
-"""Time this project beside Keras on JAX, JAX written by hand, and the limit of the arithmetic, on one core.
+"""Time this project, Keras on JAX, hand-written JAX, and the arithmetic limit, on one core.
 
-Every contestant is a process of its own, and they take turns. Writes results.json, speed.png and, at the end of the
-output, a table of medians and of ratios within a round.
+Every contestant runs in a separate process, and they take turns. Writes results.json and speed.png, and prints a table
+of medians and of ratios within a round.
 
 Example: python scripts/benchmark --rounds 3 --epochs 5
 """
@@ -23,14 +23,14 @@ from recipes import EXPERIMENTS, composed
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (default: 3)")
-    parser.add_argument("--epochs", type=int, help="epochs of a run (default: those of each recipe)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of timings of each contestant (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs per run (default: those of each recipe)")
     parser.add_argument("--hidden", type=int, nargs="+", metavar="WIDTH", help=f"time {EXPERIMENTS[0]} at these widths")
-    parser.add_argument("--core", type=int, default=0, help="the core that all of them run on (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="folder of what is written")
+    parser.add_argument("--core", type=int, default=0, help="core on which all of them run (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"), help="output folder")
     parser.add_argument(
         "--publish", type=Path, metavar="PAGE",
-        help="time nothing: put the table between the marks of a Markdown page, chart and figures beside this script",
+        help="only put the table between the marks of a Markdown page, and chart and figures beside this script",
     )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.publish:

@@ -15,7 +15,7 @@ DRAWN = (FIRST, "JAX scan", "Keras on JAX")
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Draw bars of medians: by recipe the seconds of an epoch, and of first and later runs side by side."""
+    """Draw bars of medians by recipe: seconds per epoch, and of first and later runs."""
     recipes = report["recipes"]
     figure = canvas.figure(2.6 * len(recipes), 10, "constrained")
     panels = figure.subplots(len(recipes), 2, squeeze=False)

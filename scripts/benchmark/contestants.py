@@ -1,7 +1,8 @@
-"""Train a recipe without this project, in a process of its own: `contestants.py NAME RECIPE`, the recipe as JSON.
+"""Train a recipe without this project, in a separate process: `contestants.py NAME RECIPE`, the recipe as JSON.
 
-Prints as JSON the seconds of each epoch, with its validation, and the test accuracy. All take pixels from 0 to 1 and a
-new order in each epoch; with validation, its images are drawn at random, and the weights of the best epoch are tested.
+Prints as JSON the seconds of each epoch, with its validation, and the test accuracy. All contestants use pixels from 0
+to 1 and a new order in each epoch. With validation, its images are drawn at random, and the weights of the best epoch
+are tested.
 """
 
 import importlib

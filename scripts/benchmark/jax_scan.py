@@ -1,5 +1,6 @@
-"""JAX written by hand: the epoch, its validation and the choice of the best weights are one compiled function, with one
-`jax.lax.scan` over the steps. A last batch that is short is left out; neither recipe has one.
+"""Hand-written JAX: one compiled function for an epoch, its validation and the choice of the best weights.
+
+It has one `jax.lax.scan` over the steps. An incomplete last batch is skipped; neither recipe has one.
 """
 
 import time
@@ -30,7 +31,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
 
         best, best_loss, *carry = state
         carry, losses = jax.lax.scan(step, tuple(carry), (rows, jax.random.split(key, len(rows))))
-        loss = cross_entropy(carry[0], *val_data) if recipe.val_size else -carry[2]  # without: the last are the best
+        loss = cross_entropy(carry[0], *val_data) if recipe.val_size else -carry[2]  # else the last
         best = map_leaves(lambda new, old: jnp.where(loss < best_loss, new, old), carry[0], best)
         return (best, jnp.minimum(loss, best_loss), *carry), losses.mean()
 
@@ -52,7 +53,7 @@ def train(recipe: Recipe) -> dict[str, Any]:
 
 
 def initial(recipe: Recipe, rng: np.random.Generator) -> Any:
-    """Weights and biases by layer, from Glorot and Bengio's uniform distribution (2010) and zero, as Keras has them."""
+    """Draw weights by layer from Glorot and Bengio's uniform distribution (2010); biases are zero, as in Keras."""
     layers = zip(recipe.widths[:-1], recipe.widths[1:], strict=True)
     bounds = [((inputs, outputs), (6 / (inputs + outputs)) ** 0.5) for inputs, outputs in layers]
     return [
@@ -76,7 +77,7 @@ def cross_entropy(weights: Any, images: Any, labels: Any, dropout: float = 0.0, 
 
 
 def updated(recipe: Recipe, weights: Any, moments: Any, gradients: Any, count: Any) -> Any:
-    """Weights and moments after Adam's or RMSprop's update, with the constants that the others have."""
+    """Return weights and moments after Adam's or RMSprop's update, with the same constants as the other contestants."""
     if recipe.optimizer == "Adam":
         mean = map_leaves(lambda m, g: 0.9 * m + 0.1 * g, moments[0], gradients)
         square = map_leaves(lambda v, g: 0.999 * v + 0.001 * g * g, moments[1], gradients)

@@ -1,4 +1,4 @@
-"""The Keras tutorials' own way, on JAX."""
+"""Keras on JAX, trained as in the Keras tutorials."""
 
 import os
 import time

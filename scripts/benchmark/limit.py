@@ -1,4 +1,4 @@
-"""The least time that the arithmetic of an epoch takes this machine: its matrix products, and what an update moves.
+"""The minimum time of an epoch on this machine: its matrix products, and the memory traffic of the updates.
 
 Not counted: gathering a batch, bias and activation, dropout, loss, the arithmetic of an update, and validation.
 """
@@ -13,11 +13,11 @@ from recipes import Recipe
 
 ARRAYS_READ = {"Adam": 4, "RMSprop": 3}  # weights, gradients, and one moment or two; all but the gradients are written
 TURNS, TURN_S = 10, 0.05
-PAIRS = 8  # of arrays in memory, whose addresses decide how much of a small set stays in the cache
+PAIRS = 8  # of arrays in memory: their addresses determine how much of a small set stays in the cache
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
-    """Return the seconds of an epoch, and microseconds of both parts of a step, on one thread."""
+    """Return the seconds of an epoch, and the microseconds of both parts of a step, on one thread."""
     torch.set_num_threads(1)
     products_s = min(fastest(products(recipe, in_rows)) for in_rows in (True, False))
     weights_bytes = 4 * sum(outputs * (inputs + 1) for outputs, inputs in shapes(recipe))
@@ -28,8 +28,10 @@ def train(recipe: Recipe) -> dict[str, Any]:
 
 
 def products(recipe: Recipe, in_rows: bool) -> Callable[[], None]:
-    """Make the products of a step: forward, then for each layer from the last the gradient of its weights and, but for
-    the first, of its inputs. `in_rows`: the weights of a unit lie side by side in memory, as in torch.nn.Linear.
+    """Compute the products of a step: forward, then from the last layer the gradients of weights and inputs.
+
+    The gradient of the first layer's input is left out. `in_rows`: the weights of a unit are contiguous in memory, as
+    in torch.nn.Linear.
     """
     values, gradients = ([torch.rand(recipe.batch_size, width) for width in recipe.widths] for _ in range(2))
     weights, weight_gradients = ([_matrix(*shape, in_rows) for shape in shapes(recipe)] for _ in range(2))
@@ -47,13 +49,13 @@ def products(recipe: Recipe, in_rows: bool) -> Callable[[], None]:
 
 
 def copy_rate(working_set: int) -> float:
-    """Return the bytes read and written per second when one half of so many bytes is copied to the other."""
+    """Return the bytes read and written per second when one half of `working_set` bytes is copied to the other."""
     pairs = [[torch.rand(working_set // 8) for _ in range(2)] for _ in range(PAIRS)]
     return 2 * pairs[0][0].nbytes / min(fastest(partial(target.copy_, source)) for source, target in pairs)
 
 
 def fastest(call: Callable[[], object]) -> float:
-    """Return the seconds of a call, in the fastest of some turns."""
+    """Return the seconds of a call, in the fastest of several turns."""
     calls = max(1, round(TURN_S / min(_seconds(call, 1) for _ in range(3))))
     return min(_seconds(call, calls) for _ in range(TURNS))
 

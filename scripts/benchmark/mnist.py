@@ -1,4 +1,4 @@
-"""MNIST as numpy arrays, for those who train without torch."""
+"""MNIST as numpy arrays, for contestants without torch."""
 
 import gzip
 import os
@@ -13,7 +13,7 @@ def data_root() -> Path:
 
 
 def arrays() -> Any:
-    """Training images in random order and test images, as floats from 0 to 1, with their labels."""
+    """Return training images in random order, and test images, as floats from 0 to 1, with their labels."""
     train, test = (
         (
             _read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 784).astype("float32") / 255,

@@ -1,4 +1,4 @@
-"""The recipes that every contestant trains, composed from conf/experiment."""
+"""The recipes of the benchmark, composed from conf/experiment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +29,12 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch, without a last batch that is short."""
+        """Steps per epoch, without an incomplete last batch."""
         return (60_000 - self.val_size) // self.batch_size
 
 
 def composed(experiment: str, epochs: int | None, hidden: int | None = None) -> Recipe:
-    """Read a recipe, with its own epochs and widths unless others are given."""
+    """Read a recipe; its epochs and widths can be overridden."""
     from mlplab.cli.compose import compose
 
     width = [f"model.hidden={hidden}"] if hidden else []

@@ -10,7 +10,7 @@ TIMES = {"epoch_s": "s per epoch", "first_s": "s, first run", "later_s": "s, lat
 
 
 def speed(report: dict[str, Any]) -> str:
-    """A table for each recipe, and the conditions of the measurement."""
+    """Return a table for each recipe, and the conditions of the measurement."""
     return "\n\n".join(
         [*(_recipe(title, results) for title, results in report["recipes"].items()), _conditions(report)]
     )
@@ -37,10 +37,10 @@ def _conditions(report: dict[str, Any]) -> str:
     machine = report["machine"]
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     return (
-        f"One core of {machine['cpu']}, {versions}. Medians of rounds in turn ({report['rounds']}), and in brackets the"
-        " lowest and the highest ratio within a round; test accuracy is the mean. Seconds of an epoch include its"
-        " validation, the limit does not. Runs are from start to test accuracy, the first with every cache empty but"
-        " the system's of files, and no compiler on the machine."
+        f"One core of {machine['cpu']}, {versions}. Medians of {report['rounds']} alternating rounds, with the lowest"
+        " and highest ratio within a round in brackets; test accuracy is the mean. Seconds per epoch include"
+        " validation, except for the limit. Runs are timed from start to test accuracy. The first run has no compiler"
+        " and empty caches, except the system's file cache."
     )
 
 
@@ -49,7 +49,7 @@ def publish(page: Path, name: str, block: str) -> None:
     before, opened, rest = page.read_text(encoding="utf-8").partition(first)
     _, closed, after = rest.partition(last)
     if not opened or not closed:
-        raise SystemExit(f"{page}: {first} and {last} must be in it, in this order, for the table")
+        raise SystemExit(f"{page}: must contain {first} and {last}, in this order, for the table")
     page.write_text(f"{before}{first}\n{block}\n{last}{after}", encoding="utf-8")
 
 

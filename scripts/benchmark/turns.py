@@ -1,8 +1,8 @@
-"""Contestants in turn, each a process of its own; ratios are taken within a round, so that whatever slows the machine
-for a while slows all of them.
+"""Runs the contestants in turn, each in a separate process.
 
-A first run finds an empty home folder, so nothing that was compiled or cached before, and no compiler on its path; the
-later run finds what the first has left. Files that the system caches are warm for both.
+Ratios are taken within a round, so that a temporary slowdown of the machine affects all contestants. A first run has an
+empty home folder, without compiled or cached files, and no compiler on its path; the later run uses the files of the
+first one. The system's file cache is warm for both.
 """
 
 import json
@@ -22,13 +22,13 @@ from recipes import Recipe
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
-FIRST = "mlplab"  # the one that the others are compared with
+FIRST = "mlplab"  # the baseline of the ratios
 KINDS = ("epoch_s", "first_s", "later_s", "peak_mb")
 Turn = dict[str, Any]
 
 
 def results(recipe: Recipe, rounds: int) -> dict[str, dict[str, Any]]:
-    """Time the contestants, and give of each the medians, the ratios of mlplab's figures to its own, and its turns."""
+    """Time the contestants; return the medians of each, the ratios of mlplab's figures to them, and its turns."""
     turns: dict[str, list[Turn]] = {name: [] for name in (FIRST, *MODULES)}
     for number in range(rounds):
         for name, taken in turns.items():
@@ -41,13 +41,13 @@ def results(recipe: Recipe, rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def turn(recipe: Recipe, name: str, home: Path, seed: int) -> Turn:
-    """Seconds by epoch, of the median epoch but the first, and from start to end; peak memory; test accuracy."""
+    """Run a contestant; return seconds by epoch, of the median epoch after the first, and in total; MB; accuracy."""
     if name == FIRST:
         with tempfile.TemporaryDirectory() as folder:
             overrides = [
                 f"experiment={recipe.experiment}", f"trainer.max_epochs={recipe.epochs}", "trainer.accelerator=cpu",
                 f"model.hidden={list(recipe.hidden)}".replace(" ", ""),
-                "trainer.enable_progress_bar=true",  # as a person sees it; the others have theirs
+                "trainer.enable_progress_bar=true",  # as a user sees it; the others report their own
                 f"seed={seed}", f"hydra.run.dir={folder}/run",
             ]  # fmt: skip
             _, seconds, peak = run([str(PROJECT / "train.py"), *overrides], home)
@@ -89,7 +89,7 @@ def run(arguments: list[str], home: Path) -> tuple[str, float, float]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """One thread, and nothing cached outside `home`."""
+    """Return environment variables for one thread, and for no cache outside `home`."""
     without = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX", "MPLCONFIGDIR")}
     folders = dict.fromkeys(("PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
     return (
@@ -101,7 +101,7 @@ def environment(home: Path) -> dict[str, str]:
             "OMP_NUM_THREADS": "1",
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(home / "jax"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # all that is compiled is kept
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # caches everything that is compiled
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
     )

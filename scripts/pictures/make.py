@@ -1,7 +1,7 @@
-"""Make the README's pictures again, from scratch: `make pictures` (4 minutes on two cores; needs Debian's chromium).
+"""Draw the pictures of the pages again, from scratch: `make pictures` (4 minutes on two cores; needs chromium).
 
-Trains what they show in build/pictures, and prints each command with what it says, as the README quotes it. The pages
-of TensorBoard are taken by the tests in a browser.
+Trains the runs in build/pictures, and prints each command with its output, as quoted in the pages. The screenshots of
+TensorBoard are taken by the browser tests.
 
 Example: python scripts/pictures/make.py
 """

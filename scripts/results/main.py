@@ -1,10 +1,10 @@
-"""Train recipes of conf/experiment over several seeds, and compare them with what was published: `make results`.
+"""Train recipes of conf/experiment over several seeds, and compare them with published results: `make results`.
 
-python scripts/results/main.py                           every recipe that takes under two minutes a seed
-python scripts/results/main.py mnist_800 fashion_128     these; --seeds 2 for two seeds each
-python scripts/results/main.py --only-read               the page of what is there
+python scripts/results/main.py                           every recipe that takes under two minutes per seed
+python scripts/results/main.py mnist_800 fashion_128     only these; --seeds 2 for two seeds each
+python scripts/results/main.py --only-read               the results of existing runs
 
-What is complete is not trained again, and after Ctrl-C the same command goes on. Written are results.md, results.csv,
+Complete runs are not trained again, and after Ctrl-C the same command resumes. Writes results.md, results.csv,
 results.png and measured.json.
 """
 
@@ -19,10 +19,10 @@ from recipe import PROJECT, RECIPES, STOPPED, Recipe, seeds_wanted
 from mlplab.config.spelling import did_you_mean
 from mlplab.errors import CheckpointError, ConfigError, reported
 
-if TYPE_CHECKING:  # takes time to import, and --help is there at once
+if TYPE_CHECKING:  # slow to import, and not needed by --help
     from measured import Entries, Measured
 
-LONG_S = 120  # of training a seed, from which on a recipe has to be named
+LONG_S = 120  # seconds per seed above which a recipe must be named
 HERE = PROJECT / "scripts" / "results"
 
 
@@ -30,12 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(RECIPES)}")
     parser.add_argument(
-        "--seeds", type=_at_least_one, metavar="N", help="how many, from 0 (default: 5, or 3 of over 10 minutes)"
+        "--seeds",
+        type=_at_least_one,
+        metavar="N",
+        help="number of seeds (default: 5, or 3 if one takes over 10 minutes)",
     )
     parser.add_argument("--only-read", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path("outputs/results"), help="folder to write to")
     parser.add_argument(
-        "--publish", action="store_true", help="put the figures into scripts/results, pages and conf/experiment, too"
+        "--publish",
+        action="store_true",
+        help="also write into scripts/results, the pages and conf/experiment",
     )
     given = parser.parse_intermixed_args(arguments)
     with reported():
@@ -43,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool, out: Path) -> int:
-    """Train, read, write; with nothing new, publish what is kept.
+    """Train, read and write; with nothing new, publish the stored results.
 
-    The exit code returned is that of the first sweep that went wrong.
+    Returns the exit code of the first sweep that failed.
 
     Raises:
-        ConfigError: if a name is not that of a recipe.
-        CheckpointError: if there is nothing to write about, or no place for it.
+        ConfigError: if a name is not a recipe.
+        CheckpointError: if there are no results, or they cannot be written.
     """
     import measured
 
@@ -62,7 +67,7 @@ def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool
             print(f"\n{recipe.name}: {recipe.published.title}", flush=True)
             code = recipe.train(wanted)
             if code in STOPPED:
-                print("Stopped. The same command goes on.", file=sys.stderr)
+                print("Stopped. The same command resumes.", file=sys.stderr)
                 return code
             if code:
                 print(f"{recipe.name}: its sweep ended with exit code {code}, see above", file=sys.stderr, flush=True)
@@ -78,10 +83,10 @@ def make(names: Sequence[str], seeds: int | None, only_read: bool, publish: bool
 
 
 def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[Recipe]:
-    """Return the recipes that are named, or all that do not take long.
+    """Return the named recipes, or all that do not take long.
 
     Raises:
-        ConfigError: if a name is not that of a recipe.
+        ConfigError: if a name is not a recipe.
     """
     unknown = [f"{name}: not a recipe of conf/experiment{did_you_mean(name, RECIPES)}" for name in names]
     if unknown := [line for line, name in zip(unknown, names, strict=True) if name not in RECIPES]:
@@ -90,17 +95,17 @@ def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[Recipe]:
         return [RECIPES[name] for name in dict.fromkeys(names)]
     long = [name for name in RECIPES if times.get(name, 0) >= LONG_S]
     if long:
-        print(f"Left out, over {LONG_S} s a seed; name them to have them: {', '.join(long)}", flush=True)
+        print(f"Left out, over {LONG_S} s per seed; name them to train them: {', '.join(long)}", flush=True)
     return [recipe for name, recipe in RECIPES.items() if name not in long]
 
 
 def _read(recipe: Recipe, wanted: int) -> "Measured | None":
-    """Read the runs of a recipe, and say what is missing."""
+    """Read the runs of a recipe, and print which are missing."""
     import measured
 
     entry = measured.read(recipe.folder, recipe.hash_of, wanted)
     if entry is None:
-        print(f"{recipe.name}: no run of the recipe as it is now is complete in {recipe.folder}", flush=True)
+        print(f"{recipe.name}: no complete run of the current recipe in {recipe.folder}", flush=True)
     elif entry.missing:
         print(f"{recipe.name}: not complete: seed {', '.join(map(str, entry.missing))}", flush=True)
     return entry
@@ -114,7 +119,7 @@ def _write(entries: "Entries", out: Path) -> None:
     from mlplab.runs import atomic_write
 
     if not page.known(entries):
-        raise CheckpointError(f"{out}: nothing is measured yet. Leave --only-read out to train.")
+        raise CheckpointError(f"{out}: no results yet. Omit --only-read to train.")
     contents = {
         "results.md": page.markdown(entries, "results.png").encode(),
         "results.csv": page.as_csv(entries).encode(),
@@ -123,7 +128,7 @@ def _write(entries: "Entries", out: Path) -> None:
     try:
         atomic_write.write_own({out / name: content for name, content in contents.items()})
     except OSError as error:
-        raise CheckpointError(f"{out}: the page cannot be written there: {error.strerror}.") from error
+        raise CheckpointError(f"{out}: the page cannot be written: {error.strerror}.") from error
     print(f"\n{page.table(entries)}\n\n{page.conditions(entries)}")
     print("\nWritten: " + ", ".join(str(out / name) for name in contents))
 

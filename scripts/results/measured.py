@@ -1,4 +1,4 @@
-"""Accuracies and times by seed, read from the runs of a sweep and kept in measured.json."""
+"""Accuracies and times by seed, read from the runs of a sweep and stored in measured.json."""
 
 import re
 import statistics
@@ -15,7 +15,7 @@ from mlplab.runs import atomic_write
 from mlplab.runs.result import read_result
 from mlplab.sweeps.report.table import Spread
 
-Device = dict[str, str | int]  # as result.json describes it
+Device = dict[str, str | int]  # as in result.json
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Measured:
     test_acc: dict[int, float]  # by seed, as the next two
     fit_s: dict[int, float]
     config_hash: dict[int, str]
-    missing: list[int]  # seeds that were wanted and are not complete
+    missing: list[int]  # seeds that are not complete
     precision: str
     versions: list[dict[str, str]]  # one, or several where seeds were trained with different ones
     devices: list[Device]  # in the same way
@@ -44,12 +44,12 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """The median time of training a seed."""
+        """The median training time of a seed."""
         return statistics.median(self.fit_s.values())
 
     @property
     def wanted(self) -> int:
-        """The number of seeds that there should be."""
+        """The number of required seeds."""
         return max(seeds_wanted(self.seconds), len(self.test_acc) + len(self.missing))
 
     @property
@@ -63,12 +63,12 @@ _FILE: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
 def read(sweep: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | None:
-    """Read the runs of a sweep that have the recipe's present configuration; None if there are none.
+    """Read the runs of a sweep that have the recipe's current configuration; None if there are none.
 
     Args:
-        sweep: its folder.
-        hash_of: returns the hash of the present configuration with a seed.
-        wanted: how many seeds, from 0.
+        sweep: folder of the sweep.
+        hash_of: returns the hash of the current configuration with a seed.
+        wanted: number of seeds, from 0.
     """
     results = [read_result(path.parent) for path in sorted(sweep.glob("*/result.json"))]
     runs = {run.seed: run for run in results if run is not None and run.config_hash == hash_of(run.seed)}
@@ -86,7 +86,7 @@ def read(sweep: Path, hash_of: Callable[[int], str], wanted: int) -> Measured | 
 
 
 def load(path: Path) -> dict[str, Measured]:
-    """Read what is kept; nothing if there is no file.
+    """Read the stored results; none if there is no file.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -97,11 +97,11 @@ def load(path: Path) -> dict[str, Measured]:
         return {}
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
-        raise CheckpointError(f"{path}: cannot be read: {reason}. Move it away; --only-read makes it anew.") from error
+        raise CheckpointError(f"{path}: cannot be read: {reason}. Move it; --only-read writes a new one.") from error
 
 
 def keep(path: Path, found: Entries) -> dict[str, Measured]:
-    """Put entries into a file, in which all others stay as they were, and return all of them."""
+    """Write entries into a file, keeping its others, and return all of them."""
     entries = {**load(path), **found}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,10 +112,10 @@ def keep(path: Path, found: Entries) -> dict[str, Measured]:
 
 
 def updated(before: Entries, found: Entries, is_current: Callable[[str, Measured], bool]) -> dict[str, Measured]:
-    """Return the entries to publish: the new ones of which all seeds are complete, and the others as they were.
+    """Return the entries to publish: the new ones with all seeds complete, and the others unchanged.
 
-    An incomplete recipe is a check of the entry before it, which is then marked as one of an earlier version; so are
-    other entries that `is_current` is false for.
+    The seeds of an incomplete recipe are stored as a check of its earlier entry, which is marked as from an earlier
+    version; so are other entries for which `is_current` is false.
     """
     entries = {name: replace(entry, is_earlier=not is_current(name, entry)) for name, entry in before.items()}
     for name, entry in found.items():

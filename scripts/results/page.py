@@ -1,4 +1,4 @@
-"""The page: what was published and what was measured, as a table in Markdown and as CSV."""
+"""The results page: published and measured accuracy, as a Markdown table and as CSV."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ FULL = (*HEADINGS, SECONDS)
 
 
 def known(entries: Entries) -> dict[Recipe, Measured]:
-    """Return the entries by recipe, by data set and time, without those of recipes that are gone."""
+    """Return the entries by recipe, sorted by data set and time, without those of deleted recipes."""
     found = {recipe: entries[name] for name, recipe in RECIPES.items() if name in entries}
     return dict(sorted(found.items(), key=lambda item: ([*DATASETS].index(item[0].data), item[1].seconds)))
 
@@ -28,7 +28,7 @@ def seconds(value: float) -> str:
 
 
 def table(entries: Entries, headings: Sequence[str] = FULL) -> str:
-    """Return a line for each recipe that was measured."""
+    """Return a line for each measured recipe."""
     lines = [_line(headings), _line("---:" if heading in ("n", SECONDS) else "---" for heading in headings)]
     lines += [_line(_cells(recipe, entry)[heading] for heading in headings) for recipe, entry in known(entries).items()]
     return "\n".join(lines)
@@ -50,7 +50,7 @@ def _cells(recipe: Recipe, entry: Measured) -> dict[str, str]:
 
 
 def conditions(entries: Entries) -> str:
-    """Say on what and with what it was trained, for all recipes or for each group of them."""
+    """Describe hardware and versions, for all recipes or for each group of them."""
     groups: dict[str, list[str]] = {}
     for recipe, entry in known(entries).items():
         groups.setdefault(_conditions(entry), []).append(recipe.name)
@@ -69,7 +69,7 @@ def _conditions(entry: Measured) -> str:
 
 
 def checks(entries: Entries) -> str:
-    """Say what the present version gives for some seeds of recipes that an earlier one has measured."""
+    """List results of the current version for some seeds of recipes that were measured with an earlier one."""
     lines = []
     for recipe, entry in known(entries).items():
         found = ", ".join(f"{100 * acc:.2f} % (seed {seed})" for seed, acc in entry.check.items())
@@ -78,7 +78,7 @@ def checks(entries: Entries) -> str:
 
 
 def block(entries: Entries, headings: Sequence[str] = FULL) -> str:
-    """Return the table with what belongs to it."""
+    """Return the table with its notes."""
     parts = [table(entries, headings), conditions(entries), checks(entries), RULES]
     return "\n\n".join(filter(None, parts))
 
@@ -88,7 +88,7 @@ def markdown(entries: Entries, picture: str) -> str:
 
 
 def as_csv(entries: Entries) -> str:
-    """Return full precision; accuracies are fractions of 1."""
+    """Return the results as CSV in full precision; accuracies are fractions of 1."""
     rows: list[list[object]] = [
         ["recipe", "title", "n", "test_acc_mean", "test_acc_sd", "published_acc", "source", "verdict", "fit_s", COMMAND]
     ]

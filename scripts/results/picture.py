@@ -1,4 +1,4 @@
-"""The picture: the test error of each recipe beside the published one, the fastest recipe on top."""
+"""Chart of the test error of each recipe and the published one, the fastest recipe on top."""
 
 from measured import Entries, Measured
 from page import known, seconds
@@ -12,7 +12,7 @@ LEFT, RIGHT, ABOVE, BETWEEN, BELOW, ROW = 2.35, 0.15, 0.75, 0.5, 0.5, 0.27  # in
 
 
 def draw(entries: Entries) -> "canvas.Figure":
-    """Return a panel a data set, a row a recipe; there must be at least one."""
+    """Draw a panel for each data set, with a row for each recipe; there must be at least one."""
     panels = {data: [item for item in known(entries).items() if item[0].data == data] for data in DATASETS}
     panels = {data: rows for data, rows in panels.items() if rows}
     inside = ROW * sum(len(rows) + 1 for rows in panels.values())

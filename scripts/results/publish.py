@@ -1,4 +1,4 @@
-"""Puts figures where people read them: between marks of a page, and into the headers of conf/experiment."""
+"""Publishes results: between marks of the pages, and in the headers of conf/experiment."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from recipe import PROJECT
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 
-PAGES = (  # a block goes into each that has its marks
+PAGES = (  # a block is written into each page that has its marks
     *("README.md", "scripts/results/README.md", "scripts/benchmark/README.md"),
     *("src/mlplab/sweeps/README.md", "src/mlplab/runs/README.md"),
 )
@@ -29,7 +29,7 @@ def publish(entries: Entries) -> list[Path]:
 
 
 def with_header(text: str, entry: Measured) -> str:
-    """Return a recipe with what was measured in the line for it."""
+    """Return the text of a recipe with its line of measured results."""
     took = f"{page.seconds(entry.seconds)} s a seed on {entry.place}"
     earlier = ", with an earlier version" if entry.is_earlier else ""
     line = f"# Measured: {entry.accuracy} % test accuracy, n = {entry.percent.n}, {took}{earlier}"

@@ -1,4 +1,4 @@
-"""The recipes of conf/experiment: what others published for each, and each as a sweep over seeds."""
+"""The recipes of conf/experiment, with published results, and each as a sweep over seeds."""
 
 import shlex
 import signal
@@ -14,10 +14,10 @@ import yaml
 from mlplab.config.schema import Published
 
 PROJECT = Path(__file__).resolve().parents[2]
-SWEEPS = Path("outputs/sweeps")  # where train.py puts them
+SWEEPS = Path("outputs/sweeps")  # where train.py writes sweeps
 STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP}
-TOLERANCE = {"mnist": 0.10, "fashion": 0.25}  # points of test accuracy within which a figure is reproduced
-SLOW_S = 600  # of training a seed, from which on three seeds are enough
+TOLERANCE = {"mnist": 0.10, "fashion": 0.25}  # points of test accuracy within which a figure counts as reproduced
+SLOW_S = 600  # seconds per seed above which three seeds are enough
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Recipe:
 
     @property
     def data(self) -> str:
-        """The data set, "mnist" or "fashion"."""
+        """Name of the data set, "mnist" or "fashion"."""
         return self.name.partition("_")[0]
 
     @property
@@ -35,7 +35,7 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """The folder of its sweep."""
+        """Folder of the recipe's sweep."""
         return SWEEPS / f"results_{self.name}"
 
     @cached_property
@@ -44,7 +44,7 @@ class Recipe:
 
     @property
     def figure(self) -> str:
-        """`98.05 ± 0.12, n = 3`, with as many digits as the source gives."""
+        """The published figure, such as `98.05 ± 0.12, n = 3`, with the digits of the source."""
         found = self.published
         if found.accuracy is None:
             return "none"
@@ -58,7 +58,7 @@ class Recipe:
     def train(self, seeds: int) -> int:
         """Train the seeds that are not complete, and return the exit code of the sweep.
 
-        Ctrl-C reaches the sweep by itself; SIGTERM is handed on.
+        Ctrl-C reaches the sweep directly; SIGTERM is passed on.
         """
         words = [f"experiment={self.name}", f"seed=range(0,{seeds})", f"sweep_name={self.folder.name}", "show=none"]
         with subprocess.Popen([sys.executable, str(PROJECT / "train.py"), "-m", *words]) as process:
@@ -76,7 +76,7 @@ class Recipe:
 
     @cached_property
     def hash_of(self) -> Callable[[int], str]:
-        """A function that returns the hash of the recipe's configuration with a seed.
+        """Return a function that returns the hash of the recipe's configuration with a seed.
 
         Raises:
             ConfigError: if it cannot be composed.
@@ -91,5 +91,5 @@ RECIPES = {path.stem: Recipe(path.stem) for path in sorted((PROJECT / "conf" / "
 
 
 def seeds_wanted(seconds: float) -> int:
-    """Return how many seeds a mean takes, by the time of training one."""
+    """Return the number of seeds of a mean, by the training time of one."""
     return 3 if seconds > SLOW_S else 5

@@ -1,7 +1,7 @@
-"""Publish what a sweep found, as a block of the pages: python scripts/results/sweep.py outputs/sweeps/NAME.
+"""Publish the report of a sweep as a block of the pages: python scripts/results/sweep.py outputs/sweeps/NAME.
 
-Differences to a baseline, as of `python train.py sweep=tricks`, are the block `tricks`; a ranking with its sentences,
-as of `python train.py sweep=hidden_by_optimizer`, the block `sweep`.
+Differences from a baseline, as in `python train.py sweep=tricks`, are written to the block `tricks`. A ranking with its
+sentences, as in `python train.py sweep=hidden_by_optimizer`, is written to the block `sweep`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Raises CheckpointError if the folder holds no runs, or no page can be written."""
+    """Publish the report; raises CheckpointError if the folder holds no runs, or no page can be written."""
     from mlplab.sweeps.report import Report, files
 
     report = Report.of(folder)
@@ -40,7 +40,7 @@ def publish(folder: Path) -> None:
 
 
 def conditions(pairs: int, runs: Sequence[Run]) -> str:
-    """Say how many pairs are compared, and what all runs were trained with."""
+    """Describe the number of pairs, and the settings common to all runs."""
     epochs, precisions = (
         " or ".join(dict.fromkeys(str(run.settings.get(key, default)) for run in runs))
         for key, default in (("trainer.max_epochs", ""), ("trainer.precision", "32-true"))

@@ -1,4 +1,4 @@
-"""The verdict: does a recipe reach the figure that was published for it?"""
+"""The verdict: whether a recipe reaches its published figure."""
 
 import math
 
@@ -7,18 +7,19 @@ from recipe import TOLERANCE, Recipe
 
 ROUNDING = 1e-9  # of percent
 RULES = (
-    "Test accuracy is mean ± standard deviation over n seeds; time is that of training one seed,"
-    " the median and the range. Of five seeds, or three where one takes over 10 minutes: *reproduced* where the mean is"
-    " not below the published figure, or the reference, by more than its standard deviation or 0.1 points (0.25 on"
-    " Fashion-MNIST), whichever is more; *beaten* where it is above it by more than two standard errors, of both"
-    " where the other is a mean of several runs; otherwise *short*. With fewer seeds it is *incomplete*."
+    "Test accuracy is mean ± standard deviation over n seeds; time is median and range of the training time of a seed."
+    " A recipe needs five seeds, or three if one takes over 10 minutes; with fewer it is *incomplete*."
+    " *Reproduced*: the mean is not below the published figure or the reference by more than its standard deviation,"
+    " two standard errors or 0.1 points (0.25 on Fashion-MNIST), whichever is largest."
+    " *Beaten*: it is above that figure by more than two standard errors, of both if the figure is a mean of several"
+    " runs. Otherwise it is *short*."
 )
 
 
 def verdict(recipe: Recipe, entry: Measured) -> str:
-    """Compare with what was published; empty where nothing was.
+    """Compare with the published figure; empty if there is none.
 
-    Where that is itself a mean over several runs, a difference has the errors of both.
+    If that is itself a mean over several runs, the difference has the errors of both.
     """
     source = recipe.published
     if source.accuracy is None:

@@ -1,4 +1,4 @@
-"""Hydra finds the sweeper here; mlplab.sweeps.run does the work."""
+"""Hydra plugin that hands a sweep to mlplab.sweeps.run."""
 
 from typing import Any
 

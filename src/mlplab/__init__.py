@@ -1,5 +1,5 @@
 """Train, compare and explain multilayer perceptrons on MNIST and Fashion-MNIST.
 
-Read mlp.py, datasets.py, datamodule.py and classifier.py first: they work without a configuration. training.py puts
-them together for one run, config.py says what can be chosen, command/ what surrounds a run on the command line.
+Start with model/mlp.py, data/datasets.py, data/datamodule.py and model/classifier.py, which need no configuration.
+training/run.py combines them into one run; config/schema.py declares every key; cli/ is the command line.
 """

@@ -1,4 +1,4 @@
-"""The errors a person can cause, each with the exit code that a process ends with."""
+"""User errors, each with the exit code of the process."""
 
 import errno
 import io
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TextIO
 
 
 class MlplabError(Exception):
-    """Its text is one to five lines: where, what was found, what is allowed, and the way out."""
+    """Base class; the message has one to five lines: where, what was found, what is allowed, and how to fix it."""
 
     exit_code: ClassVar[int]
 
@@ -36,7 +36,7 @@ class JobsFailedError(MlplabError):
 
 
 class Interrupted(BaseException):
-    """A signal has ended a run, and what it had is saved; not an Exception, so that nothing takes it for a failure."""
+    """A signal has ended a run, which is saved; not an Exception, so that it is not handled as a failure."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(text)
@@ -44,16 +44,16 @@ class Interrupted(BaseException):
 
 
 class Paused(BaseException):
-    """A run has come to the epoch that it was to pause after, and is saved: neither a failure nor a signal."""
+    """A run has reached the epoch after which it pauses, and is saved; neither a failure nor a signal."""
 
 
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class _Output:
-    """A standard stream with ? for what it has no letter for; once its reader has gone, it is silent."""
+    """A standard stream that writes ? for characters it cannot encode, and nothing once its reader is gone."""
 
-    GONE = (errno.EPIPE, errno.EINVAL, errno.EIO)  # a pipe that was closed, one of Windows, a terminal
+    GONE = (errno.EPIPE, errno.EINVAL, errno.EIO)  # a closed pipe, one on Windows, a terminal
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,16 +109,16 @@ def reported() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print on standard error, past a print that a signal may have interrupted; a closed terminal hears nothing."""
+    """Print on standard error, even if a signal interrupted another print; a closed terminal is ignored."""
     try:
         os.write(2, f"{text}\n".encode(sys.stderr.encoding, "replace"))
-    except OSError:  # what Python still holds back for it would fail at the end, and change the exit code
+    except OSError:  # flushing the rest at exit would fail and change the exit code
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _open_standard_streams() -> None:
-    """Open those that are closed (2>&-): a file that is opened would get the number of one, and what is printed."""
+    """Open closed streams (2>&-): otherwise the next opened file would get their number, and the printed text."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

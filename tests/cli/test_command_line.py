@@ -41,7 +41,7 @@ def test_what_is_printed(digits_run: Run) -> None:
     assert f"test accuracy {result['metrics']['test/acc']:.2%}" in printed
     assert f"{result['images_per_s']:,.0f} images/s" in printed
     assert f"run folder {Path('outputs', 'digits', digits_run.folder.name)}" in printed
-    assert "\r" not in printed  # no bar where nobody looks
+    assert "\r" not in printed  # no bar outside a terminal
     assert "Warning" not in printed
     log = (digits_run.folder / "train.log").read_text()
     first = f"digits, 64-128-10, Adam, batch 32, 20 epochs; run folder outputs/digits/{digits_run.folder.name}"
@@ -59,10 +59,10 @@ def test_divergence_ends_with_5(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [((), ""), (("-m", "seed=1,2", "sweep_name=two"), "outputs/sweeps/two: 2 jobs, 2 to begin\n")]
+    ("words", "said"), [((), ""), (("-m", "seed=1,2", "sweep_name=two"), "outputs/sweeps/two: 2 jobs, 2 to start\n")]
 )
 def test_missing_data_end_with_3(command: Command, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    """The message has the addresses of the data, and nothing is left behind."""
+    """The message has the URLs of the data, and no files are left."""
     finished = command(*words, f"data.root={tmp_path / 'nothing'}")
     assert (finished.code, finished.out) == (3, said)
     assert len(finished.err.splitlines()) <= 5
@@ -72,7 +72,7 @@ def test_missing_data_end_with_3(command: Command, tmp_path: Path, words: tuple[
 
 
 def test_closed_streams_do_no_harm(program: Program, tmp_path: Path) -> None:
-    """`python train.py ... >&- 2>&-`: a file that is opened then must not get the numbers of these streams."""
+    """`python train.py ... >&- 2>&-`: files opened later must not get the numbers of these streams."""
     closed = lambda: (os.close(0), os.close(1), os.close(2))  # noqa: E731
     finished = program.run("data=digits", "trainer.max_epochs=1", "hydra.run.dir=run", before=closed)
     assert finished == Finished(0, "", "")
@@ -81,7 +81,7 @@ def test_closed_streams_do_no_harm(program: Program, tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: Path) -> None:
-    """Writing to it fails from then on."""
+    """Writing to the closed terminal fails."""
     leader, terminal = os.openpty()
 
     def in_terminal() -> None:
@@ -134,28 +134,28 @@ def test_a_signal_ends_a_run_without_a_result(
         ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
         ("optimizer=adm", ["optimizer=adm: unknown, must be one of adam, rmsprop, sgd; did you mean adam?"]),
         ("experiment=fashion_12", ["experiment=fashion_12: unknown, must be one of fashion_100, fashion_128"]),
-        ("model=3", ["model: has keys of its own, model.hidden, model.dropout, model.activation, model.batch_norm"]),
+        ("model=3", ["model: has keys: model.hidden, model.dropout, model.activation, model.batch_norm"]),
         ("data=null", ["data=null"]),
         ("model.hidden=abc", ["model.hidden: must be a valid integer, got 'abc'"]),
         ("optimizer.momentum=0.9", ["optimizer.momentum: Adam takes lr, betas"]),
         ("data.val_size=60000", ["data.val_size: must be at most 59999"]),
-        ("seed=1,2", ["seed=1,2: several values: add -m for a sweep over them"]),
+        ("seed=1,2", ["seed=1,2: has several values: add -m for a sweep over them"]),
         (
             "model.hidden=512,256 seeed=1",
             [
-                "model.hidden=512,256: several values: add -m for a sweep over them; or write model.hidden=[512,256]",
+                "model.hidden=512,256: has several values: add -m for a sweep over them, or write model.hidden=[",
                 "seeed: unknown key; did you mean seed?",
             ],
         ),
-        ("optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): an interval has no end of values"]),
-        ("-m optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): an interval has no end of values"]),
-        ("sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command for"]),
-        ("-m sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: one at a time: give a command"]),
-        ("sweep=tricks seed=1 sweep=hidden_by_optimizer", ["sweep=tricks sweep=hidden_by_optimizer: one at a time"]),
-        ("-m sweep_name=a,b", ["sweep_name=a,b: one at a time"]),
-        ("-m optimizer=glob(x*)", ["A glob among these fits no choice"]),
-        ("-m --cfg job", ["--cfg and --info: print one run. Leave -m out."]),
-        ("--cfg job --info all", ["--cfg and --info: print one run."]),
+        ("optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search"]),
+        ("-m optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search"]),
+        ("sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: choose only one per"]),
+        ("-m sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: choose only one per command"]),
+        ("sweep=tricks seed=1 sweep=hidden_by_optimizer", ["sweep=tricks sweep=hidden_by_optimizer: choose only one"]),
+        ("-m sweep_name=a,b", ["sweep_name=a,b: choose only one"]),
+        ("-m optimizer=glob(x*)", ["A glob matches no choice"]),
+        ("-m --cfg job", ["--cfg and --info: show one run; omit -m."]),
+        ("--cfg job --info all", ["--cfg and --info: show one run"]),
         ("--resolve", ["--resolve: needs --cfg."]),
         ("--epochs=3", ["--epochs=3: a key is given without dashes, as key=value; did you mean trainer.max_epochs?"]),
         (
@@ -166,7 +166,7 @@ def test_a_signal_ends_a_run_without_a_result(
         ("seed=1 -x", ["-x: a key is given without dashes, as key=value"]),
         ("--cfg", ["argument --cfg/-c: expected one argument. All options: python train.py --hydra-help"]),
         ("--package data", ["--package: needs --cfg"]),
-        ("--experimental-rerun config.pickle", ["--experimental-rerun: not supported. A run is resumed with resume="]),
+        ("--experimental-rerun config.pickle", ["--experimental-rerun: not supported. Use resume="]),
         ("--info seed=1", ["argument --info/-i: invalid choice: 'seed=1'"]),
         (
             "optimizer=adamw",
@@ -174,7 +174,7 @@ def test_a_signal_ends_a_run_without_a_result(
         ),
         (
             "early_stopping=3",
-            ["early_stopping: has keys of its own, early_stopping.patience, early_stopping.min_delta"],
+            ["early_stopping: has keys: early_stopping.patience, early_stopping.min_delta"],
         ),
         ("model.hidden=[", ["model.hidden=[: "]),
         ("seed", ["seed: not of the form key=value"]),

@@ -1,4 +1,4 @@
-"""TAB in a shell, as a person presses it."""
+"""TAB completion in a real shell."""
 
 import os
 import pty
@@ -31,7 +31,7 @@ COMPLETED = {
 
 
 def _after_tab(lines: Iterable[str], folder: Path) -> list[str]:
-    """What stands behind the prompt then: Ctrl-A and `echo` make the shell print it."""
+    """Return the completed line: Ctrl-A and `echo` make the shell print it."""
     terminal, end = pty.openpty()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "dumb"}
     command = ["bash", "--norc", "--noprofile", "-i"]

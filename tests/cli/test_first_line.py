@@ -1,4 +1,4 @@
-"""What is said before torch is imported."""
+"""The first log line comes before torch is imported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The whole command line where what Windows lacks is taken away; like_windows/sitecustomize.py says what that is."""
+"""The whole command line without what Windows lacks, see like_windows/sitecustomize.py."""
 
 import json
 import os
@@ -15,7 +15,7 @@ FAST = ("data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 
 @pytest.fixture
 def windows(program: Program) -> Program:
-    """Text is of an old code page where nobody says otherwise."""
+    """Start programs as on Windows, with text in an old code page by default."""
     path = os.pathsep.join(filter(None, [str(PROJECT / "tests" / "like_windows"), os.environ.get("PYTHONPATH")]))
     program.environment |= {"PYTHONPATH": path, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     program.environment |= {"PYTHONIOENCODING": "cp1252", "PYTHONWARNINGS": "ignore:only soft file lock"}
@@ -28,7 +28,7 @@ def _good(finished: Finished) -> str:
 
 
 def test_train_resume_evaluate_predict_show_report_and_sweep(windows: Program, tmp_path: Path) -> None:
-    """One after another in one process, whose imports take long; those of the jobs of a sweep are no copies there."""
+    """Run one after another in one process, because imports are slow; jobs of a sweep are not forked on Windows."""
     drawn = Image.new("L", (20, 20), 255)
     drawn.paste(0, (9, 3, 11, 17))
     drawn.save(tmp_path / "one.png")
@@ -81,7 +81,7 @@ def test_train_resume_evaluate_predict_show_report_and_sweep(windows: Program, t
     ],
 )
 def test_what_is_refused_there(windows: Program, tmp_path: Path, code: str) -> None:
-    """Else the tests above would say nothing."""
+    """Check the imitation itself, on which the tests above depend."""
     (tmp_path / "closed").touch()
     started = [sys.executable, "-c", f"import os; {code}"]
     finished = subprocess.run(started, cwd=tmp_path, env=windows.environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Resumed runs: after a kill, with changes, from damaged folders; and folders that two processes want."""
+"""Resumed runs: after a kill, with changes, from damaged folders; and folders used by two processes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _data_as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: Server) -> Path:
-    """The run that nobody stops."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     finished = Program(folder, fork_server).run(*DIGITS, "hydra.run.dir=run")
     assert finished.code == 0, finished.err
@@ -40,14 +40,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: Server) -> Path
 
 @pytest.fixture
 def run(whole: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage, completed, with a last checkpoint and the one before it."""
+    """A complete run for a test to damage, with a last checkpoint and the one before it."""
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
     shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.previous.ckpt")
     return folder
 
 
 def _after_epochs(process: subprocess.Popen[str], epochs: int) -> None:
-    """Wait until so many have been printed."""
+    """Wait until this many epochs have been printed."""
     assert process.stdout is not None
     for line in process.stdout:
         epochs -= line.startswith("epoch ")
@@ -61,7 +61,7 @@ def _status(folder: Path) -> str:
 
 
 def _is_the_whole(folder: Path, whole: Path, but: Collection[str] = ()) -> None:
-    """The same to the last bit, but for what TensorBoard shows under these names."""
+    """Assert that a run is the same to the last bit, except for these TensorBoard tags."""
     assert states.problems(folder, whole, but) == []
     assert _status(folder) == "completed"
 
@@ -107,7 +107,7 @@ def test_a_folder_in_use_is_refused(program: Program, command: Command, tmp_path
             finished = command(*arguments)
             assert finished.code == 2
             who = f"process {process.pid} on {socket.gethostname()}"
-            assert finished.err == f"run: another process ({who}) is at work in it. Wait for it, or stop it.\n"
+            assert finished.err == f"run: another process ({who}) is using it. Wait for it, or stop it.\n"
         assert (tmp_path / "run" / "train.log").read_text().startswith(before)
         process.kill()
 
@@ -115,7 +115,7 @@ def test_a_folder_in_use_is_refused(program: Program, command: Command, tmp_path
 def test_a_requeued_job_is_resumed(
     program: Program, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, whole: Path
 ) -> None:
-    """SLURM announces the end by SIGUSR1; scontrol is called, and the same command runs again later."""
+    """SLURM announces the end with SIGUSR1; scontrol is called, and the same command runs again later."""
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
     scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
@@ -143,7 +143,7 @@ def test_a_requeued_job_is_resumed(
 
 
 def test_a_completed_run_says_so(run: Path, command: Command, tmp_path: Path) -> None:
-    """A default that is named is no change, and its folder may have any name."""
+    """Naming a default is not a change, and the folder may have any name."""
     before = files_of(run)
     defaults = ("trainer.precision=32", "optimizer.weight_decay=0", "trainer.accumulate_grad_batches=1")
     name = "model.hidden=[64,64], it's a run"
@@ -190,7 +190,7 @@ def test_what_changes_the_figures_is_refused(run: Path, command: Command, given:
     finished = command("resume=run", *given)
     assert finished.code == 2
     first, *found = finished.err.splitlines()
-    assert first == "run: holds another run, which cannot be resumed so:"
+    assert first == "run: holds another run, which cannot be resumed with these settings:"
     for line in lines:
         assert any(words.startswith(line) for words in found), finished.err
     assert len(found) <= 4
@@ -206,16 +206,16 @@ def test_a_flag_that_is_left_out_is_named(run: Path, command: Command) -> None:
     finished = command(*DIGITS, "hydra.run.dir=run")
     assert finished.code == 2
     assert finished.err.splitlines() == [
-        "run: holds another run, which cannot be resumed so:",
+        "run: holds another run, which cannot be resumed with these settings:",
         "trainer.limit_train_batches: the run has 0.1, the command 1.0",
         "trainer.overfit_batches: the run has 2, the command 0.0",
-        "Choose another hydra.run.dir, or leave it out.",
+        "Choose another hydra.run.dir, or omit it.",
     ]
     assert files_of(run) == before
 
 
 def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> None:
-    assert command("resume=last").err == "last: there is no run below outputs/ in this folder yet.\n"
+    assert command("resume=last").err == "last: there is no run below outputs/ yet.\n"
     old, new = tmp_path / "outputs" / "digits" / "old", tmp_path / "outputs" / "sweeps" / "name" / "new"
     for folder in (old, new):
         shutil.copytree(run, folder)
@@ -229,7 +229,7 @@ def test_last_is_the_newest_run(run: Path, command: Command, tmp_path: Path) -> 
     ("word", "reason"),
     [
         ("scheduler=onecycle", "its schedule spans the run"),
-        ("averaging=swa", "regularization.swa_start is a share of the run"),
+        ("averaging=swa", "regularization.swa_start is a fraction of the run"),
     ],
 )
 def test_what_spans_the_run_keeps_its_length(command: Command, word: str, reason: str) -> None:
@@ -346,7 +346,7 @@ def _with_config(folder: Path, text: str) -> None:
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_with_4(program: Program, tmp_path: Path) -> None:
-    """Files of at most 100 kB: the first checkpoint has 130."""
+    """Limit files to 100 kB: the first checkpoint has 130."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
     finished = program.run(*DIGITS, "hydra.run.dir=run", before=limit)
     assert finished.code == 4, finished.err
@@ -373,11 +373,11 @@ def test_a_log_that_cannot_be_written_does_not_stop_a_run(program: Program, tmp_
         (["resume=" + "x" * 300], 4, "File name too long"),
         (["hydra.run.dir=" + "x" * 300], 4, "File name too long"),
         (["hydra.run.dir='${nope}'"], 2, "hydra.run.dir: Interpolation key 'nope' not found"),
-        (["resume=run", "hydra.run.dir=other"], 2, "leave hydra.run.dir out"),
+        (["resume=run", "hydra.run.dir=other"], 2, "omit hydra.run.dir"),
         (["--cfg", "job", "resume=run"], 2, "resume: the configuration of a run is in its folder"),
-        (["-m", "resume=run"], 2, "without -m"),
+        (["-m", "resume=run"], 2, "omit -m"),
         (["resume="], 4, "contains no run that can be resumed"),
-        (["resume=run", "sweep_name=x"], 2, "sweep_name: names a sweep"),
+        (["resume=run", "sweep_name=x"], 2, "sweep_name: this is a single run"),
         (["resume=run", "model.dropout=7"], 2, "model.dropout: must be less than 1, got 7"),
         (["resume=run", "seeed=7"], 2, "seeed: unknown key; did you mean seed?"),
     ],

@@ -31,8 +31,8 @@ REFUSED = {
     "regularization.max_norm=3 model.hidden=[]": "regularization.max_norm: needs a hidden layer",
     "regularization.averaging=swa regularization.ema_decay=0.9": "regularization.ema_decay: needs regularization.aver",
     "regularization.swa_start=0.5": "regularization.swa_start: needs regularization.averaging=swa",
-    "model.batch_norm=true data.batch_size=1": "model.batch_norm: a batch of one image has no variance",
-    "model.batch_norm=true data.val_size=4999 data.batch_size=100": "model.batch_norm: a batch of one image",
+    "model.batch_norm=true data.batch_size=1": "model.batch_norm: the last batch has one image",
+    "model.batch_norm=true data.val_size=4999 data.batch_size=100": "model.batch_norm: the last batch has one image",
 }  # fmt: skip
 ACCEPTED = (
     "scheduler.name=ReduceLROnPlateau monitor=val/acc scheduler.mode=max",

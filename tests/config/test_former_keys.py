@@ -54,5 +54,5 @@ def test_a_stored_configuration_is_read_with_todays_keys(composed: Compose, stor
 
 
 def test_a_renamed_key_leaves_the_hash_as_it_was(composed: Compose, stored: dict[str, Any]) -> None:
-    """The hash of this configuration before its keys were renamed."""
+    """Compare with the hash of this configuration before its keys were renamed."""
     assert parse(stored).hash == _today(composed).hash == "47b24cfbad2fcc99"

@@ -1,4 +1,4 @@
-"""Equal runs have one hash, however they are spelled, and different runs have two."""
+"""Equivalent runs have the same hash, however they are spelled, and different runs have different ones."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""What is read from source files, against the libraries themselves."""
+"""Signatures read from source files, compared with the libraries."""
 
 import inspect
 from typing import Any
@@ -12,7 +12,7 @@ from mlplab.config import torch_signatures
 
 
 def _signature(kind: type) -> dict[str, tuple[bool, Any]]:
-    """By argument: must it be given, and its default."""
+    """Return for each argument whether it is required, and its default."""
     parameters = inspect.signature(kind).parameters.values()
     return {
         parameter.name: (True, None) if parameter.default is parameter.empty else (False, parameter.default)

@@ -70,10 +70,10 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("data.name", "cifar", ["'mnist', 'fashion' or 'digits'", "'cifar'"]),
         ("data.root", "", ["at least 1 character"]),
         ("data.root", None, ["string", "None"]),
-        ("data.root", "s3://bucket/mnist", ["must be a folder of this machine", "s3://bucket/mnist"]),
+        ("data.root", "s3://bucket/mnist", ["must be a folder on this machine", "s3://bucket/mnist"]),
         ("data.val_size", 60_000, ["at most 59999", "60000"]),
         ("data.val_size", -1, ["greater than or equal to 0", "-1"]),
-        ("data.val_size", 1.0, ["integer", "1.0", "or a share of them below 1"]),
+        ("data.val_size", 1.0, ["integer", "1.0", "or a fraction of them below 1"]),
         ("optimizer.weight_decay", None, ["must be float", "None"]),
         ("data.batch_size", 0, ["greater than or equal to 1", "got 0"]),
         ("data.normalize", "none", ["'standard', 'unit' or 'symmetric'", "'none'"]),
@@ -203,7 +203,7 @@ def test_nothing_is_near(word: str) -> None:
 
 
 def test_what_is_meant_exists() -> None:
-    """Each name of elsewhere leads to a key, a group or a choice."""
+    """Each name from other libraries leads to a key, a group or a choice."""
     for meant in spelling.ELSEWHERE:
         assert nearest(f"x{meant}") == f"; did you mean {meant}?" or meant == "fashion"
 

@@ -12,7 +12,7 @@ from mlplab.data.augmentation import Distortion, affine, elastic, matrices_of, s
 from mlplab.randomness import bits
 
 EVERYTHING = Distortion(2, 0.5, 15.0, (0.85, 1.15), 15.0, 34.0, 4.0)
-NEAR = 0.01  # grey levels of 255, for what 32 bits round
+NEAR = 0.01  # grey levels out of 255, for 32-bit rounding
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def _moved(
     flipped: bool = False,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """All images in the same way."""
+    """Distort all images in the same way."""
     numbers = (torch.full((len(images),), value) for value in (rotation, scale, shear))
     matrices = matrices_of(*numbers, torch.full((len(images),), flipped))
     return sample(images.float(), affine(images, matrices, torch.tensor(shift).expand(len(images), 2)))
@@ -53,7 +53,7 @@ def test_places_that_stay_give_the_images(shape: tuple[int, ...]) -> None:
 
 
 def test_shifts_are_whole_pixels_and_all_occur_alike() -> None:
-    """One white pixel on black tells by how much its image was shifted."""
+    """A white pixel on black shows the shift of its image."""
     images = torch.zeros(5000, 1, 8, 8)
     images[:, :, 3, 4] = 255
     found = Distortion(shift=2)(images, 0)
@@ -81,7 +81,7 @@ def test_a_share_of_the_images_is_flipped(images: Tensor) -> None:
 def test_moves_follow_each_other_in_the_order_that_is_told(
     images: Tensor, rotation: float, scale: float, shear: float, shift: tuple[float, float]
 ) -> None:
-    """Against scipy, with a product of matrices in (x, y), y downwards, that is written down here."""
+    """Compare with scipy and an explicit product of matrices in (x, y), y downwards."""
     cos, sin = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
     rotate = np.array([[cos, sin], [-sin, cos]])
     lean = np.array([[1.0, math.tan(math.radians(shear))], [0.0, 1.0]])
@@ -95,7 +95,7 @@ def test_moves_follow_each_other_in_the_order_that_is_told(
 
 @pytest.mark.parametrize("scale", [1.0, 1.2])
 def test_an_elastic_displacement_is_in_pixels_of_the_image_as_it_was(images: Tensor, scale: float) -> None:
-    """An image that is enlarged is displaced by more."""
+    """An enlarged image is displaced by more pixels."""
     displacement = elastic(images, 34.0, 4.0, 7)
     found = Distortion(scale=(scale, scale), elastic_alpha=34.0, elastic_sigma=4.0)(images, 7)
     x, y = np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5)
@@ -121,7 +121,7 @@ def test_the_displacement_is_a_smoothed_field(sigma: float) -> None:
 
 
 def test_the_displacement_is_as_large_as_alpha_and_sigma_say() -> None:
-    """In the middle, in both directions, which have nothing to do with each other."""
+    """Tested in the middle of the image, in both directions, which are independent."""
     found = elastic(torch.empty(2000, 1, 28, 28), 34.0, 3.0, 1)[:, :, 14, 14]
     expected = 34 / (3 * math.sqrt(12 * math.pi))
     assert found.std(dim=0).tolist() == pytest.approx([expected, expected], rel=5 / math.sqrt(2 * 2000))

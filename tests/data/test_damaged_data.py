@@ -1,4 +1,4 @@
-"""Whatever is wrong with the files of a data set, a person is told which file, what was found, and the way out."""
+"""Errors about damaged data name the file, the finding, and a solution."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from mlplab.errors import DataError
 
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny MNIST that a test may damage."""
+    """A copy of the tiny MNIST for a test to damage."""
     shutil.copytree(tiny_root / "MNIST", tmp_path / "data" / "MNIST")
     return tmp_path / "data"
 
@@ -35,7 +35,7 @@ def _little_memory_and_time() -> Iterator[None]:
     began = time.process_time()
     yield
     assert time.process_time() - began < 60
-    assert tracemalloc.get_traced_memory()[1] < 20e6  # bytes, what Python itself takes: the files are read by it
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # bytes, the memory of Python itself
     tracemalloc.stop()
 
 

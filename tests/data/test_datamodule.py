@@ -72,7 +72,7 @@ def test_the_order_of_an_epoch_is_a_permutation(tiny_root: Path, batch_size: int
 
 
 class Network(LightningModule):
-    """Any other than `Classifier`: it is given images and labels, which it notes by stage."""
+    """A module other than `Classifier`, which is given images and labels; records them by stage."""
 
     automatic_optimization = False
 
@@ -135,7 +135,7 @@ def test_each_epoch_has_its_order_and_batches_to_train_on_are_distorted_and_no_o
 
 
 def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
-    """Batches of one image, which are as many as there are images, and the same pixels in each."""
+    """Use batches of one image, all with the same pixels."""
     first, other = (_module(tiny_root, batch_size=1, seed=seed, augment={"elastic_alpha": 8.0}) for seed in (0, 1))
     found = []
     for datamodule in (first, other):

@@ -21,7 +21,7 @@ TEST_LABELS = idx.FILES[3]
 
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny data sets that a test may damage."""
+    """A copy of the tiny data sets for a test to damage."""
     return shutil.copytree(tiny_root, tmp_path / "data")
 
 
@@ -69,7 +69,7 @@ def test_digits_that_are_gone_or_damaged(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "sklearn" / "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "modules", {name: sys.modules[name] for name in sys.modules if name != "sklearn"})
-    with pytest.raises(DataError, match=r"digits.csv.gz: missing or damaged.*\nInstall scikit-learn anew"):
+    with pytest.raises(DataError, match=r"digits.csv.gz: missing or damaged.*\nReinstall scikit-learn"):
         datasets.load("digits", tmp_path)
     for content in (
         b"",
@@ -102,7 +102,7 @@ def test_only_what_is_missing_is_fetched(root: Path, monkeypatch: pytest.MonkeyP
 
 
 def _moved(folder: Path, to: str, rename: Callable[[str], str] = str) -> None:
-    """Files of the folder `folder` of the tiny MNIST, to where a person may put them."""
+    """Move files of the tiny MNIST to another folder, where a user may put them."""
     where = folder.parents[1] / to
     where.mkdir(parents=True, exist_ok=True)
     for path in list(folder.iterdir()):
@@ -116,7 +116,7 @@ def _packed(folder: Path, level: int) -> None:
 
 
 def _as_from_kaggle(folder: Path) -> None:
-    """Each file twice: under another name, and within a folder of its name."""
+    """Store each file twice, as in the archives of Kaggle: under another name, and in a folder of its name."""
     for path in list(folder.iterdir()):
         content = path.read_bytes()
         path.with_name(_dotted(path.name)).write_bytes(content)
@@ -159,7 +159,7 @@ def test_files_that_were_put_there_by_hand(
 
 @pytest.fixture
 def official(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A root with both data sets, where those of the tests are the official ones."""
+    """A root with both tiny data sets, which count as the official ones."""
     root = tmp_path / "official"
     for number, (name, source) in enumerate(datasets.IDX_DATASETS.items()):
         folder = idx.write(root, source.dataset, train=200 + 100 * number, test=50 + 10 * number)
@@ -206,7 +206,7 @@ def test_a_file_of_the_same_data_set_in_the_place_of_another_is_named(official: 
 def test_what_cannot_be_used_is_named_once_nothing_else_helps(
     root: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that are not official, in a folder that may hold another data set; a damaged archive of another name."""
+    """Tested with unofficial files in a folder that may hold another data set, and a damaged archive."""
 
     def fetch(*_: object) -> None:
         raise DataError("these are missing\nno network\nways out")
@@ -222,7 +222,8 @@ def test_what_cannot_be_used_is_named_once_nothing_else_helps(
     archive.unlink()
     _moved(folder, "")
     with pytest.raises(
-        DataError, match=rf"Not used: {root}/train-images-idx3-ubyte: not the official .*\nMove it to MNIST/raw/"
+        DataError,
+        match=rf"Not used: {root}/train-images-idx3-ubyte: not the official .*\nTo use it anyway, move",
     ):
         datasets.load("mnist", root)
 

@@ -1,4 +1,4 @@
-"""Nothing here leaves the machine: torchvision is replaced, or asks a server on 127.0.0.1."""
+"""Downloads without network: torchvision is replaced, or uses a server on 127.0.0.1."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ TIMEOUT_S = download.TIMEOUT_S
 
 
 class MNIST:
-    """In place of torchvision's: it writes at once."""
+    """Replacement of torchvision's class, which writes at once."""
 
     calls: list[Path]
 
@@ -56,7 +56,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[str, type]]:
-    """A server of a tiny MNIST's archives, and torchvision's own class, told to ask that server."""
+    """A server with the archives of a tiny MNIST, and torchvision's own class, which uses this server."""
     served = tmp_path / "served"
     served.mkdir()
     resources = []
@@ -120,7 +120,7 @@ def test_without_a_network_it_says_where_to_copy_what(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_repaired(mirror: tuple[str, type], tmp_path: Path) -> None:
-    """Its lock file, half an archive, half a file, and half an archive that torchvision itself left."""
+    """Leftovers are its lock file, half an archive, half a file, and half an archive of torchvision."""
     root = tmp_path / "data"
     folder, scratch = root / "MNIST" / "raw", root / ".MNIST.download" / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -141,7 +141,7 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_silent_mirror_is_given_up(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It accepts, and never answers."""
+    """The mirror accepts a connection, and never answers."""
     assert len(torchvision_datasets.MNIST.mirrors) * TIMEOUT_S < 30  # seconds
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     before = socket.getdefaulttimeout()
@@ -210,12 +210,12 @@ def test_without_files_a_mirror_is_asked_before_torch_is_there(
 
 
 def test_only_copies_of_the_data_set_itself_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of one have the names of the other; wherever they lie, official ones are known by their checksums."""
+    """Files of both data sets have the same names; official ones are recognised by their checksums."""
     monkeypatch.setattr("mlplab.config.torch_signatures.mirrors", lambda dataset: ("http://127.0.0.1:9/",))
     folder = idx.write(tmp_path, "FashionMNIST")
     assert download.missing("fashion", tmp_path) == []
     assert download.missing("mnist", tmp_path) == FILES
-    with pytest.raises(DataError, match=r"MNIST/raw: train-images-idx3-ubyte, .*\nare not there"):
+    with pytest.raises(DataError, match=r"MNIST/raw: train-images-idx3-ubyte, .*\nare missing"):
         download.require("mnist", tmp_path)
     sha256 = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES}
     official = replace(download.IDX_DATASETS["mnist"], sha256=sha256)

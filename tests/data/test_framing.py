@@ -15,7 +15,7 @@ INFO = DatasetInfo(
 
 
 def _alike(one: Bytes, other: Bytes) -> float:
-    """Correlation of two images, the second moved by a pixel where that fits better."""
+    """Return the correlation of two images, shifted by up to one pixel for the best fit."""
     moved = (np.roll(other, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1))
     return max(float(np.corrcoef(one.ravel(), image.ravel())[0, 1]) for image in moved)
 
@@ -63,7 +63,7 @@ def test_nothing_is_on_blank_paper(shape: tuple[int, int], noise: float) -> None
 
 
 def test_small_pieces_belong_to_what_is_below_them() -> None:
-    """A five whose upper line was drawn by itself."""
+    """A five with a separate upper line is one thing."""
     picture = np.full((300, 300), 255, dtype=np.uint8)
     picture[60:72, 110:190] = 0
     picture[85:240, 110:122] = 0

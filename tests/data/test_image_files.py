@@ -23,7 +23,7 @@ INFO = DatasetInfo(
 
 
 def _seven(size: tuple[int, int] = (400, 300), ground: str = "white", ink: str = "black") -> Image.Image:
-    """A big digit, off the middle."""
+    """Draw a big digit, off centre."""
     image = Image.new("RGB", size, ground)
     lines = [(40, 60), (130, 60), (80, 220)]
     ImageDraw.Draw(image).line(lines, fill=ink, width=18)
@@ -41,14 +41,14 @@ def _read(image: Image.Image, path: Path, background: Background = "auto") -> Te
 
 
 def _only(path: Path, background: Background = "auto", info: DatasetInfo = INFO) -> Tensor:
-    """The one thing in a picture (C, H, W)."""
+    """Return the only thing in a picture (C, H, W)."""
     (image,), things = image_files.read(path, info, background)
     assert things == 1
     return image
 
 
 def _is_framed(found: Tensor) -> bool:
-    """In a box of 20 x 20, its centre of mass at pixel 14, as MNIST is."""
+    """Tell whether an image fits a box of 20 x 20, with its centre of mass at pixel 14, as in MNIST."""
     pixels = found[0].double()
     rows, columns = pixels.any(dim=1).nonzero(), pixels.any(dim=0).nonzero()
     height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
@@ -98,7 +98,7 @@ def test_light_and_dark_ground_are_detected(path: Path) -> None:
 
 
 def test_what_was_said_of_the_ground_is_believed(path: Path) -> None:
-    """A ring is a bright disc with a dark hole, or dark around a bright hole."""
+    """A ring can be read as a bright disc with a dark hole, or as dark around a bright hole."""
     ring = Image.new("L", (200, 200), 60)
     ImageDraw.Draw(ring).ellipse((60, 60, 140, 140), outline=200, width=20)
     as_dark, as_light = _read(ring, path, "dark")[0], _read(ring, path, "light")[0]
@@ -142,7 +142,7 @@ def test_a_photograph_is_turned_as_the_camera_was_held(tmp_path: Path) -> None:
 
 
 def _framed_seven() -> torch.Tensor:
-    """As MNIST has it (28, 28), with a pixel in the ground that no preparation would keep."""
+    """Return an image (28, 28) as in MNIST, with a background pixel that any preparation would remove."""
     image = _read_array(_seven())
     image[0, 0] = 1
     return image
@@ -194,7 +194,7 @@ def test_floats_of_any_range(path: Path) -> None:
 
 
 def test_by_outline(path: Path) -> None:
-    """As Fashion-MNIST is centred: the heavy end of a picture does not pull it aside."""
+    """Centred as in Fashion-MNIST, by the outline and not by the centre of mass."""
     drawing = Image.new("L", (300, 100), 255)
     drawing.paste(0, (50, 20, 90, 60))
     drawing.paste(0, (90, 38, 250, 42))
@@ -238,7 +238,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         (b"label,pixel0\n7,0,0,0\n", "a CSV table, save each row as PNG"),
         (b"bplist00\xd4\x01\x02", "an Apple property list, not the picture itself"),
         (b'<?xml version="1.0"?>\n<!DOCTYPE plist>\n<plist>', "an Apple property list, not the picture itself"),
-        (b"\x00\x05\x16\x07\x00\x02", "a file of macOS about the picture, not the picture itself"),
+        (b"\x00\x05\x16\x07\x00\x02", "a macOS metadata file, not the picture itself"),
         (b"%PDF-1.7\n", "a PDF, save its page as PNG"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an SVG drawing, save it as PNG"),
         (b"<!DOCTYPE html>\n<html>", "a web page, save the picture itself"),
@@ -269,7 +269,7 @@ def test_whatever_pillow_raises_is_a_refusal(path: Path, error: Exception, monke
 
 
 def test_damaged_images_are_read_or_refused(path: Path) -> None:
-    """A hundred mutations of each format: a byte here and there, a part cut off."""
+    """Tested with a hundred mutations of each format: changed bytes, and truncation."""
     random = np.random.default_rng(3)
     for kind in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "jpeg2000", "spider", "tga", "pcx", "sgi"):
         whole = io.BytesIO()
@@ -304,13 +304,13 @@ def test_a_file_that_may_not_be_read_is_named(path: Path, monkeypatch: pytest.Mo
 def test_limits_are_named(path: Path) -> None:
     _seven().save(path)
     os.truncate(path, 300_000_000)  # a hole: it takes no room
-    with pytest.raises(DataError, match="has 300,000,000 bytes, 200,000,000 at most are read"):
+    with pytest.raises(DataError, match="has 300,000,000 bytes, more than the limit of 200,000,000"):
         image_files.read(path, INFO)
     header = b"IHDR" + struct.pack(">IIBBBBB", 12_000, 10_000, 8, 0, 0, 0, 0)
     chunks = (header, b"IDAT", b"IEND")
     made = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(made))
-    with pytest.raises(DataError, match="has 12,000 x 10,000 pixels, 100,000,000 at most are read"):
+    with pytest.raises(DataError, match="has 12,000 x 10,000 pixels, more than the limit of 100,000,000"):
         image_files.read(path, INFO)
 
 

@@ -1,4 +1,4 @@
-"""Run programs of the project in this process, one after another, and print how each ended: a list in JSON a line."""
+"""Run programs of the project in this process, one after another, and print the outcome of each as a line of JSON."""
 
 import io
 import json

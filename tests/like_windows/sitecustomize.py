@@ -28,7 +28,7 @@ _getfl, _fsync = (lambda handle, get=fcntl.fcntl, flag=fcntl.F_GETFL: get(handle
 
 
 def _check(event: str, arguments: tuple[Any, ...]) -> None:
-    """Refuse what the file system of Windows does."""
+    """Refuse what the file system of Windows refuses."""
     if event in ("os.rename", "os.remove", "os.rmdir"):
         for path in arguments[: 2 if event == "os.rename" else 1]:
             if _is_open(os.path.abspath(os.fsdecode(path))):
@@ -44,7 +44,7 @@ def _check(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_open(path: str) -> bool:
-    """By this process, it or what is in it."""
+    """Tell whether this process has opened a path, or a file in it."""
     links = []
     for handle in os.listdir("/proc/self/fd"):
         try:

@@ -1,4 +1,4 @@
-"""Training by blocks of batches: neither where a block ends nor that there are any is to be seen in what comes out."""
+"""Training by blocks of batches: the result does not depend on blocks or their length."""
 
 import itertools
 import math
@@ -25,8 +25,8 @@ from mlplab.model.classifier import Classifier
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the batches are in memory
-    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),  # a loader of one's own
-    pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no"),  # somebody else's module
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),  # a custom loader
+    pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no"),  # a foreign module
 ]
 
 ADAM = {"name": "Adam", "lr": 1e-3}
@@ -36,7 +36,7 @@ STEPS = 19  # of an epoch
 
 
 class Blocks(Classifier):
-    """A classifier that is given blocks of a chosen length."""
+    """A classifier with blocks of a chosen length."""
 
     length = STEPS
 
@@ -46,7 +46,7 @@ class Blocks(Classifier):
 
 @pytest.fixture
 def datamodule(tiny_root: Path) -> ImageDataModule:
-    """Epochs of 19 batches, the last of which has 6 images, not 8."""
+    """Data module with epochs of 19 batches, the last of which has 6 images instead of 8."""
     return _datamodule(tiny_root)
 
 
@@ -64,7 +64,7 @@ def _classifier(length: int = STEPS, **arguments: Any) -> Blocks:
 
 
 class Noted(Callback):
-    """What Lightning hands to callbacks."""
+    """Records what Lightning passes to callbacks."""
 
     def __init__(self) -> None:
         self.batches: list[Any] = []
@@ -96,7 +96,7 @@ def _fitted(
 
 
 def _batches(datamodule: ImageDataModule, epochs: int) -> Iterator[Batch]:
-    """Normalised, in the order of training, not distorted: from the rows alone."""
+    """Return normalised, undistorted batches in the order of training, computed from the rows."""
     for epoch in range(epochs):
         images, labels = datamodule.training_data(torch.device("cpu"))
         for rows in datamodule.epoch_rows(epoch).split(datamodule.batch_size):
@@ -106,7 +106,7 @@ def _batches(datamodule: ImageDataModule, epochs: int) -> Iterator[Batch]:
 def _plain_loop(
     batches: Iterable[Batch], optimizer: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> tuple[nn.Module, list[float]]:
-    """Weights and the loss of each step, from the weights of `_classifier`."""
+    """Return weights and the loss of each step, starting from the weights of `_classifier`."""
     loop = Loop(_classifier().mlp, optimizer, 8, dtype=dtype)
     for images, labels in batches:
         loop.step(images, labels, 0, 0)  # nothing is drawn
@@ -175,7 +175,7 @@ def test_a_block_may_end_anywhere(
 
 @pytest.mark.parametrize("kind", ["nothing", "dropout", "noise", "RReLU", "mixup", "distortion"])
 def test_each_epoch_draws_anew(tiny_root: Path, trainer: MakeTrainer, kind: str) -> None:
-    """With a rate of 0 the loss of an epoch changes for no other reason; the same images, in the same batches."""
+    """With a learning rate of 0, and the same images in the same batches, only the draws change the loss."""
     arguments = dict(DRAWING.get(kind, {}))
     datamodule = _datamodule(tiny_root, augment=arguments.pop("augment", None), batch_size=150)
     classifier, _ = _fitted(trainer, datamodule, **arguments, optimizer={"name": "SGD", "lr": 0.0})
@@ -202,7 +202,7 @@ def test_each_epoch_draws_anew(tiny_root: Path, trainer: MakeTrainer, kind: str)
 def test_a_run_is_a_plain_loop(
     datamodule: ImageDataModule, trainer: MakeTrainer, optimizer: dict[str, Any], home: Any, length: int
 ) -> None:
-    """With the classes that are written here, and with those that only torch has."""
+    """Tested with the fused optimizers, and with those that only torch has."""
     classifier, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": 1}, optimizer=optimizer)
     (used,) = classifier.trainer.optimizers
     assert type(used) is getattr(home, optimizer["name"])
@@ -421,7 +421,7 @@ def test_max_time_ends_a_run_within_an_epoch(datamodule: ImageDataModule, traine
 
 
 class Poisoned(ImageDataModule):
-    """Its images have no value in one step."""
+    """Data module whose images are NaN in one step."""
 
     bad = 0
 

@@ -34,7 +34,7 @@ def _same(one: Classifier, other: Classifier) -> bool:
 def test_figures_of_an_epoch_are_exact_means_over_images(
     datamodule: ImageDataModule, trainer: MakeTrainer, label_smoothing: float
 ) -> None:
-    """Labels are smoothed in training alone."""
+    """Labels are smoothed in training only."""
     torch.manual_seed(0)
     still = {"name": "SGD", "lr": 1e-30}  # the weights stay
     classifier = Classifier([16], optimizer=still, label_smoothing=label_smoothing)

@@ -1,4 +1,4 @@
-"""Optimizers with one fused call, against torch.optim's own."""
+"""Optimizers with one fused call, compared with those of torch.optim."""
 
 import copy
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ PLAIN = ("Adam", "AdamW", "RMSprop", "SGD")
 
 
 def _weights() -> list[nn.Parameter]:
-    """A matrix that lies by columns, as the first one of an MLP, one that lies by rows, and a bias."""
+    """Make a matrix stored by columns, like the first one of an MLP, one stored by rows, and a bias."""
     generator = torch.Generator().manual_seed(0)
     by_columns = torch.randn(7, 5, generator=generator).t()
     rest = [torch.randn(size, generator=generator) for size in ((4, 5), (5,))]
@@ -40,7 +40,7 @@ def _weights() -> list[nn.Parameter]:
 
 
 def _set_gradients(weights: Iterable[Tensor], step: int) -> None:
-    """Of very different sizes, as those of a network."""
+    """Set gradients of very different sizes, as in a network."""
     generator = torch.Generator().manual_seed(step)
     for place, weight in enumerate(weights):
         if weight.grad is None:
@@ -59,7 +59,7 @@ def _train(optimizer: optim.Optimizer, steps: range) -> None:
 
 
 def _pair(name: str, arguments: dict[str, Any]) -> tuple[optim.Optimizer, optim.Optimizer]:
-    """One of ours and torch's own, that do one thing after the other."""
+    """Return a fused optimizer and torch's own, after the same steps."""
     ours = getattr(fused_optimizers, name)(_weights(), **arguments)
     return ours, getattr(optim, name)(_weights(), **arguments, foreach=False)
 
@@ -89,7 +89,7 @@ def test_either_goes_on_from_the_state_of_the_other(name: str, arguments: dict[s
     whole = getattr(optim, name)(_weights(), **arguments)
     _train(whole, range(1, 31))
     _train(first, range(1, 16))
-    _train(second, range(1, 4))  # what it did before it is given another state must not matter
+    _train(second, range(1, 4))  # steps before a state is loaded must not matter
     with torch.no_grad():
         for weight, value in zip(_params(second), _params(first), strict=True):
             weight.copy_(value)

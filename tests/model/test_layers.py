@@ -1,4 +1,4 @@
-"""Each layer's output and gradients, against autograd's in float64."""
+"""Each layer's output and gradients, compared with autograd in float64."""
 
 import copy
 from typing import Any
@@ -20,7 +20,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def _prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """A module as `Steps` leaves it: with a gradient, of anything, for each weight that is trained."""
+    """Prepare a module like `Steps`: each trained weight has a gradient, of any value."""
     module = module.to(dtype)
     for weight in module.parameters():
         weight.grad = torch.full_like(weight, 7) if weight.requires_grad else None
@@ -28,7 +28,7 @@ def _prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Modul
 
 
 def _by_layer(module: nn.Module, features: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """Output, gradient of the input, and those of the weights."""
+    """Return the output, and the gradients of the input and the weights."""
     layer: Any = layer_of(module, given := features.clone())
     found = _run(layer, gradient.clone())
     assert torch.equal(given, features)  # the layer before may need it
@@ -36,7 +36,7 @@ def _by_layer(module: nn.Module, features: Tensor, gradient: Tensor) -> tuple[Te
 
 
 def _run(layer: Layer, gradient: Tensor) -> Tensor:
-    """The gradient of the input; both ways through it."""
+    """Run forward and backward, and return the gradient of the input."""
     with torch.no_grad():
         found = layer.connect(gradient, is_first=False)
         for call in [*layer.forward, *layer.backward]:
@@ -71,7 +71,7 @@ def test_activations(name: str) -> None:
 
 
 class Doubled(nn.ReLU):
-    """Of a class that is known, but another."""
+    """A subclass of a known layer."""
 
     def forward(self, features: Tensor) -> Tensor:
         return 2 * super().forward(features)
@@ -134,7 +134,7 @@ def test_linear_in_bfloat16_follows_weights_of_32_bits(frozen: tuple[str, ...]) 
 
 
 def test_a_sum_over_many_images_is_taken_in_32_bits() -> None:
-    """bfloat16 counts to 256."""
+    """Integers above 256 are not exact in bfloat16."""
     module = _prepared(nn.Linear(1, 1), torch.float32)
     ones = torch.ones(1000, 1, dtype=torch.bfloat16)
     _run(layer_of(module, ones), ones.clone())

@@ -32,7 +32,7 @@ def test_parameters_are_the_published_ones(hidden: list[int], counts: list[int])
 
 
 def _cells(table: str) -> list[list[str]]:
-    """Of the lines below the headings."""
+    """Return the cells of the lines below the headings."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
@@ -117,7 +117,7 @@ NOISY = ("flatten", "linear1", "batch_norm1", "noise1", "affine1")
 
 
 def test_a_larger_scale_does_not_drown_the_noise() -> None:
-    """Its deviation is a share of that of what it is added to, whatever scale and shift are learned."""
+    """The deviation of the noise stays relative to its input, whatever scale and shift are learned."""
     torch.manual_seed(0)
     mlp = MLP([3], image_shape=(1, 2, 2), batch_norm=True, hidden_noise=0.5)
     nn.init.uniform_(mlp.affine1.weight, 5, 10)

@@ -1,4 +1,4 @@
-"""The rate of each step, and what a schedule does not go with."""
+"""The learning rate of each step, and invalid combinations with a schedule."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ STEPS = 4 * 5
 
 
 class Rates(Callback):
-    """The learning rate of each step."""
+    """Records the learning rate of each step."""
 
     def __init__(self) -> None:
         self.used: list[float] = []

@@ -45,6 +45,6 @@ def test_the_distance_is_the_angle_to_the_nearest_training_image(
 
 def test_without_the_data_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_root: Path) -> None:
     monkeypatch.setattr("mlplab.data.download.fetch", lambda *_: pytest.fail("fetched"))
-    with pytest.raises(DataError, match=r"no data set mnist here\. Give its folder with --data-root"):
+    with pytest.raises(DataError, match=r"the data set mnist is not here\. Give its folder with --data-root"):
         Outliers(Classifier([8]), ImageDataModule("mnist", str(tmp_path)))
     assert not list(tmp_path.iterdir())

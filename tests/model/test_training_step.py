@@ -1,4 +1,4 @@
-"""The step that is written out, against plain torch: autograd, torch.optim and formulas."""
+"""The hand-written training step, compared with plain torch: autograd, torch.optim and formulas."""
 
 import copy
 import random
@@ -35,7 +35,7 @@ CLIP_VALUE: dict[str, Any] = {"gradient_clip_val": 0.005, "gradient_clip_algorit
 
 @dataclass(frozen=True)
 class Case:
-    """A network, batches to train it on, and how."""
+    """A network, its batches, and the training method."""
 
     hidden: Sequence[int] = (6, 5)
     network: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Case:
 
 
 def _by_steps(case: Case) -> Trained:
-    """All batches but the last in one call."""
+    """Train on all batches except the last in one call."""
     network, batches, gradients = case.made(), case.batches(), []
     dtype = next(network.parameters()).dtype
     name, arguments = case.optimizer
@@ -175,7 +175,7 @@ def test_random_networks_are_trained_as_by_autograd(start: int) -> None:
     "network", [{}, {"activation": "Tanh"}, {"activation": "ELU"}, {"batch_norm": True}, {"dropout": 0.2}], ids=str
 )
 def test_bfloat16_is_near(network: dict[str, Any]) -> None:
-    """It has 8 bits; what a step changes are weights of 32."""
+    """Features have 8 bits, but the weights have 32."""
     exact = Case((32, 32), network, sizes=(64,) * 5)
     coarse = replace(exact, method=Method(dtype=torch.bfloat16))
     found, expected = _by_steps(coarse), _by_steps(exact)
@@ -219,7 +219,7 @@ def test_frozen_weights_stay_and_the_others_are_trained(frozen: str, dtype: torc
 
 
 def test_weights_that_were_frozen_after_training_stay() -> None:
-    """Their last gradient is not taken for a new one."""
+    """The last gradient of a frozen weight is not used again."""
     case = Case()
     network = case.made()
     images, labels = case.batches()[0]
@@ -232,7 +232,7 @@ def test_weights_that_were_frozen_after_training_stay() -> None:
 
 
 class Skipping(nn.Module):
-    """Any network that is no sequence."""
+    """A network that is not a sequence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ def test_a_network_that_is_no_sequence() -> None:
 
 
 def _drawn(first: int, count: int, epoch: int = 0, seed: int = 0, rate: float = 0.5) -> list[tuple[Tensor, ...]]:
-    """What is kept of the pixels, noise, and what is kept of the hidden units, by batch of 40 images."""
+    """Return kept pixels, noise and kept hidden units, by batch of 40 images."""
     network = MLP([30], rate, image_shape=(1, SIDE, SIDE), num_classes=4, input_dropout=0.5, hidden_noise=0.1)
     layers: list[Any] = Steps(network, 4, Method(), SIDE * SIDE, 40).gradients(40).layers
     drawing = draw(layers, 40, seed, epoch, first, count)
@@ -272,7 +272,7 @@ def test_random_numbers_are_those_of_their_step_however_many_are_drawn_at_once()
 
 
 def _assert_independent(one: Tensor, other: Tensor) -> None:
-    """Two independent halves agree in one half of the units; no two normal numbers are the same."""
+    """Assert independence: half of the masks agree, and no two normal numbers are equal."""
     is_kept = bool(((one == 0) | (one == 1)).all())
     expected, most = (0.5, 5 * 0.5 / one.numel() ** 0.5) if is_kept else (0, 0.001)
     assert (one == other).double().mean().item() == pytest.approx(expected, abs=most)

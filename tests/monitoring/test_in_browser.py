@@ -1,4 +1,4 @@
-"""TensorBoard's pages in a browser, of runs. Screenshots go to build/screenshots."""
+"""TensorBoard's pages of runs in a browser. Screenshots are written to build/screenshots."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def test_runs_and_what_tells_them_apart(browser: Chrome, composed: Compose, tiny_root: Path, tmp_path: Path) -> None:
-    """As a sweep leaves them."""
+    """Runs of a sweep are distinguished by their hyperparameters."""
     short = (
         "data=fashion",
         "data.val_size=50",

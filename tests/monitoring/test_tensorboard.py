@@ -1,4 +1,4 @@
-"""What TensorBoard and the folder of a run show, read back and compared with what was computed."""
+"""Contents of TensorBoard and of a run's folder, read back and compared with computed values."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def events(folder: Path) -> EventAccumulator:
 
 @pytest.fixture(scope="module")
 def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """A run that shows all there is, its events, and the arguments that each figure was drawn from."""
+    """A run with show=all, its events, and the arguments of each figure."""
     config = composed(
         f"data.root={tiny_root}", "data=fashion", "data.val_size=50", "data.batch_size=20", "model.hidden=[16,12]",
         "model.dropout=0.1", "trainer.max_epochs=3", "show=all",
@@ -147,7 +147,7 @@ def test_curves_within_epochs_add_up_to_those_by_epoch(tiny: Compose, tmp_path: 
 
 
 def charts_of(found: EventAccumulator) -> dict[tuple[str, str], list[str]]:
-    """The curves on each chart of the layout; a tag that has none is an error."""
+    """Return the curves on each chart of the layout; a tag without a curve is an error."""
     layout = Layout.FromString(tensor(found, "custom_scalars__config__").item())
     charts: dict[tuple[str, str], list[str]] = {}
     for category in layout.category:
@@ -230,7 +230,7 @@ def test_distorted_images_are_shown_as_the_network_gets_them(
     batches = (images for _, images, _ in datamodule.chunks(Block(0, datamodule.batches_per_epoch), epoch=0))
     given = [batch.clone() for batch in chain.from_iterable(batches)]  # what is trained on
     assert np.allclose(seen, torch.cat(given)[:20, 0].numpy(), atol=1e-5)
-    assert np.abs(originals / 255 - seen).mean() > 0.1  # they are not what is stored
+    assert np.abs(originals / 255 - seen).mean() > 0.1  # they differ from the stored images
 
 
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
@@ -457,7 +457,7 @@ def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
 
 
 def titles_of_confusion(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Titles and steps of the matrices of the validation."""
+    """Return titles and steps of the validation confusion matrices."""
     drawn = note(monkeypatch, run, "confusion")
     steps = [image.step for image in events(train(config, folder).folder).Images("confusion/val")]
     titles = [title for _, _, title in drawn["confusion"] if title.startswith("validation")]
@@ -498,7 +498,7 @@ def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
 ) -> None:
     (tmp_path / "run").mkdir()
     write_status(tmp_path / "run", "failed")
-    (tmp_path / "run" / "00016").touch()  # where the projector wants a folder
+    (tmp_path / "run" / "00016").touch()  # where the projector needs a folder
     result = train(tiny("show.projector=true", "show.pr_curves=true"), tmp_path / "run")
     found = events(result.folder)
     assert "pr/0" in found.Tags()["tensors"]

@@ -1,4 +1,4 @@
-"""What TensorBoard's own plugin reads out of the runs of a folder."""
+"""The HParams tab, as TensorBoard's own plugin reads the runs of a folder."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ Row = tuple[dict[str, str | float], dict[str, float]]
 
 
 def rows(folder: Path) -> dict[str, Row]:
-    """Of the HParams tab: hyperparameters and figures of each run."""
+    """Return the rows of the HParams tab: hyperparameters and metrics of each run."""
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder))
     multiplexer.Reload()
     data = MultiplexerDataProvider(multiplexer, str(folder))
@@ -39,7 +39,7 @@ def rows(folder: Path) -> dict[str, Row]:
 
 
 def test_each_run_is_a_row_of_the_hparams_tab(tiny: Compose, tmp_path: Path) -> None:
-    """Also one that is made longer; one without validation has no figure of it."""
+    """This includes an extended run; a run without validation lacks its metric."""
     train(tiny("seed=1"), tmp_path / "longer")
     results = {
         "longer": train(tiny("seed=1", "trainer.max_epochs=4"), tmp_path / "longer", resume=True),

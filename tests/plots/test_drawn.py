@@ -1,4 +1,4 @@
-"""What is in the pictures: texts, bars, lines and pixels, read from the figures themselves."""
+"""Contents of the pictures: texts, bars, lines and pixels, read from the figures."""
 
 import io
 import struct
@@ -28,13 +28,13 @@ def images(count: int, height: int = 28, width: int = 28) -> Any:
 
 
 def texts(of: Figure | Axes) -> list[str]:
-    """All that can be read, in the order in which it was written."""
+    """Return all texts, in the order in which they were drawn."""
     found = of.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
     return [text.get_text() for text in found if text.get_text()]
 
 
 class Cell:
-    """An image of a mosaic, and what is written below it."""
+    """An image of a mosaic, and the text below it."""
 
     def __init__(self, axes: Axes, pixels: Any, rows: tuple[int, int], columns: tuple[int, int], next_top: int) -> None:
         self.image = pixels[slice(*rows), slice(*columns)]
@@ -47,7 +47,7 @@ class Cell:
 
 
 def cells(axes: Axes) -> list[Cell]:
-    """Row by row: what is not NaN in the one image of these axes."""
+    """Return the cells row by row: the parts of the axes' only image that are not NaN."""
     (image,) = axes.get_images()
     pixels = np.ma.filled(image.get_array(), np.nan)
     filled = ~np.isnan(pixels)
@@ -61,13 +61,13 @@ def cells(axes: Axes) -> list[Cell]:
 
 
 def stretches(flags: Any) -> list[tuple[int, int]]:
-    """Where flags are set: begin and end of each stretch."""
+    """Return start and end of each stretch of set flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return list(zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def shows(axes: Axes, expected: Sequence[Any]) -> bool:
-    """Are these the images, in this order?"""
+    """Tell whether the cells show these images, in this order."""
     found = cells(axes)
     return len(found) == len(expected) and all(
         np.allclose(cell.image, image, rtol=1e-5, atol=1e-3) for cell, image in zip(found, expected, strict=True)
@@ -327,7 +327,7 @@ PICTURES: Pictures = {
 
 
 def _beyond_the_view(figure: Figure) -> set[int]:
-    """Labels of ticks that matplotlib has and does not draw."""
+    """Return tick labels that matplotlib has but does not draw."""
     hidden = set()
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())

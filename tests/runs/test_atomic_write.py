@@ -25,7 +25,7 @@ def test_the_old_file_becomes_the_previous_one(tmp_path: Path) -> None:
 
 
 def test_a_kill_between_two_renames_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The last file and the previous one are then one file with two names."""
+    """At this point the last file and the previous one are one file with two names."""
     path, previous = tmp_path / "last.ckpt", tmp_path / "last.previous.ckpt"
     atomic_write.write(path, b"1")
     os.link(path, previous)
@@ -53,7 +53,7 @@ def test_what_cannot_be_written_leaves_the_old_files(
 
 
 def test_who_reads_a_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows refuses to replace a file that somebody has open."""
+    """Windows refuses to replace a file that another process has open."""
     path, replace, readers = tmp_path / "status.json", os.replace, 2
 
     def refused(source: Path, target: Path) -> None:
@@ -95,7 +95,7 @@ def test_only_own_pictures_and_tables_are_replaced(tmp_path: Path) -> None:
 def test_without_flock_the_lock_of_a_killed_process_on_another_machine_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other machine is a process that thinks it is one."""
+    """A process with another host name stands for the other machine."""
     lease_s = 6.0  # a process that lives renews it every two seconds, on a busy machine a little later
     script = f"""
 import errno, fcntl, socket

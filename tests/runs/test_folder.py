@@ -25,7 +25,7 @@ def test_a_result_alone_is_a_run(tmp_path: Path) -> None:
 
 
 def _locked_by_another_process(folder: Path) -> subprocess.Popen[str]:
-    """Returns when the other has the lock."""
+    """Start a process that locks the folder, and return when it has the lock."""
     code = f"""
 from pathlib import Path
 from mlplab.runs import folder as run_folder
@@ -46,7 +46,7 @@ def test_a_folder_in_use_is_refused_until_the_other_process_is_gone(tmp_path: Pa
     with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
         pass
     with _locked_by_another_process(tmp_path) as process:
-        with pytest.raises(ConfigError, match=rf"another process \(process {process.pid} on .*\) is at work in it"):
+        with pytest.raises(ConfigError, match=rf"another process \(process {process.pid} on .*\) is using it"):
             run_folder.lock(tmp_path)
         process.kill()
     with run_folder.locked(tmp_path):

@@ -1,4 +1,4 @@
-"""Nothing of a person's own is deleted or replaced, whatever command is given a folder that holds it."""
+"""The user's own files are never deleted or replaced, whatever command is given their folder."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def test_a_folder_with_files_of_its_own_is_refused(
     assert finished.code == 2, finished.err
     assert (
         finished.err
-        == f"mine: holds {name.partition('/')[0]}, which is not of mlplab. Choose another folder, or move it.\n"
+        == f"mine: holds {name.partition('/')[0]}, which mlplab did not write. Choose another folder, or move it.\n"
     )
     assert files_of(tmp_path) == {f"mine/{path}": content for path, content in before.items()}
 
@@ -78,7 +78,7 @@ def test_what_lies_beside_a_run_stays(digits_run: Run, program: Program, tmp_pat
     before = _with_files_of_its_own(run, *names)
     finished = program.run("resume=run", "trainer.max_epochs=21")
     assert finished.code == 0, finished.err
-    assert "holds curves.png, which mlplab did not write and does not replace" in finished.out + finished.err
+    assert "holds curves.png, which mlplab did not write and will not replace" in finished.out + finished.err
     assert {name: before[name] for name in names} == {name: files_of(run)[name] for name in names}
 
 
@@ -102,7 +102,7 @@ def test_a_script_replaces_its_own_files_alone(
     before = files_of(tmp_path)
     finished = program.run(*arguments, script=f"scripts/{script}.py")
     assert finished.code == 2, finished.err
-    assert f"holds {Path(name).name}, which mlplab did not write and does not replace" in finished.err
+    assert f"holds {Path(name).name}, which mlplab did not write and will not replace" in finished.err
     assert files_of(tmp_path) == before
 
 
@@ -111,7 +111,7 @@ def test_a_report_of_one_run_does_not_replace_its_curves(digits_run: Run, progra
     before = files_of(run)
     finished = program.run("run", script="scripts/report.py")
     assert finished.code == 2
-    assert "run: is a run itself" in finished.err
+    assert "run: is a single run" in finished.err
     assert "test" in finished.out
     assert files_of(run) == before
 

@@ -1,4 +1,4 @@
-"""What a run notes of the machine that trains it."""
+"""Facts that a run records about its machine."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The two records of a run: read as they were written, and damaged for whoever reads them."""
+"""The two records of a run: read back as written, or reported as damaged."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""conf/README.md names every key, and is current."""
+"""conf/README.md lists every key, and is up to date."""
 
 import runpy
 from pathlib import Path

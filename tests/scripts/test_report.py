@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_reported_anyway(script: Script, tmp_
     assert finished.code == 0
     assert "97.00" in finished.out
     assert "Written" not in finished.out
-    assert finished.err == "warning: sweep: the report cannot be written there: Is a directory.\n"
+    assert finished.err == "warning: sweep: the report cannot be written: Is a directory.\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -104,5 +104,5 @@ def test_names_that_are_no_unicode_are_shown(script: Script, tmp_path: Path) -> 
     sweep.add(status={"status": "failed"}, name="lost\udcfd")
     finished = script("report.py", sweep.folder, "--no-pictures")
     assert (finished.code, finished.err) == (0, "")
-    assert "lost?: failed: no reason was noted" in finished.out
+    assert "lost?: failed: no reason was recorded" in finished.out
     assert (sweep.folder / "report.md").read_text().startswith("# Report of sweep?\n")

@@ -1,4 +1,4 @@
-"""`make results` as a whole, in a copy of what it needs of the project."""
+"""`make results` as a whole, in a copy of the required files of the project."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ MARKS = "".join(f"before\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for n
 
 
 def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = (), **more: object) -> dict[str, Any]:
-    """What measured.json keeps of a recipe."""
+    """Make an entry of measured.json."""
     return {
         "test_acc": {str(seed): percent / 100 for seed, percent in enumerate(percents)},
         "fit_s": {str(seed): seconds for seed in range(len(percents))},
@@ -39,7 +39,7 @@ def entry(*percents: float, seconds: float = 10.0, missing: tuple[int, ...] = ()
 
 @pytest.fixture
 def project(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy, in which everything happens."""
+    """A copy of the project, in which the scripts run."""
     copy = tmp_path / "project"
     shutil.copytree(PROJECT / "conf", copy / "conf")
     shutil.copytree(PROJECT / "scripts" / "results", copy / "scripts" / "results")
@@ -54,7 +54,7 @@ def project(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`python scripts/results/main.py` with these arguments, or another script of its folder."""
+    """Run `python scripts/results/main.py` with these arguments, or another script of its folder."""
 
     def results(*arguments: str, script: str = "main.py") -> int:
         folder = project / "scripts" / "results"
@@ -75,7 +75,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def _with_recipes(project: Path, recipes: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Replace the recipes by these, of which each has a published and a measured figure."""
+    """Replace the recipes by these, each with a published and a measured figure."""
     shutil.rmtree(project / "conf" / "experiment")
     (project / "conf" / "experiment").mkdir()
     for name, (published, _) in recipes.items():
@@ -188,8 +188,8 @@ def test_what_goes_wrong_is_said(project: Path, run: Run, capsys: pytest.Capture
     assert "mnist_80: not a recipe of conf/experiment; did you mean mnist_800?" in capsys.readouterr().err
     assert run("mnist_800", "--only-read") == 4
     said = capsys.readouterr()
-    assert "mnist_800: no run of the recipe as it is now is complete" in said.out
-    assert "nothing is measured yet" in said.err
+    assert "mnist_800: no complete run of the current recipe" in said.out
+    assert "no results yet" in said.err
     assert not (project / "outputs").exists()
     (project / "outputs" / "results").mkdir(parents=True)
     (project / "outputs" / "results" / "measured.json").write_text("{")
@@ -230,7 +230,7 @@ def test_the_answer_of_a_sweep_goes_into_the_page(project: Path, run: Run, tmp_p
 def test_headers_and_pages_have_what_is_kept_as_measured(
     project: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is slow is left out unless it is named."""
+    """Slow recipes are left out unless they are named."""
     kept = project / "scripts" / "results" / "measured.json"
     shutil.copy(PROJECT / "scripts" / "results" / "measured.json", kept)
     shutil.copy(PROJECT / "README.md", project)
@@ -238,6 +238,6 @@ def test_headers_and_pages_have_what_is_kept_as_measured(
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "Published: "
     assert json.loads(kept.read_text()) == json.loads((PROJECT / "scripts" / "results" / "measured.json").read_text())
-    (left_out,) = [line for line in said if line.startswith("Left out, over 120 s a seed")]
+    (left_out,) = [line for line in said if line.startswith("Left out, over 120 s per seed")]
     assert "mnist_deep_big" in left_out
     assert "mnist_800," not in left_out

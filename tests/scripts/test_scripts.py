@@ -1,4 +1,4 @@
-"""show.py, and what predict.py and evaluate.py draw."""
+"""show.py, and the pictures of predict.py and evaluate.py."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def call(script: Script) -> Call:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
-    """What each figure was drawn from."""
+    """Arguments of each figure."""
     return (
         note(monkeypatch, dataset, "examples", "pixels", "counts", "means", "histogram")
         | note(monkeypatch, run, "confusion", "mistakes")
@@ -38,7 +38,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 @pytest.fixture
 def folder(tiny_run: Result, tmp_path: Path) -> Path:
-    """A copy of a run, to be drawn into."""
+    """A copy of a run, for pictures."""
     return Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
 
 
@@ -81,11 +81,11 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
         (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
-        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: does not change these pictures. Give data=..., "),
-        (["augment=shift"], 2, "augment=shift: does not change these pictures. "),
-        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: does not change these pictures. "),
+        (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: has no effect on these pictures. Give data=..., "),
+        (["augment=shift"], 2, "augment=shift: has no effect on these pictures. "),
+        (["seed=1", "data.batch_size=8"], 2, "seed=1, data.batch_size=8: has no effect on these pictures. "),
         (["data.normalise=unit"], 2, "data.normalise: unknown key; did you mean data.normalize?"),
-        (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder of this machine, got 'a://b'"),
+        (["data=mnist", "data.root=a://b"], 2, "data.root: must be a folder on this machine, got 'a://b'"),
     ],
 )
 def test_show_refuses_what_it_does_not_use(
@@ -108,7 +108,7 @@ def test_show_names_what_cannot_be_written(call: Call, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
     code, _, err = call("show.py", "data=digits")
     assert code == 4
-    assert err == "outputs/data/digits: the pictures cannot be written there: Not a directory.\n"
+    assert err == "outputs/data/digits: the pictures cannot be written: Not a directory.\n"
 
 
 def test_predict_draws_images_of_the_test_set(
@@ -203,7 +203,7 @@ def test_predict_writes_what_the_network_sees_and_replaces_only_that(call: Call,
     shutil.copy(seven, written)
     code, out, err = call("predict.py", folder, "seven.png", "--show-input")
     assert (code, out) == (3, "")
-    assert err == ".: holds seven.png.input.png, which mlplab did not write and does not replace. Move it.\n"
+    assert err == ".: holds seven.png.input.png, which mlplab did not write and will not replace. Move it.\n"
     assert written.read_bytes() == seven.read_bytes()
 
 
@@ -237,7 +237,7 @@ def test_without_the_data_set_predictions_are_not_compared(
     code, out, err = call("predict.py", folder, "seven.png", "--data-root", tmp_path / "none")
     assert code == 0
     assert out.startswith("seven.png  ")
-    assert err.startswith(f"Not compared with the training images. {tmp_path}/none: no data set mnist here.")
+    assert err.startswith(f"Not compared with the training images. {tmp_path}/none: the data set mnist is not here.")
     assert len(err.splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""Waves of draws, as a function of what became of them."""
+"""Waves of draws, as a function of their outcomes."""
 
 import itertools
 import random
@@ -12,7 +12,7 @@ RUNGS = (1, 3, 9)
 
 
 class Lab:
-    """Trains made-up curves, the pieces of a wave in any order, and notes what was asked of it."""
+    """Trains made-up curves, the pieces of a wave in any order, and records the requests."""
 
     def __init__(self, seed: int, rules: Rules, pools: int = 1, failing: float = 0.0, size: int = 10**6) -> None:
         self.rules, self.pools, self.size = rules, pools, size
@@ -80,7 +80,7 @@ def test_a_third_goes_on_and_the_best_is_among_it(seed: int) -> None:
 
 
 def test_pools_compete_among_themselves_until_the_last_rung() -> None:
-    """Draws of even numbers look worse as long as they are short."""
+    """Draws with even numbers look worse until the last rung."""
     lab = Lab(0, Rules.of(RUNGS, 6, 6 * 14), pools=2)
     lab.chance = lambda *what: (what[1] % 2 + 0.01 * what[1]) if what[0] == "quality" else 0.0  # type: ignore[operator]
     lab.run(1)

@@ -1,4 +1,4 @@
-"""Searches over the digits: begun, given again, extended, killed, with failing draws, and what they answer."""
+"""Searches over the digits: new, repeated, extended, killed and with failing draws, and their reports."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def histories(folder: Path) -> dict[str, list[dict[str, float]]]:
-    """What each run came to, without times."""
+    """Return the history of each run, without times."""
     found = {}
     for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
         history = json.loads(path.read_text())["history"]
@@ -49,7 +49,7 @@ def folder_of(program: Program) -> Path:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server: Server) -> Whole:
-    """A search that nobody disturbs, by one worker."""
+    """An undisturbed search with one worker."""
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "search"
     with FileLock(f"{shared}.lock"):
@@ -62,7 +62,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server:
 
 @pytest.fixture
 def copy(whole: Whole, program: Program) -> Program:
-    """A copy of it to go on with."""
+    """A copy of the search, to resume."""
     shutil.copytree(whole[0], folder_of(program))
     return program
 
@@ -73,10 +73,10 @@ def test_a_search_ends_in_a_winner(whole: Whole) -> None:
     assert "optimizer.lr: 0.0001 to 0.1 on a log scale" in finished.out
     for heading in ("Winner", "Finalists", "Rungs", "All complete runs"):
         assert f"\n{heading}\n" in finished.out
-    assert "seeds that chose nothing" in (folder / "report.md").read_text()
+    assert "held-out seeds" in (folder / "report.md").read_text()
     drawn = lines(folder / "draws.jsonl")
     assert len({one["hash"] for one in drawn}) == len(drawn) == 8
-    assert drawn[0]["values"] == {}  # what the command begins with
+    assert drawn[0]["values"] == {}  # the base configuration
     for one in drawn:
         status = json.loads((folder / one["folder"] / "status.json").read_text())["status"]
         assert status in ("paused", "completed")
@@ -137,14 +137,14 @@ def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Program)
     assert len(grown.splitlines()) == 12
     finished = search(copy, *WORDS)
     assert finished.code == 2
-    assert "search.budget: the search has 6, and can only grow, got 4" in finished.err
+    assert "search.budget: can only be raised, from 6; got 4" in finished.err
 
 
 def test_another_space_is_refused(copy: Program) -> None:
     finished = search(copy, *SMALL, *FAST, "optimizer.lr=interval(1e-3,1e-1)", "model.hidden=8,16")
     assert finished.code == 2
     assert "holds another search" in finished.err
-    assert "Give another sweep_name." in finished.err
+    assert "Choose another sweep_name." in finished.err
 
 
 def test_the_winner_becomes_a_recipe(copy: Program) -> None:
@@ -164,7 +164,7 @@ def test_draws_that_fail_are_named_and_the_others_go_on(program: Program) -> Non
     words = ("search=random", "search.wave=5", "search.budget=5", "search.finalists=0", *FAST, "trainer.max_epochs=1")
     finished = search(program, *words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
     assert finished.code == 6
-    assert "2 of 5 runs failed, and count as the worst." in finished.err
+    assert "2 of 5 runs failed and count as the worst." in finished.err
     assert "ZeroDivisionError: as the test wants it" in finished.out
     assert "killed by SIGKILL" in finished.out
     failures = {
@@ -210,18 +210,18 @@ def test_runs_of_a_grid_count(program: Program) -> None:
             ["seed:", "model.hidden: must"],
         ),
         (("search=random", "model.hidden=8"), ["search: nothing to search"]),
-        (("search=grid", "optimizer.lr=interval(1,2)"), ["search.sampler: a grid has no ranges"]),
+        (("search=grid", "optimizer.lr=interval(1,2)"), ["search.sampler: a grid needs values, not ranges"]),
         (("search=random", "search.wave=0", "model.hidden=8,9"), ["search.wave: must be greater than or equal to 1"]),
         (("search=random", "search.rungs=[1,9]", "model.hidden=8,9"), ["search.rungs: must be at most"]),
         (("search=random", "data.val_size=0", "model.hidden=8,9"), ["data.val_size: a search needs validation"]),
         (("search=random", "search.learn_from=[nowhere]", "model.hidden=8,9"), ["search.learn_from: nowhere"]),
         (
             ("optimizer.lr=interval(1e-4,1e-1)",),
-            ["optimizer.lr=interval(1e-4,1e-1): a range is for a search: add search="],
+            ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search: add search="],
         ),
-        (("-m", "optimizer.lr=interval(1e-4,1e-1)"), ["a range is for a search"]),
+        (("-m", "optimizer.lr=interval(1e-4,1e-1)"), ["ranges are for a search"]),
         (("search=halvin", "model.hidden=8,9"), ["did you mean halving?"]),
-        (("search=random,grid", "model.hidden=8,9"), ["search=random,grid: one at a time"]),
+        (("search=random,grid", "model.hidden=8,9"), ["search=random,grid: choose only one"]),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_made(

@@ -1,4 +1,4 @@
-"""The space that a command leaves open."""
+"""The search space of a command."""
 
 import math
 import random
@@ -92,19 +92,19 @@ def test_a_finite_space_can_be_counted() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["seed=1,2"], "seed: not searched: is chance"),
-        (["data.split_seed=range(0,3)"], "data.split_seed: not searched"),
-        (["trainer.max_epochs=5,10"], "trainer.max_epochs: not searched"),
-        (["model.hidden=[interval(1,2),3]"], "a range stands alone"),
+        (["seed=1,2"], "seed: cannot be searched: the best seed"),
+        (["data.split_seed=range(0,3)"], "data.split_seed: cannot be searched"),
+        (["trainer.max_epochs=5,10"], "trainer.max_epochs: cannot be searched"),
+        (["model.hidden=[interval(1,2),3]"], "a range cannot be part of a list"),
         (["optimizer.lr=interval(1,0.1)"], "from a lower to a higher number"),
-        (["optimizer.lr=tag(log,interval(0,1))"], "a log scale needs ends above 0"),
-        (["optimizer.lr=tag(lg,interval(0,1))"], "a tag must be log, linear, or a condition"),
-        (["optimizer.lr=tag(log,linear,interval(0.1,1))"], "one condition and one scale at most"),
-        (["optimizer.lr=tag(log,choice(1,2))"], "a scale is for an interval"),
-        (['optimizer.momentum=tag("optimizer=sdg",interval(0,1))', "optimizer=adam,sgd"], "is never so in this space"),
-        (['optimizer.momentum=tag("optimizer=sgd",interval(0,1))'], "is never so in this space"),
+        (["optimizer.lr=tag(log,interval(0,1))"], "a log scale needs positive ends"),
+        (["optimizer.lr=tag(lg,interval(0,1))"], "a tag must be log, linear or a condition"),
+        (["optimizer.lr=tag(log,linear,interval(0.1,1))"], "at most one condition and one scale are allowed"),
+        (["optimizer.lr=tag(log,choice(1,2))"], "only an interval can have a scale"),
+        (['optimizer.momentum=tag("optimizer=sdg",interval(0,1))', "optimizer=adam,sgd"], "never holds in this space"),
+        (['optimizer.momentum=tag("optimizer=sgd",interval(0,1))'], "never holds in this space"),
         (["model.layers=1,2"], "needs model.hidden"),
-        (["model.layers=0,1", "model.hidden=8"], "must be numbers of layers from 1"),
+        (["model.layers=0,1", "model.hidden=8"], "must be numbers of layers, at least 1"),
     ],
 )
 def test_what_is_wrong_with_a_space(words: list[str], said: str) -> None:

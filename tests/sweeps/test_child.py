@@ -1,4 +1,4 @@
-"""A process of its own: how it ended is told, and it ends with the one that waits for it."""
+"""Tasks in separate processes: their outcome is reported, and they end with the waiting process."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def killed() -> None:
 
 
 def sleeps(ready: Path, saved: Path) -> None:
-    """Saves what it has when it is asked to end, as a run does."""
+    """A task that saves when it is asked to end, like a run."""
     try:
         ready.write_text(str(os.getpid()))  # from here on it may be asked, even before the file is closed
         time.sleep(LONG_S)
@@ -70,9 +70,9 @@ def test_it_is_another_process(tmp_path: Path) -> None:
         (raises, (MemoryError(),), 1, "MemoryError", False),
         (sys.exit, (3,), 3, "sys.exit(3)", False),
         (sys.exit, (), 1, "sys.exit(None)", False),
-        (os._exit, (7,), 7, "the process ended with exit code 7 and said nothing", False),
-        (os._exit, (0,), 1, "the process ended with exit code 0 and said nothing", False),
-        (killed, (), 137, "the process was killed by SIGKILL, as the system does when memory is short", False),
+        (os._exit, (7,), 7, "the process ended with exit code 7 and no message", False),
+        (os._exit, (0,), 1, "the process ended with exit code 0 and no message", False),
+        (killed, (), 137, "the process was killed by SIGKILL, which the system does when memory runs out", False),
         (os.abort, (), 134, "the process was killed by SIGABRT", False),
     ],
 )
@@ -83,7 +83,7 @@ def test_how_it_ended_is_told(
 
 
 def test_many_threads_may_start_some_at_once() -> None:
-    """Python looks at the processes of all threads when it starts one."""
+    """Python polls the processes of all threads when it starts one."""
     codes: list[int] = []
     threads = [
         threading.Thread(target=lambda: codes.extend(child.run(sys.exit, (7,), never).code for _ in range(10)))

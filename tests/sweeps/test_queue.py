@@ -1,4 +1,4 @@
-"""What workers take from the folder of a sweep, and in which order."""
+"""Jobs that workers take from the folder of a sweep, and their order."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def fail(one: Job) -> None:
 
 
 def taken(queue: Queue) -> dict[str, Any]:
-    """The claims on all that there is to take, in the order in which it was taken."""
+    """Take all available jobs; return the claims in order."""
     claims = {}
     while (found := queue.take()) is not None:
         claims[found[0].label] = found[1]

@@ -1,4 +1,4 @@
-"""Sweeps over the digits: begun, joined, stopped, killed, given again and extended."""
+"""Sweeps over the digits: new, joined, stopped, killed, repeated and extended."""
 
 import csv
 import json
@@ -44,23 +44,23 @@ class Job:
 
 
 def jobs(folder: Path) -> dict[str, Job]:
-    """By the readable part of their names."""
+    """Return the jobs by the readable part of their names."""
     return {path.parent.name.rpartition("-")[0]: Job(path.parent) for path in sorted(folder.glob("*/status.json"))}
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """What a sweep ends in, without times."""
+    """Return the report of a sweep, without times."""
     with (folder / "report.csv").open() as file:
         return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in csv.DictReader(file)]
 
 
 def seeds(folder: Path) -> dict[tuple[str, ...], str]:
-    """How many seeds each configuration of the answer has."""
+    """Return the number of seeds of each configuration in the report."""
     return {tuple(row[key] for key in ("hidden", "optimizer") if key in row): row["seeds"] for row in table(folder)}
 
 
 def one_after_another(*overrides: str) -> Finished:
-    """`python train.py -m` in this process, which has imported torch."""
+    """Run `python train.py -m` in this process, which has imported torch."""
     return in_process.train("-m", *FAST, "jobs=1", *overrides)
 
 
@@ -72,7 +72,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """The folder of a sweep that nobody stopped, and what it said; it draws the pictures of its runs."""
+    """The folder and output of an undisturbed sweep, which draws the pictures of its runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder := tmp_path_factory.mktemp("whole"))
         finished = one_after_another("show=default", "model.hidden=8,[16,8],[8]", "seed=0,1", "sweep_name=grid")
@@ -82,12 +82,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
 
 @pytest.fixture
 def grid(whole: tuple[Path, Finished], tmp_path: Path) -> Path:
-    """A copy of its folder, to go on with: `sweep_name=grid`."""
+    """A copy of the sweep's folder, to resume with `sweep_name=grid`."""
     return Path(shutil.copytree(whole[0], tmp_path / "outputs" / "sweeps" / "grid"))
 
 
 def test_each_configuration_has_a_folder_and_the_end_is_an_answer(whole: tuple[Path, Finished]) -> None:
-    """One that is written in two ways is trained once."""
+    """A configuration written in two ways is trained once."""
     folder, finished = whole
     found = jobs(folder)
     assert set(found) == {"hidden=8,seed=0", "hidden=8,seed=1", "hidden=16x8,seed=0", "hidden=16x8,seed=1"}
@@ -99,14 +99,14 @@ def test_each_configuration_has_a_folder_and_the_end_is_an_answer(whole: tuple[P
         assert "epoch 3/3" in (one.folder / "train.log").read_text()
         assert (one.folder / "confusion.png").exists()
     assert seeds(folder) == {("8",): "2", ("16x8",): "2"}
-    assert "grid: 4 jobs, 4 to begin" in finished.out
+    assert "grid: 4 jobs, 4 to start" in finished.out
     assert "epoch" not in finished.out + finished.err
     for line in ("hidden=8,seed=1: val ", "[4/4] "):
         assert line in finished.err
 
 
 def test_the_same_command_does_nothing_again(program: Program, grid: Path) -> None:
-    """Nor does one that names defaults; that two jobs were made with another version is said."""
+    """A command that names defaults does the same; jobs of another version are reported."""
     for one in list(jobs(grid).values())[:2]:
         made_with = one.result["versions"] | {"torch": "2.0.0"}
         (one.folder / "result.json").write_text(json.dumps(one.result | {"versions": made_with}))
@@ -121,10 +121,10 @@ def test_the_same_command_does_nothing_again(program: Program, grid: Path) -> No
 
 
 def test_a_grid_can_grow(sweep: Sweep, grid: Path) -> None:
-    """In more values and in more keys: what was trained keeps its folder."""
+    """A grid grows in values and in keys; trained jobs keep their folders."""
     first = {name: job.status["time"] for name, job in jobs(grid).items()}
     finished = sweep("model.hidden=8", "seed=0,2", "optimizer=adam,sgd", "sweep_name=grid")
-    assert "grid: 4 jobs, 1 complete, 3 to begin" in finished.out
+    assert "grid: 4 jobs, 1 complete, 3 to start" in finished.out
     found = jobs(grid)
     assert {name: found[name].status["time"] for name in first} == first
     assert set(found) - set(first) == {"seed=0,optimizer=sgd", "seed=2,optimizer=adam", "seed=2,optimizer=sgd"}
@@ -134,9 +134,9 @@ def test_a_grid_can_grow(sweep: Sweep, grid: Path) -> None:
 def test_what_becomes_of_a_job_is_no_matter_to_the_others(
     sweep: Sweep, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of five, one raises, one calls sys.exit and one is killed; given again, these are trained.
+    """Of five jobs, one raises, one calls sys.exit and one is killed; a second command trains these.
 
-    Then one kills the server: the process that those of the jobs are copies of.
+    Then one kills the fork server of the jobs.
     """
     seeds_and_name = ("seed=0,1,2,3,4", "sweep_name=faults")
     program.environment["PYTHONPATH"] = FAULTY_PYTHON
@@ -146,7 +146,7 @@ def test_what_becomes_of_a_job_is_no_matter_to_the_others(
     found = jobs(folder)
     assert len(found) == 5
     causes = {f"seed={seed}": cause for seed, cause in faults.CAUSES.items()}
-    assert "3 of 5 jobs failed. Try them again with: python train.py -m" in finished.err
+    assert "3 of 5 jobs failed. Retry them with: python train.py -m" in finished.err
     for name, one in found.items():
         assert one.status["status"] == ("failed" if name in causes else "completed")
         if name in causes:
@@ -161,12 +161,12 @@ def test_what_becomes_of_a_job_is_no_matter_to_the_others(
     monkeypatch.setattr(worker, "train", faults.train_without_server)
     finished = sweep(*seeds_and_name)
     assert finished.code == 0, finished.err
-    assert "faults: 5 jobs, 2 complete, 3 to begin" in finished.out
+    assert "faults: 5 jobs, 2 complete, 3 to start" in finished.out
     assert [row["seeds"] for row in table(folder)] == ["5"]
 
 
 def test_what_is_damaged_or_foreign_is_no_matter_to_the_others(sweep: Sweep, grid: Path) -> None:
-    """A result that a sweep would once have taken for complete, damaged records, and a folder that cannot be used."""
+    """Tested with a damaged result, damaged records, and an unusable folder."""
     half, of_null, no_record, spoiled = jobs(grid).values()
     good = half.result
     kept = {key: good[key] for key in ("epochs", "max_epochs", "metrics", "config_hash", "score", "total_s")}
@@ -179,13 +179,13 @@ def test_what_is_damaged_or_foreign_is_no_matter_to_the_others(sweep: Sweep, gri
     (spoiled.folder / ".hydra").write_text("not a folder")
     finished = sweep(*GRID, "sweep_name=grid")
     assert finished.code == 6
-    assert "grid: 4 jobs, 3 to go on, 1 to begin" in finished.out
+    assert "grid: 4 jobs, 3 to resume, 1 to start" in finished.out
     label = half.folder.name.rpartition("-")[0]
-    assert f"{label}: result.json is damaged, and made again: status: field required" in finished.out
+    assert f"{label}: result.json is damaged, and will be written again: status: field required" in finished.out
     assert half.result["metrics"] == good["metrics"]
     assert {one.status["status"] for one in (half, of_null, no_record)} == {"completed"}
     assert [path.name for path in spoiled.folder.iterdir()] == [".hydra"]
-    assert f"outputs/sweeps/grid/{spoiled.folder.name}: holds .hydra, which is not of mlplab." in finished.err
+    assert f"outputs/sweeps/grid/{spoiled.folder.name}: holds .hydra, which mlplab did not write." in finished.err
     assert "1 of 4 jobs failed" in finished.err
     assert "Traceback" not in finished.err
 
@@ -193,7 +193,7 @@ def test_what_is_damaged_or_foreign_is_no_matter_to_the_others(sweep: Sweep, gri
 def test_ctrl_c_leaves_no_process_and_begins_no_job(
     sweep: Sweep, program: Program, whole: tuple[Path, Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two that train and two that wait, in an odd folder; the same command goes on to the same answer."""
+    """Two jobs train and two wait, in an oddly named folder; the same command resumes to the same report."""
     program.folder = tmp_path / "a\\b 'd'"
     program.folder.mkdir()
     (held := tmp_path / "held").touch()
@@ -218,7 +218,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(
 
 
 def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, tmp_path: Path) -> None:
-    """Of two jobs each of two processes trains one; then the first process is killed."""
+    """Each of two processes trains one of two jobs; then the first process is killed."""
     command = ("-m", *FAST, "jobs=1", "seed=0,1", "sweep_name=two")
     (held := tmp_path / "held").touch()
     folder = tmp_path / "outputs" / "sweeps" / "two"
@@ -236,7 +236,7 @@ def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, t
             first.kill()
             out, err = second.communicate()
     assert second.returncode == 0, err
-    assert "two: 2 jobs, 1 to go on, 1 to begin\nAnother process is at work on this sweep: joining it." in out
+    assert "two: 2 jobs, 1 to resume, 1 to start\nAnother process is running this sweep: joining it." in out
     assert len(list(folder.glob("*/result.json"))) == 2
     logs = {path.parent: path.read_text() for path in folder.glob("*/train.log")}
     assert [path for path, text in logs.items() if "resuming " in text] == [one.folder]
@@ -265,10 +265,10 @@ def _check_that_they_saved_and_ended(found: Iterable[Job]) -> None:
         (("hydra.launcher.n_jobs=2",), ["hydra.launcher.n_jobs=2: ", "jobs=N", "launcher=slurm"]),
         (("launcher=cloud",), ["launcher=cloud: unknown, must be one of local, slurm"]),
         (("jobs=0",), ["jobs: must be auto or a number of at least 1, got 0"]),
-        (("sweep_name=..",), ["sweep_name: must be of letters, digits"]),
-        (("sweep_name=a/b",), ["sweep_name: must be of letters, digits"]),
-        (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: the folder of a job is named by its configuration"]),
-        (("resume=x",), ["resume: takes one run, without -m."]),
+        (("sweep_name=..",), ["sweep_name: must begin with a letter or digit"]),
+        (("sweep_name=a/b",), ["sweep_name: must begin with a letter or digit"]),
+        (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: job folders are named by their configuration"]),
+        (("resume=x",), ["resume: takes one run; omit -m."]),
         (("data=mnist", "data.root=/nowhere/at/all"), ["/nowhere/at/all"]),
     ],
 )

@@ -18,7 +18,7 @@ from mlplab.runs import checkpoint_file
 
 
 def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) -> None:
-    """On a small file system of our own; where it cannot be mounted, with files that cannot grow."""
+    """Use a small file system, or, if it cannot be mounted, files of limited size."""
     small = folder / "small"
     mounted = _mounted(small, "4M")
     for number in range(6):
@@ -59,7 +59,7 @@ def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) 
 
 
 def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int = 100) -> None:
-    """In a checkpoint, which is refused, or read as it was where the bit is none of its content."""
+    """Flip bits in a checkpoint: it is refused, or read unchanged if the bit does not belong to its content."""
     path = _trained(folder) / "checkpoints" / "best.ckpt"
     good, content = path.read_bytes(), checkpoint_file.read(path)
     for _ in range(flips):
@@ -98,7 +98,7 @@ def _mounted(folder: Path, size: str) -> bool:
 
 
 def _fill(folder: Path, room: int) -> None:
-    """Leave `room` bytes."""
+    """Fill the disk except for `room` bytes."""
     found = os.statvfs(folder)
     with contextlib.suppress(OSError):
         (folder / "filler").write_bytes(b"0" * max(0, found.f_bavail * found.f_frsize - room))

@@ -1,4 +1,4 @@
-"""train.py, killed by itself at a hook of Lightning: TORTURE_HOOK, after it was called TORTURE_CALLS times."""
+"""train.py that kills itself at the hook TORTURE_HOOK of Lightning, after TORTURE_CALLS calls."""
 
 import os
 import runpy
@@ -28,7 +28,7 @@ def _call_callback_hooks(trainer: Trainer, hook: str, *arguments: object, **name
 
 
 def _fsync(handle: int) -> None:
-    """In the middle of writing a checkpoint: its bytes are there, and it has no name yet."""
+    """Kill in the middle of writing a checkpoint: its bytes are written, but it has no name yet."""
     global left
     path = str(Path(f"/proc/self/fd/{handle}").readlink())
     if path.endswith(".tmp") and "last.ckpt" in path:

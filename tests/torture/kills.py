@@ -31,7 +31,7 @@ POINTS = {
 
 
 def at_random_times(folder: Path, dice: random.Random, report: Report, kills: int = 24) -> None:
-    """SIGKILL at any time, from the start of the process to its end, again and again until the run is complete."""
+    """SIGKILL at random times, again and again until the run is complete."""
     for kind in runs.KINDS:
         whole, seconds = runs.whole(folder, kind)
         done, number = 0, 0
@@ -70,7 +70,7 @@ def at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
 
 
 def by_signals(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
-    """SIGINT and SIGTERM at any time after training began: the exit code, how long it takes, and the end."""
+    """SIGINT and SIGTERM at random times in training: check exit code, duration and the resumed run."""
     wholes = {kind: runs.whole(folder, kind) for kind in runs.KINDS}
     sent_in_time, number = 0, 0
     while sent_in_time < count:
@@ -97,7 +97,7 @@ def by_signals(folder: Path, dice: random.Random, report: Report, count: int = 2
 
 
 def while_writing(folder: Path, dice: random.Random, report: Report, kills: int = 200) -> None:
-    """SIGKILL while one checkpoint after another is written, with TMPDIR on another file system if there is one."""
+    """SIGKILL while checkpoints are written, with TMPDIR on another file system if there is one."""
     if Path("/dev/shm").is_dir():
         os.environ["TMPDIR"] = "/dev/shm"
     safe = 0  # the number of the newest checkpoint that was seen
@@ -123,7 +123,7 @@ def while_writing(folder: Path, dice: random.Random, report: Report, kills: int 
 
 
 def _write_for_ever(folder: Path, number: int) -> None:
-    """One checkpoint of 1 MB after another, each with the next number in it."""
+    """Write checkpoints of 1 MB, each with the next number."""
     io, weights = DurableCheckpointIO(), torch.rand(250_000)
     while True:
         number += 1
@@ -132,7 +132,7 @@ def _write_for_ever(folder: Path, number: int) -> None:
 
 
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
-    """In the same second; none is to share a folder with another, and none is to fail."""
+    """Start runs in the same second; each must have its own folder, and none may fail."""
     processes = [
         runs.start(folder, "data=digits", "trainer.max_epochs=1", f"seed={seed}", "hydra.job.name=train")
         for seed in range(count)

@@ -1,4 +1,4 @@
-"""What was tried, and what came of it."""
+"""Table of tries and their outcomes."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from pathlib import Path
 
 @dataclass
 class Report:
-    counts: dict[str, list[int]] = field(default_factory=dict)  # by what was tried: tries, and those that went well
+    counts: dict[str, list[int]] = field(default_factory=dict)  # by kind of try: tries, and successful ones
     failures: list[str] = field(default_factory=list)
 
     def add(self, what: str, problems: list[str]) -> None:
-        """One try; no problems if it went well."""
+        """Add a try; it went well if there are no problems."""
         tries = self.counts.setdefault(what, [0, 0])
         tries[0] += 1
         tries[1] += not problems

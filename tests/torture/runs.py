@@ -1,4 +1,4 @@
-"""Runs as processes, and what of them must be the same."""
+"""Runs as processes, and their comparison."""
 
 import os
 import signal
@@ -37,13 +37,13 @@ def start(folder: Path, *arguments: str, program: str = "train.py", **environmen
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code, and all that was printed."""
+    """Return the exit code and the output."""
     out, err = process.communicate(timeout=300)
     return process.returncode, out + err
 
 
 def whole(folder: Path, kind: str) -> tuple[Path, float]:
-    """A run that nobody stops, and the seconds from its first epoch to its last."""
+    """Train an undisturbed run; return also the seconds from its first epoch to its last."""
     run = folder / f"whole-{list(KINDS).index(kind)}"
     with start(folder, *RUN, *KINDS[kind], f"hydra.run.dir={run}") as process:
         assert process.stdout is not None
@@ -69,7 +69,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, s
 
 
 def resumed(folder: Path, run: Path, expected: Path, *arguments: str) -> list[str]:
-    """Where a run that goes on to its end differs from the one that nobody stopped."""
+    """Resume a run to its end, and list its differences from the undisturbed one."""
     with start(folder, *(arguments or [f"resume={run}"])) as process:
         code, printed = finish(process)
     return states.problems(run, expected) if code == 0 else [f"ended with {code}: {printed[-500:]}"]

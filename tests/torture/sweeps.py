@@ -1,4 +1,4 @@
-"""Sweeps that are killed and given again, and many that start together."""
+"""Sweeps that are killed and resumed, and many that start together."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ AT_ONCE = (1, 2)
 
 
 def killed_at_random_times(folder: Path, dice: random.Random, report: Report, kills: int = 5) -> None:
-    """Any of its processes, again and again, until the sweep is complete."""
+    """Kill any of its processes, again and again, until the sweep is complete."""
     for at_once in AT_ONCE:
         whole = folder / f"whole-{at_once}"
         started = time.monotonic()
@@ -52,7 +52,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
 
 
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
-    """In the same second, without names; one job at a time each, because 20 times two take more than 24 GB."""
+    """Start sweeps in the same second, without names; one job at a time each, because 40 jobs need over 24 GB."""
     grid = ["-m", "data=digits", "trainer.max_epochs=1", "seed=0,1", "jobs=1"]
     outcomes = []
     processes = [runs.start(folder, *grid) for _ in range(count)]
@@ -73,7 +73,7 @@ def _grid(sweep: Path, at_once: int) -> list[str]:
 
 
 def _results(sweep: Path) -> dict[str, int]:
-    """When the result of each complete job was written."""
+    """Return the time at which each complete job's result was written."""
     return {path.parent.name: path.stat().st_mtime_ns for path in sweep.glob("*/result.json")}
 
 
@@ -101,7 +101,7 @@ def kill(pid: int) -> bool:
 
 
 def wait_until_over(sweep: Path) -> None:
-    """Jobs outlive the process that was killed for as long as they need to save."""
+    """Wait for jobs, which outlive a killed process until they have saved."""
     deadline = time.monotonic() + 15
     pids = [json.loads(path.read_text())["pid"] for path in sweep.glob("*/status.json")]
     while any(Path(f"/proc/{pid}").exists() for pid in pids):

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on from the last epoch that had ended, and ends as one that was not."""
+"""A stopped run resumes after its last complete epoch, and ends like an undisturbed one."""
 
 import errno
 import json
@@ -31,14 +31,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_blocks() -> Iterator[None]:
-    """Three of an epoch's eight batches each, so that there is something between them."""
+    """Make blocks of three of an epoch's eight batches, so that an epoch has several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Classifier, "batches_per_block", lambda *_: 3)
         yield
 
 
 class Killed(BaseException):
-    """As a kill would, it saves nothing."""
+    """Stands for a kill: nothing is saved."""
 
 
 class Kill(Callback):
@@ -55,7 +55,7 @@ class Kill(Callback):
 
 
 def _killed(config: Config, folder: Path, hook: str, calls: int, resume: bool = False) -> bool:
-    """Train, and return whether the run came as far as that."""
+    """Train, and return whether the run was killed."""
     make, kill = run.make_trainer, Kill(hook, calls)
 
     def with_kill(*arguments: Any) -> Trainer:
@@ -119,7 +119,7 @@ MORE_KILLS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tiny: Compose, tmp_path: Path, kind: str) -> None:
-    """Killed again and again; between two kills, at least an epoch ends."""
+    """The run is killed repeatedly; between two kills, at least one epoch ends."""
     config = tiny("trainer.max_epochs=4", *DROPOUT, *KINDS[kind])
     whole = train(config, tmp_path / "whole")
     for number, kills in enumerate(MORE_KILLS if kind in ("shown", "often", "steps") else [KILLS]):
@@ -174,7 +174,7 @@ def _stopped(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stopped(_stopped: Path, tmp_path: Path) -> Path:
-    """The same run, killed in its third epoch: a copy that a test may damage."""
+    """The same run, killed in its third epoch, for a test to damage."""
     return shutil.copytree(_stopped, tmp_path / "run")
 
 
@@ -271,10 +271,10 @@ def test_where_an_epoch_is_long_one_line_says_what_a_kill_costs(
 ) -> None:
     caplog.set_level("INFO")
     train(tiny("trainer.max_epochs=1"), tmp_path / "short")
-    assert "loses the epoch under way" not in caplog.text
+    assert "loses the current epoch" not in caplog.text
     monkeypatch.setattr(progress, "LONG_EPOCH_S", -1.0)
     train(tiny(), tmp_path / "long")
-    said = "a run that is stopped or killed loses the epoch under way, here up to 0 s"
+    said = "a run that is stopped or killed loses the current epoch, here up to 0 s"
     assert [record.getMessage() for record in caplog.records].count(said) == 1
 
 
@@ -316,7 +316,9 @@ def test_a_run_goes_on_in_another_way_only_by_a_word(
         torch.save(content, last)
     before = {path: path.read_bytes() for path in stopped.rglob("*.ckpt")}
     change(monkeypatch)
-    with pytest.raises(ConfigError, match=rf"cannot go on as it began: .*{name} .*\(now .*\)\.\n.*resume_anyway=true"):
+    with pytest.raises(
+        ConfigError, match=rf"cannot be resumed as it began: .*{name} .*\(now .*\)\.\n.*resume_anyway=true"
+    ):
         train(config, stopped, resume=True)
     assert {path: path.read_bytes() for path in stopped.rglob("*.ckpt")} == before
     train(config, stopped, resume=True, anyway=True)
@@ -327,7 +329,7 @@ def test_a_run_goes_on_in_another_way_only_by_a_word(
 def test_a_run_keeps_the_precision_and_the_threads_that_it_began_with(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a processor with bfloat16, then on one that is slow at it, with other threads in the environment."""
+    """Tested on a processor with bfloat16, then on one without, and with another number of threads."""
     config = tiny("trainer.precision=bf16-if-fast")
     monkeypatch.setattr(provenance, "has_bfloat16", lambda _: True)
     train(config, tmp_path / "whole")

@@ -16,7 +16,7 @@ FAST = ("optimizer=sgd", "optimizer.lr=1e20")
 
 
 def _after(steps: int, times: str) -> tuple[str, ...]:
-    """A rate that is fine for so many steps, and far too high from then on."""
+    """Return a learning rate that is fine for some steps, and far too high afterwards."""
     schedule = ("scheduler.name=StepLR", "scheduler.interval=step", f"scheduler.step_size={steps}")
     return ("optimizer=sgd", "optimizer.lr=0.01", *schedule, f"scheduler.gamma={times}")
 

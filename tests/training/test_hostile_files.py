@@ -1,4 +1,4 @@
-"""Whatever is in a checkpoint file, reading it runs no code, takes little memory, and ends in words."""
+"""Reading any checkpoint file runs no code, takes little memory, and ends with a message."""
 
 import resource
 import shutil
@@ -24,7 +24,7 @@ def good(tiny_run: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _little_memory_and_time() -> Iterator[None]:
-    """Allow half a GB more than this process has, where Linux says how much that is."""
+    """Allow half a GB more than this process uses, on Linux."""
     pages = Path("/proc/self/statm")
     before = resource.getrlimit(resource.RLIMIT_AS)
     if pages.exists():

@@ -1,4 +1,4 @@
-"""A run that is paused after some epochs, and continued, ends as one that nobody paused."""
+"""A run that is paused and continued ends like one that was never paused."""
 
 import json
 from itertools import product

@@ -1,4 +1,4 @@
-"""On the official files, where the environment variable MLPLAB_DATA names their folder."""
+"""Tests on the official files, if the environment variable MLPLAB_DATA names their folder."""
 
 import os
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_one_epoch_learns_most_of_it_and_few_test_images_are_doubted(
 
 @pytest.mark.parametrize(("name", "others"), [("mnist", 0), ("fashion", 20)])
 def test_test_images_that_are_saved_as_files_stay_as_they_are(name: str, others: int) -> None:
-    """Bright on black or dark on white, but for garments that do not reach the edges of their frame."""
+    """Bright on black or dark on white, except garments that do not reach the edges of their frame."""
     dataset = datasets.load(name, ROOT)
     changed = {"dark": 0, "light": 0}
     for image in dataset.test_images[:, 0].numpy():

@@ -1,4 +1,4 @@
-"""From a checkpoint to a classifier and its data."""
+"""Loading a classifier and its data from a checkpoint."""
 
 import io
 import shutil
@@ -22,7 +22,7 @@ from mlplab.training.run import train
 
 @pytest.fixture
 def best(tiny_run: Result, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """A copy for a test to damage."""
     return Path(shutil.copy(tiny_run.folder / "checkpoints" / "best.ckpt", tmp_path / "best.ckpt"))
 
 
@@ -45,7 +45,7 @@ def test_a_checkpoint_holds_tensors_and_plain_values(best: Path) -> None:
 
 
 def test_a_checkpoint_with_a_comment_in_its_archive_is_read(best: Path) -> None:
-    """As checkpoints have it that were written with a seal."""
+    """Sealed checkpoints of earlier versions have such a comment."""
     with zipfile.ZipFile(best, "a") as archive:
         archive.comment = b"sha256:" + b"0" * 64
     content = torch.load(io.BytesIO(best.read_bytes()), weights_only=True)

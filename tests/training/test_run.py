@@ -56,7 +56,7 @@ def test_the_result_says_what_happened(tiny_run: Result, tiny: Compose) -> None:
 
 
 def test_optimizer_and_schedule_are_recorded_as_training_begins(tiny: Compose, tmp_path: Path) -> None:
-    """The defaults of torch, what is filled in from the run, and what a schedule has set by then."""
+    """They include torch's defaults, values filled in from the run, and values set by a schedule."""
     adamw = train(tiny("optimizer.name=AdamW", "scheduler=cosine", "scheduler.warmup=4"), tmp_path / "adamw").folder
     result = json.loads((adamw / "result.json").read_text())
     assert result["config"]["optimizer"]["weight_decay"] == result["optimizer"]["weight_decay"] == 0.01
@@ -81,7 +81,7 @@ def _decay_in_the_hparams_tab(folder: Path) -> float | None:
 def test_a_run_that_its_steps_end_is_validated_and_says_so(
     tiny: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In an epoch that would not have been validated, in the midst of it, or where it ends."""
+    """Tested in an epoch without validation, within it, and at its end."""
     for steps, epochs in ((3, 1), (16, 2)):
         words = (f"trainer.max_steps={steps}", "trainer.check_val_every_n_epoch=5", "trainer.max_epochs=5")
         with caplog.at_level("INFO"):
@@ -92,7 +92,7 @@ def test_a_run_that_its_steps_end_is_validated_and_says_so(
 
 
 def test_a_plateau_may_be_looked_for_in_every_second_epoch(tiny: Compose, tmp_path: Path) -> None:
-    """The rate falls in an epoch after one that was validated."""
+    """The rate is reduced in the epoch after a validated one."""
     plateau = ("scheduler.name=ReduceLROnPlateau", "scheduler.patience=0", "scheduler.threshold=1e9")
     seldom = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=6")
     result = train(tiny(*plateau, "scheduler.threshold_mode=abs", *seldom), tmp_path)
@@ -107,7 +107,7 @@ def test_a_folder_is_used_once_and_a_seed_gives_one_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its status is that of the run; without a terminal nothing says how much time is left."""
+    """The status is that of the run; without a terminal no remaining time is printed."""
     statuses, write = [], atomic_write.write
 
     def noted(path: Path, content: bytes, *arguments: object, **named: object) -> None:

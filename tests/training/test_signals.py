@@ -1,4 +1,4 @@
-"""A signal, or the end of its time, stops a run at the end of a block; test_resume.py sends signals to a process."""
+"""A signal or a time limit stops a run at the end of a block; test_resume.py sends signals to a process."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def _three_blocks_an_epoch() -> Iterator[None]:
 
 @pytest.fixture
 def in_block(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], list[int]]:
-    """Call a function in the middle of the n-th block; returns the numbers of the blocks that ran."""
+    """Call a function in the middle of the n-th block, and return the numbers of the blocks that ran."""
     step, ran = Classifier.training_step, list[int]()
 
     def at(block: int, call: Callable[[], object]) -> list[int]:
@@ -50,7 +50,7 @@ def _is_interrupted(folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nothing stops."""
+    """An undisturbed run."""
     return train(tiny("model.dropout=0.3"), tmp_path_factory.mktemp("whole")).folder
 
 
@@ -96,7 +96,7 @@ def test_a_run_whose_last_block_is_done_completes_and_one_under_nohup(
 def test_lightning_which_hears_sigterm_too_does_not_end_the_process(
     tiny: Compose, tmp_path: Path, step: str, completes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two batches, in the validation before training, or in the test."""
+    """Tested between two batches, in the validation before training, and in the test."""
     usual = getattr(Classifier, step)
 
     def signalled(self: Classifier, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Flags of Lightning's Trainer: each is tried, and precisions are what was asked for or is fast."""
+"""Flags of Lightning's Trainer, each tested, and precisions."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def test_flags_go_with_a_run(tiny: Compose, tmp_path: Path, words: str) -> None:
 
 
 def test_the_profiler_of_torch(program: Program, tiny_root: Path) -> None:
-    """In a process of its own, which it may leave in any state."""
+    """Tested in a separate process, which the profiler may leave in any state."""
     short = (f"data.root={tiny_root}", "data.val_size=50", "trainer.max_epochs=1", "show=none", "hydra.run.dir=run")
     finished = program.run(*short, "trainer.accelerator=cpu", "trainer.profiler=pytorch")
     assert finished.code == 0, finished.err

@@ -1,5 +1,5 @@
-# TAB behind this train.py: keys, choices, and run folders for resume=. All else is completed as it was before.
-for _mlplab_former in _comp_load _completion_loader; do  # bash-completion's own for python comes at its first TAB
+# TAB completion for this train.py: keys, choices, and run folders for resume=. Other commands complete as before.
+for _mlplab_former in _comp_load _completion_loader; do  # bash-completion loads its own for python at the first TAB
     declare -F "$_mlplab_former" > /dev/null && "$_mlplab_former" python > /dev/null 2>&1
 done
 _mlplab_former=$(complete -p python 2> /dev/null | sed -n 's/.*-F \([^ ]*\) .*/\1/p')
@@ -23,14 +23,14 @@ _mlplab() {
         read -ra words <<< "${line% "$word"}"
         line="python train.py"
         for pattern in "${words[@]:2}"; do
-            [[ $pattern == resume=* ]] || line+=" $pattern"  # Hydra stumbles over = in the name of a folder
+            [[ $pattern == resume=* ]] || line+=" $pattern"  # Hydra cannot parse = in the name of a folder
         done
         line+=" $word"
         words=$(COMP_LINE=$line "${COMP_WORDS[0]}" "$_mlplab_train" -sc query=bash 2> /dev/null)
         COMPREPLY=($(compgen -W "$words" -- "$word"))
         compopt -o nospace 2> /dev/null
     fi
-    replaced=${word##*[=:]}  # the shell takes = and : for ends of words, and replaces what follows the last
+    replaced=${word##*[=:]}  # the shell splits words at = and :, and replaces only the last part
     COMPREPLY=("${COMPREPLY[@]#"${word%"$replaced"}"}")
 }
 

@@ -1,4 +1,4 @@
-"""Composes the configuration of a run from the words of a command line."""
+"""Composes the configuration of a run from command-line overrides."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ from mlplab.config.validation import parse
 from mlplab.errors import ConfigError, say
 from mlplab.runs import folder as run_folder
 
-# Hydra would want a + before every key that a config file does not list, such as an argument of an optimizer, and
-# would stop at the first that is unknown. Open groups take them all, and the schema lists what is wrong.
+# Hydra requires a + before every key that a config file does not list, such as an argument of an optimizer, and stops
+# at the first unknown one. Open groups accept any key, and the schema lists every mistake.
 _GROUPS = ("data", "model", "optimizer", "scheduler", "trainer")
 ConfigStore.instance().store("open_groups", {group: DictConfig({}, flags={"struct": False}) for group in _GROUPS})
 
@@ -30,10 +30,10 @@ NOT_OF_THE_RUN = ("hydra", "resume", "resume_anyway", "sweep_name", "sweep_witho
 
 
 def compose(overrides: list[str], conf: Path) -> Config:
-    """The configuration of the run that these overrides of `conf` describe.
+    """Return the configuration that these overrides of `conf` describe.
 
     Raises:
-        ConfigError: with a line for everything that is wrong.
+        ConfigError: with a line for each mistake.
     """
     overrides = with_new_keys(overrides)
     with composing(overrides, conf):
@@ -41,7 +41,7 @@ def compose(overrides: list[str], conf: Path) -> Config:
 
 
 def with_new_keys(overrides: list[str]) -> list[str]:
-    """Replace former keys, and say so."""
+    """Replace former keys, and log it."""
     words = [renamed_override(override) for override in overrides]
     if renamed := [f"{former} is now {word}" for former, word in zip(overrides, words, strict=True) if former != word]:
         say(f"Renamed: {', '.join(renamed)}.")
@@ -50,9 +50,9 @@ def with_new_keys(overrides: list[str]) -> list[str]:
 
 @contextmanager
 def composing(overrides: list[str], conf: Path) -> Iterator[None]:
-    """Open Hydra's compose API on the folder `conf`, and raise what it refuses of `overrides` as a ConfigError.
+    """Open Hydra's compose API on the folder `conf`, and raise its errors about `overrides` as one ConfigError.
 
-    Hydra stops at the first mistake, so it is asked again without that one.
+    Hydra stops at the first mistake, so it is called again without that override.
     """
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
@@ -72,15 +72,15 @@ def composing(overrides: list[str], conf: Path) -> Iterator[None]:
 
 
 def config_of(composed: DictConfig) -> Config:
-    """Raises ConfigError, with a line for everything that is wrong."""
+    """Raises ConfigError, with a line for each mistake."""
     return parse(plain(composed))
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
-    """The tree of a run as plain values.
+    """Return the composed configuration of a run as plain values.
 
     Raises:
-        ConfigError: if an interpolation in it leads nowhere, or `resume_anyway` is neither true nor false.
+        ConfigError: if an interpolation cannot be resolved, or `resume_anyway` is neither true nor false.
     """
     if not isinstance(composed.get("resume_anyway", False), bool):
         raise ConfigError(f"resume_anyway: must be true or false, got {composed.resume_anyway}")
@@ -95,7 +95,7 @@ def write(composed: DictConfig, folder: Path) -> None:
     """Write the configuration of a run into its folder as Hydra does: config.yaml, hydra.yaml and overrides.yaml.
 
     Raises:
-        CheckpointError: if the disk does not take it.
+        CheckpointError: if it cannot be written.
     """
     composed.hydra.runtime.output_dir = str(folder)
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
@@ -107,7 +107,7 @@ def write(composed: DictConfig, folder: Path) -> None:
 
 @contextmanager
 def resolving() -> Iterator[None]:
-    """Turn an interpolation that leads nowhere into a ConfigError."""
+    """Raise a ConfigError for an interpolation that cannot be resolved."""
     try:
         yield
     except OmegaConfBaseException as error:

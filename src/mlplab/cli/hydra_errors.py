@@ -1,4 +1,4 @@
-"""Hydra's errors about a command line, in the words of the project: a line for each mistake."""
+"""Translates Hydra's command-line errors into one line for each mistake."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,11 @@ from mlplab.config.schema import Config
 from mlplab.config.spelling import did_you_mean
 from mlplab.config.validation import nearest
 
-ONE_AT_A_TIME = ("sweep", "search", "sweep_name", "sweep_without", "jobs", "launcher")  # a grid is of one sweep
+ONE_AT_A_TIME = ("sweep", "search", "sweep_name", "sweep_without", "jobs", "launcher")  # cannot be swept over
 
 
 def explain(error: HydraException, overrides: list[str]) -> tuple[list[str], list[str]]:
-    """Lines that say what is wrong, and the overrides without the one that is; all of them where it is not known."""
+    """Return lines that describe the error, and the overrides without the faulty one, or all if it is not known."""
     if culprit := re.match(r"Could not override '([^']+)'", str(error)):
         lines = [f"{culprit[1]}: unknown key{nearest(culprit[1])}"]
         return lines, [word for word in overrides if word.lstrip("+~").partition("=")[0] != culprit[1]]
@@ -33,19 +33,19 @@ def explain(error: HydraException, overrides: list[str]) -> tuple[list[str], lis
 
 
 def of_several(override: str) -> str:
-    """Refuse several values where there can be one, or an interval."""
+    """Explain why a key cannot have several values, or an interval, in this command."""
     key, _, values = override.partition("=")
     if key in ONE_AT_A_TIME:
-        return f"{override}: one at a time: give a command for each"
+        return f"{override}: choose only one per command"
     if "interval(" in values:
-        return f"{override}: a range is for a search: add search=halving, or give -m a list, {key}=1e-4,1e-3,1e-2"
+        return f"{override}: ranges are for a search: add search=halving, or give -m values, {key}=1e-4,1e-3,1e-2"
     takes_a_list = "tuple" in str(fields(Config).get(key))
-    of_one = f"; or write {key}=[{values}] for one run" if takes_a_list and "(" not in values else ""
-    return f"{override}: several values: add -m for a sweep over them{of_one}"
+    of_one = f", or write {key}=[{values}] for one run" if takes_a_list and "(" not in values else ""
+    return f"{override}: has several values: add -m for a sweep over them{of_one}"
 
 
 def not_choices(overrides: list[str], conf: Path) -> list[str]:
-    """Name each group=choice where the choice is a number or null, which Hydra refuses without its name."""
+    """Describe each group=choice whose choice is a number or null: Hydra's error does not name it."""
     lines = []
     for group, choices in groups(conf).items():
         given = (word for word in overrides if word.startswith(f"{group}=") and word.partition("=")[2] not in choices)
@@ -54,13 +54,13 @@ def not_choices(overrides: list[str], conf: Path) -> list[str]:
 
 
 def groups(conf: Path) -> dict[str, list[str]]:
-    """The choices of each config group."""
+    """Return the choices of each config group."""
     folders = sorted(folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
     return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
 def _class_named(choice: str, group: str) -> str:
-    """A hint where somebody gives a class of torch in place of a choice."""
+    """Return a hint if a torch class was given instead of a choice."""
     by_name = {name.lower(): name for name in torch_signatures.BY_SECTION.get(group, dict)()}
     name = by_name.get(choice.lower())
     return f"; did you mean {group}.name={name}?" if name else ""

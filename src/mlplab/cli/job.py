@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 def run(words: list[str], conf: Path) -> None:
-    """Train the run that a command line describes, or the rest of the one that it resumes.
+    """Train the run that a command line describes, or resume one.
 
     Raises:
         MlplabError: if the command is wrong, or as `training.run.train` does.
     """
-    overrides = [word for word in words if not word.startswith("resume=")]  # Hydra would stumble over = in a path
+    overrides = [word for word in words if not word.startswith("resume=")]  # Hydra cannot parse = in a path
     paths = [word.removeprefix("resume=") for word in words if word not in (*overrides, "resume=null")]
     given = paths[-1] if paths else None
     with composing(overrides, conf), resolving():
@@ -46,48 +46,48 @@ def run(words: list[str], conf: Path) -> None:
 
 def _refuse_what_does_not_fit(composed: DictConfig, given: str | None) -> None:
     if composed.sweep_name is not None:
-        raise ConfigError("sweep_name: names a sweep, and this is one run. Add -m, or leave it out.")
+        raise ConfigError("sweep_name: this is a single run; add -m for a sweep, or omit sweep_name.")
     if given is not None and any(word.startswith("hydra.run.dir=") for word in composed.hydra.overrides.hydra):
-        raise ConfigError("resume: the run stays in its own folder: leave hydra.run.dir out.")
+        raise ConfigError("resume: the run stays in its own folder; omit hydra.run.dir.")
 
 
 def _named(composed: DictConfig) -> set[str]:
-    """The keys and groups that a command gives, by themselves or through another group."""
+    """Return the keys and groups that a command sets, directly or through another group."""
     default, own = flatten(plain(hydra.compose("config"))), flatten(plain(composed))
     words = {word.lstrip("+~").partition("=")[0] for word in composed.hydra.overrides.task}
     return words | {key for key in {**default, **own} if default.get(key) != own.get(key)}
 
 
 def _begin(folder: Path, composed: DictConfig) -> Config:
-    """Make the folder of a new run, once nothing is wrong."""
+    """Create the folder of a new run, once all checks have passed."""
     config = config_of(composed)
     download.require(config.data.name, Path(config.data.root))
     run_folder.lock(folder)
-    write_status(folder, "running")  # which marks the folder as a run's
+    write_status(folder, "running")  # marks the folder as a run
     write(composed, folder)
     return config
 
 
 def _resume(folder: Path, composed: resume.Flat, named: set[str] | None) -> resume.ResumedRun | None:
-    """The run to resume, from now on kept from all other processes; None if nothing is left to train."""
+    """Lock and return the run to resume; None if nothing is left to train."""
     resumed = resume.resumed(folder, composed, named)
     if resumed.is_done:
         print(f"{resumed}. There is nothing to do.")
         return None
     download.require(resumed.config.data.name, Path(resumed.config.data.root))
     run_folder.lock(folder)
-    return resume.resumed(folder, composed, named)  # another process may have trained until now
+    return resume.resumed(folder, composed, named)  # another process may have trained it in the meantime
 
 
 def _train_run(composed: DictConfig, config: Config, folder: Path, began: Callable[[], None] | None = None) -> None:
-    """Train within log, environment and working folder as Hydra settles them for a job."""
+    """Train with the log, environment and working folder that Hydra sets up for a job."""
     composed.hydra.runtime.output_dir = str(folder)
     configure_log(composed.hydra.job_logging, composed.hydra.verbose)
     os.environ.update(composed.hydra.job.env_set)
     if composed.hydra.job.chdir:
         os.chdir(folder)
     log.info(introduction(config, folder))
-    startup.import_lightning()  # once the configuration is good, because it takes seconds
+    startup.import_lightning()  # imported after the configuration is checked, because it takes seconds
     from mlplab.training.run import train
 
     try:
@@ -98,7 +98,7 @@ def _train_run(composed: DictConfig, config: Config, folder: Path, began: Callab
 
 
 def introduction(config: Config, folder: Path) -> str:
-    """Say in one line what is to be trained, and where to: mnist, 784-128-10, Adam, batch 32, 5 epochs; ..."""
+    """Describe a run and its folder in one line: mnist, 784-128-10, Adam, batch 32, 5 epochs; run folder ..."""
     data, epochs, facts = config.data, config.trainer.max_epochs, DATASETS[config.data.name]
     widths = "-".join(map(str, (facts.pixels, *config.model.hidden, len(facts.classes))))
     return (

@@ -1,4 +1,4 @@
-"""Entry point of train.py: trains one run, or lets Hydra print or begin a sweep, and sets the exit code."""
+"""Entry point of train.py: trains a run, or lets Hydra print a configuration or start a sweep; sets the exit code."""
 
 import shlex
 import signal
@@ -22,12 +22,12 @@ from mlplab.runs import folder as run_folder
 
 
 def launch(conf: Path) -> None:
-    """Do what the command line says with the configuration in `conf`, and exit with the code of what happened."""
+    """Run the command line with the configuration in `conf`, and exit with the corresponding code."""
     ending = [number for number in startup.ending_signals() if number != signal.SIGINT]
     for number in ending:
         signal.signal(number, _terminated)
     words = sys.argv[1:]
-    if "install=bash" in words:  # Hydra's would run every script that stands behind `python`
+    if "install=bash" in words:  # Hydra's completion would run any script after `python`
         completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
         print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
         return
@@ -43,21 +43,21 @@ def launch(conf: Path) -> None:
             hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(_no_task)()
         else:
             job.run(given.overrides, conf)
-        for heard in [*ending, signal.SIGINT]:  # the work is done, and the exit code says so
+        for heard in [*ending, signal.SIGINT]:  # the work is done; a signal must not change the exit code
             signal.signal(heard, signal.SIG_IGN)
 
 
 def _in_order(options: list[str], overrides: list[str]) -> list[str]:
-    """Join them as Hydra takes them: not mixed, and an option that may have a value not before an override."""
+    """Join options and overrides as Hydra accepts them: an option with a value must not precede an override."""
     is_sweep = options in (["-m"], ["--multirun"])
     return [*options, *overrides] if is_sweep else [*overrides, *options]
 
 
 def _parsed(words: list[str]) -> Namespace:
-    """Overrides and options of a command line.
+    """Parse the overrides and options of a command line.
 
     Raises:
-        ConfigError: for an option that there is not, or a combination that leads nowhere.
+        ConfigError: for an unknown option, or options that cannot be combined.
     """
     parser = get_args_parser()
     parser.error = _refuse_option  # type: ignore[method-assign]
@@ -70,15 +70,18 @@ def _parsed(words: list[str]) -> Namespace:
     launchers = " ".join(word for word in given.overrides if word.startswith(("hydra/launcher", "hydra.launcher")))
     files = given.config_dir or given.config_name or given.config_path
     for holds, reason in (
-        (sum(map(bool, (given.multirun, given.cfg, given.info))) > 1, "--cfg and --info: print one run. Leave -m out."),
+        (sum(map(bool, (given.multirun, given.cfg, given.info))) > 1, "--cfg and --info: show one run; omit -m."),
         (given.resolve and not given.cfg, "--resolve: needs --cfg."),
-        (given.package and not given.cfg, "--package: needs --cfg, of which it prints a part."),
-        (given.experimental_rerun, "--experimental-rerun: not supported. A run is resumed with resume=FOLDER."),
+        (given.package and not given.cfg, "--package: needs --cfg, and prints a part of it."),
+        (given.experimental_rerun, "--experimental-rerun: not supported. Use resume=FOLDER to resume a run."),
         (files, "--config-dir, --config-name, --config-path: not supported. Add files with hydra.searchpath=[FOLDER]."),
         (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
-        (resumes and given.multirun, "resume: takes one run, without -m."),
-        (launchers, f"{launchers}: sweeps start their jobs themselves: jobs=N at once, launcher=slurm on a cluster."),
-        (len(named) > 1 or "," in "".join(named), f"{' '.join(named)}: one at a time: give a command for each"),
+        (resumes and given.multirun, "resume: takes one run; omit -m."),
+        (
+            launchers,
+            f"{launchers}: not supported. Use jobs=N to run several jobs at once, or launcher=slurm for a cluster.",
+        ),
+        (len(named) > 1 or "," in "".join(named), f"{' '.join(named)}: choose only one per command"),
         (not _has_folder(), "The current folder has been deleted: change to another one."),
     ):
         if holds:
@@ -100,7 +103,7 @@ def _has_folder() -> bool:
 
 
 def _check(given: Namespace, conf: Path) -> None:
-    """Raise ConfigError for what Hydra would refuse in its own words; the values of a sweep are checked by it."""
+    """Raise ConfigError where Hydra would report an error itself; the values of a sweep are checked later."""
     if given.hydra_help or given.shell_completion:
         return
     fixed = given.overrides
@@ -114,7 +117,7 @@ def _check(given: Namespace, conf: Path) -> None:
 
 @contextmanager
 def _noted() -> Iterator[None]:
-    """Write into status.json of a run that has begun how the process ended."""
+    """Record in status.json how the process ended, if a run has begun."""
     try:
         yield
     except BaseException as error:
@@ -123,7 +126,7 @@ def _noted() -> Iterator[None]:
 
 
 def _no_task(composed: object) -> None:
-    """Stand where Hydra wants what a job does: workers train the jobs of a sweep."""
+    """Task function that Hydra requires but never calls: workers train the jobs of a sweep."""
 
 
 def _terminated(number: int, frame: object) -> None:

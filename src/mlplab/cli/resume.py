@@ -1,4 +1,4 @@
-"""The run that a command resumes: the folder that `resume` names, or a run that is in its hydra.run.dir already."""
+"""The run that a command resumes: the folder named by `resume`, or a run that already exists in its hydra.run.dir."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import result as result_file
 
-# What may be changed on resume: more epochs, another device's rounding, and what affects nothing.
+# Keys that may change on resume: the number of epochs, those that affect rounding, and those that affect nothing.
 SAFE = keys_that_affect("length", "rounding", "nothing")
 
-MOST_INTERPOLATIONS = 20  # one, data.root, is the project's own
+MOST_INTERPOLATIONS = 20  # one, data.root, comes from the project's own config
 
 Flat = dict[str, Any]  # {"model.hidden": 128, ...}
 
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """A run that was begun, with what a command changes in it."""
+    """An existing run, with the changes that a command makes."""
 
     folder: Path
     config: Config
     changes: Flat
-    result: result_file.Result | None  # of a run that was completed
+    result: result_file.Result | None  # of a complete run
 
     @property
     def is_done(self) -> bool:
@@ -44,7 +44,7 @@ class ResumedRun:
         return bool(epochs < asked or self.config.trainer.max_epochs <= epochs)
 
     def keep_changes(self) -> None:
-        """Write the changes into the run's own configuration, for the next time that it is resumed.
+        """Write the changes into the run's stored configuration, for the next resume.
 
         Raises:
             CheckpointError: if it cannot be written.
@@ -63,11 +63,11 @@ class ResumedRun:
 
 
 def folder_of(given: str | None, run_dir: Path) -> Path | None:
-    """The folder of the run to resume; None if a run is to begin in `run_dir`.
+    """Return the folder of the run to resume; None if a new run is to start in `run_dir`.
 
     Raises:
-        CheckpointError: if `given`, the value of `resume`, names something else than a run.
-        ConfigError: if `run_dir` holds files that are not of a run.
+        CheckpointError: if `given`, the value of `resume`, does not name a run.
+        ConfigError: if `run_dir` holds files that do not belong to a run.
     """
     folder = (run_dir if given is None else run_folder.meant(Path(given))).absolute()
     try:
@@ -78,22 +78,22 @@ def folder_of(given: str | None, run_dir: Path) -> Path | None:
             run_folder.refuse_others(folder)
         if begun and not _config_file(folder).exists():
             run_folder.refuse_used(folder)
-    except OSError as error:  # a name that is too long, or a folder that may not be searched
+    except OSError as error:  # a name that is too long, or a folder without permission
         raise CheckpointError(f"{folder}: cannot be read: {error.strerror}. Give another folder.") from error
     return folder if begun else None
 
 
 def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> ResumedRun:
-    """The run in a folder, with what a command changes in it.
+    """Return the run in a folder, with the changes that a command makes.
 
     Args:
         folder: of the run.
-        composed: what the command configures.
-        named: the keys and groups that the command changes, all others being as in the run; None for all keys.
+        composed: the configuration of the command.
+        named: the keys and groups that the command sets, all others being as in the run; None for all keys.
 
     Raises:
-        CheckpointError: if the configuration that is stored in the folder is damaged.
-        ConfigError: if the command changes what may not be changed.
+        CheckpointError: if the configuration stored in the folder is damaged.
+        ConfigError: if the command changes a key that must not change.
     """
     before, stored = _recorded(folder)
     keys = {
@@ -111,8 +111,8 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
         if was.get(key) != now.get(key) and (reason := _obstacle(key, stored, now.get(key))) is not None
     ]
     if refused:
-        way_out = ["Choose another hydra.run.dir, or leave it out."] if named is None else []
-        what = f"{run_folder.short(folder)}: holds another run, which cannot be resumed so:"
+        way_out = ["Choose another hydra.run.dir, or omit it."] if named is None else []
+        what = f"{run_folder.short(folder)}: holds another run, which cannot be resumed with these settings:"
         raise ConfigError("\n".join([what, *refused[:2], *["..."][: len(refused) - 2], *way_out]))
     kept = {key: value for key, value in changed.items() if key in SAFE}
     changes = {key: value for key, value in kept.items() if value != stored.get(key)}
@@ -120,7 +120,7 @@ def resumed(folder: Path, composed: Flat, named: Collection[str] | None) -> Resu
 
 
 def _recorded(folder: Path) -> tuple[Config, Flat]:
-    """The configuration of a run, and what was composed, with today's keys."""
+    """Return the stored configuration of a run as an object and as composed, with the current keys."""
     path = _config_file(folder)
     try:
         tree = plain(_load(path))
@@ -131,21 +131,21 @@ def _recorded(folder: Path) -> tuple[Config, Flat]:
 
 
 def _obstacle(key: str, stored: Flat, value: object) -> str | None:
-    """The reason why a key may not have another value, empty where it is plain; None if it may."""
+    """Return why a key must not have another value, or "" if no explanation is needed; None if it may."""
     if key != "trainer.max_epochs":
         return None if key in SAFE else ""
     if not isinstance(value, int) or value <= stored[key]:
         return " (only upwards)"
     spans = FROM_THE_RUN.get(stored.get("scheduler.name") or "", set())
-    if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer one has other rates
+    if any(f"scheduler.{argument}" not in stored for argument in spans):  # a longer run would have other rates
         return " (its schedule spans the run)"
     if stored.get("regularization.averaging") == "swa" and stored.get("regularization.swa_start") != 0:
-        return " (regularization.swa_start is a share of the run)"
+        return " (regularization.swa_start is a fraction of the run)"
     return None
 
 
 def _run_of(path: Path, given: str) -> Path:
-    """The folder of a run, which may be given by one of its checkpoints."""
+    """Return the folder of a run, given as the folder or one of its checkpoints."""
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     if _config_file(folder).exists():
         return folder
@@ -154,7 +154,7 @@ def _run_of(path: Path, given: str) -> Path:
     reason = "does not exist."
     if path.exists():
         reason = "contains no run that can be resumed." if folder.is_dir() else "is not the folder of a run."
-    raise CheckpointError(f"resume={given}: {reason} Give a folder that train.py made below outputs/.{hint}")
+    raise CheckpointError(f"resume={given}: {reason} Give a run folder below outputs/.{hint}")
 
 
 def _config_file(folder: Path) -> Path:
@@ -165,10 +165,10 @@ def _load(path: Path) -> DictConfig:
     try:
         text = result_file.config_text(path.parent.parent)
         if text.count("${") > MOST_INTERPOLATIONS:
-            raise ValueError("a small file that grows without end when it is read")
+            raise ValueError("too many interpolations")
         tree = OmegaConf.create(text)
         if not isinstance(tree, DictConfig):
             raise TypeError("not a mapping")
-    except Exception as error:  # whatever a parser makes of a damaged file
+    except Exception as error:  # parsers raise anything for a damaged file
         raise CheckpointError(f"{path}: missing or damaged, the run cannot be resumed.") from error
     return tree

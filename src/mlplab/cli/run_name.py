@@ -1,6 +1,6 @@
-"""Default names of run and sweep folders: what was chosen and when, or the job of SLURM, which may be started again.
+"""Default names of run and sweep folders: the command's choices and the time, or the SLURM job, which may restart.
 
-TensorBoard shows them as names of the runs, and has little room.
+TensorBoard shows them as run names in a narrow list.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 from mlplab.config.schema import keys_that_affect
 
 LONGEST_LABEL = 40  # characters
-# In a name: the data set is that of the folder above.
+# Left out of names: the parent folder is named after the data set.
 OF_NO_INTEREST = ("data=", "hydra", "resume", "sweep_name=", "show=", *keys_that_affect("nothing"))
 
 
 def run_name() -> str:
-    """Name a run: a new name each time, but one and the same for a job of SLURM that was put back into the queue.
+    """Return a new name for a run; a requeued SLURM job keeps its name.
 
     `model.hidden=512 seed=1` at 13:41:53 on the 20th of November: hidden=512,seed=1_1120-134153-9c7f.
     """
@@ -42,16 +42,16 @@ def label(overrides: list[str]) -> str:
 
 
 def sweep_folder(given: str | None) -> str:
-    """Name a sweep, if nobody has."""
+    """Name a sweep that was given no name."""
     return given or _slurm_name() or f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(3)}"
 
 
 def _slurm_name() -> str | None:
     job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID"))
-    if job is None or sys.stdin.isatty():  # a person in an interactive job starts run after run
+    if job is None or sys.stdin.isatty():  # an interactive job can start several runs
         return None
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
-    command = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:8]  # one script may hold several
+    command = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:8]  # one script may start several runs
     return "-".join(["slurm", job, *([task] if task else []), command])
 
 

@@ -1,4 +1,4 @@
-"""Defaults of the classes of torch that a configuration names, and what the run fills in."""
+"""Default arguments of the torch classes that a configuration names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ FROM_THE_RUN = {"CosineAnnealingLR": {"T_max"}, "OneCycleLR": {"total_steps", "m
 
 
 def class_defaults(classes: Mapping[str, torch_signatures.Arguments], name: object) -> dict[str, Any]:
-    """Return the default of each argument of the class `name`, without what is filled in from the run."""
+    """Return the default of each argument of the class `name`, except those that the run fills in."""
     arguments = classes.get(str(name), {})
     from_the_run = FROM_THE_RUN.get(str(name), ())
     return {key: known.default for key, known in arguments.items() if not known.required and key not in from_the_run}
 
 
 def with_class_defaults(tree: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return a configuration with every argument of its optimizer and schedule, but those filled in from the run."""
+    """Return a configuration with every argument of its optimizer and schedule, except those that the run fills in."""
     filled = dict(tree)
     for section, classes in torch_signatures.BY_SECTION.items():
         given = filled.get(section)
@@ -29,7 +29,7 @@ def with_class_defaults(tree: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def schedule_interval(scheduler: Mapping[str, Any]) -> str:
-    """Return the unit of a schedule, "step" or "epoch": as chosen, or the usual of its class; steps for a warm-up."""
+    """Return the unit of a schedule, "step" or "epoch": as given, or the usual one; steps with a warm-up."""
     name = scheduler.get("name")
     by_class = "step" if name in ("OneCycleLR", "CyclicLR") or (not name and scheduler.get("warmup")) else "epoch"
     return str(scheduler.get("interval") or by_class)

@@ -1,15 +1,15 @@
-"""Mistakes that lie in two keys together."""
+"""Mistakes in combinations of keys."""
 
 from collections.abc import Iterator, Mapping
 
 from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config, Trainer
 
-Complaints = Mapping[str, object]  # a line, and whether it is true
+Complaints = Mapping[str, object]  # a message, and whether it applies
 
 
 def mistakes(config: Config) -> Iterator[str]:
-    """Yield a line for each."""
+    """Yield a line for each mistake."""
     for complaints in (_validation, _trainer, _schedule, _optimizer, _regularization):
         yield from (line for line, is_true in complaints(config).items() if is_true)
 
@@ -26,7 +26,7 @@ def _validation(config: Config) -> Complaints:
 
 
 def _trainer(config: Config) -> Complaints:
-    """Flags that would be ignored, or mean something else."""
+    """Check for flags that would be ignored or mean something else."""
     trainer, flags, one = config.trainer, config.trainer.flags, "one run trains on one device"
     accumulates, detects = flags.get("accumulate_grad_batches", 1) != 1, flags.get("detect_anomaly") is True
     return {
@@ -79,6 +79,6 @@ def _regularization(config: Config) -> Complaints:
             )
             for key, averaging in (("ema_decay", "ema"), ("swa_start", "swa"))
         },
-        f"model.batch_norm: a batch of one image has no variance, and {images} training images in batches of {size}"
-        " end in one: choose another data.batch_size or data.val_size": config.model.batch_norm and 1 in (size, left),
+        f"model.batch_norm: the last batch has one image, which has no variance ({images} training images in batches of"
+        f" {size}): choose another data.batch_size or data.val_size": config.model.batch_norm and 1 in (size, left),
     }

@@ -11,13 +11,13 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class Affects:
-    """A mark at a field that says what its value affects, where that is not every figure of the run.
+    """Annotation of a field whose value does not affect the whole result of a run; `what` says what it affects.
 
-    nothing: no figure. Left out of the hash, of names and of the report, and free to change on resume.
-    rounding: the last bits. Free to change on resume.
-    length: how long the run is. Free to change on resume.
-    report: how runs are grouped there. Left out of the hash.
-    untrained: the figures before training. Left out of the report.
+    nothing: no part of the result. Left out of the hash, of names and of the report; may change on resume.
+    rounding: the last bits. May change on resume.
+    length: the number of epochs. May change on resume.
+    report: the grouping of runs in the report. Left out of the hash.
+    untrained: the metrics before training. Left out of the report.
     """
 
     what: Literal["nothing", "rounding", "length", "report", "untrained"]
@@ -25,7 +25,7 @@ class Affects:
 
 @cache
 def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return the fields of a schema and of its sections by key; a mark at a section holds for all its fields."""
+    """Return the fields of a schema and of its sections by key; a section's annotation applies to all its fields."""
     found: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
         inner = field.annotation
@@ -40,7 +40,7 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def affects(field: FieldInfo) -> str:
-    """Return what the value of a field affects: `Affects.what`, or "result"."""
+    """Return the `Affects.what` of a field, or "result"."""
     return next((mark.what for mark in field.metadata if isinstance(mark, Affects)), "result")
 
 

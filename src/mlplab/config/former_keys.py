@@ -1,4 +1,4 @@
-"""Keys of earlier configurations and commands, and their names today."""
+"""Keys of earlier versions, and their current names."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _OVERRIDE = re.compile(r"([+~]*(?:hydra\.sweeper\.params\.)?)([\w.]+)(=.*)?", re
 
 
 def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with today's keys."""
+    """Return a configuration with the current keys."""
     flat = flatten(tree)
     former = {KEYS[key]: value for key, value in flat.items() if key in KEYS}
     kept = {key: value for key, value in flat.items() if key not in KEYS}
@@ -29,7 +29,7 @@ def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed_override(override: str) -> str:
-    """Return a word of the command line with today's key: `averaging=ema` -> `regularization.averaging=ema`."""
+    """Return an override with the current key: `averaging=ema` -> `regularization.averaging=ema`."""
     match = _OVERRIDE.fullmatch(override)
     if match is None:
         return override

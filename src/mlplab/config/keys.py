@@ -1,4 +1,4 @@
-"""Every key of a configuration with its value, range and meaning, as the schema has them."""
+"""Every key of a configuration with its value, range and meaning, from the schema."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ class Key(NamedTuple):
 
 
 def keys(config: BaseModel, prefix: str = "") -> Iterator[Key]:
-    """Walk a configuration, section by section."""
+    """Yield the keys of a configuration, section by section."""
     schemas = type(config).model_json_schema()["properties"]
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
@@ -27,14 +27,14 @@ def keys(config: BaseModel, prefix: str = "") -> Iterator[Key]:
 
 
 def plain(value: Any) -> str:
-    """A value as it is typed on the command line: null, true, [512,256]."""
+    """Format a value as it is typed on the command line: null, true, [512,256]."""
     if isinstance(value, tuple | list):
         return plain(value[0]) if len(value) == 1 else f"[{','.join(map(plain, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _range(schema: dict[str, Any]) -> str:
-    """The values that a JSON schema allows: `integer from 1`, `number from 0 to below 1 or null`, `true | false`."""
+    """Describe the values that a JSON schema allows: `integer from 1`, `number from 0 to below 1 or null`."""
     if "anyOf" in schema:
         return " or ".join(map(_range, schema["anyOf"]))
     if "enum" in schema:

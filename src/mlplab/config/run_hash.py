@@ -1,4 +1,4 @@
-"""The hash of a run: the same for runs that do the same, however their configurations are spelled."""
+"""The hash of a run: equal for equivalent configurations, however they are spelled."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from mlplab.config.fields import affects, fields, flatten, nested
 if TYPE_CHECKING:
     from mlplab.config.schema import Config
 
-# The spelling of published hashes: former names, and two flags that were not yet left out.
+# Spelling of the published hashes: former names, and two flags that later versions leave out.
 _FORMER = {key: former for former, key in former_keys.KEYS.items()}
 _FIXED = {"trainer.devices": 1, "trainer.num_sanity_val_steps": 0}
 
@@ -25,7 +25,7 @@ def of(config: "Config") -> str:
 
 
 def decisive(config: "Config") -> dict[str, Any]:
-    """Return, by key, what the figures of the run depend on, each value in one spelling, without defaults."""
+    """Return the values that differ from their defaults and affect the result, by key, in a canonical spelling."""
     known, plain, distortions = fields(type(config)), defaults(config), _distortions(config)
     flat = flatten(config.model_dump(mode="json", exclude_unset=True)) | _in_one_spelling(config)
     flat = {key: value for key, value in flat.items() if key not in known or affects(known[key]) != "nothing"}
@@ -34,7 +34,7 @@ def decisive(config: "Config") -> dict[str, Any]:
 
 
 def defaults(config: "Config") -> dict[str, Any]:
-    """Return the value of each key that need not be given; those of torch and Lightning are theirs."""
+    """Return the default of each optional key, including those of torch and Lightning."""
     known = fields(type(config))
     flags = {f"trainer.{key}": flag.default for key, flag in torch_signatures.trainer_flags().items()}
     return {
@@ -49,7 +49,7 @@ _DISTORTIONS = {f"regularization.{name}" for name in former_keys.DISTORTIONS}
 
 
 def _distortions(config: "Config") -> dict[str, Any]:
-    """Return all distortions, or none where nothing is distorted; the smoothness counts where there is a strength."""
+    """Return all distortions, or none if nothing is distorted; elastic_sigma counts only with an elastic_alpha."""
     found = config.regularization.distortions or {}
     if not found.get("elastic_alpha"):
         found |= {"elastic_sigma": 4.0} if found else {}
@@ -91,6 +91,6 @@ def _as_float(value: Any) -> Any:
 
 
 def _is(key: str, value: Any, default: Any) -> bool:
-    if key.startswith("trainer."):  # where 1 is one batch, and 1.0 all of them; and null, false and 0 are one
+    if key.startswith("trainer."):  # 1 is one batch, 1.0 is all of them; null, false and 0 mean the same
         return (type(value) is type(default) and value == default) or not (value or default)
     return bool(value == (list(default) if isinstance(default, tuple) else default))

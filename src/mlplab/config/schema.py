@@ -1,6 +1,6 @@
 """The schema: every key with its type, range, unit and meaning.
 
-Imports neither torch nor lightning, so that a mistake costs half a second.
+Imports neither torch nor lightning, so that mistakes are reported in half a second.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ Rates = Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-# An int counts batches, a float is a share of them.
+# An int counts batches, a float is a fraction of them.
 BatchLimit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 Devices = int | str | Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
@@ -49,25 +49,25 @@ class Section(BaseModel):
 
 class Data(Section):
     name: datasets.Name = Field(description="data set")
-    root: Annotated[str, NOTHING] = Field(min_length=1, description="folder of the data sets, filled on first use")
-    val_size: int = Field(ge=0, description="training images set aside for validation, or a share of them below 1")
-    split_seed: int = Field(ge=0, lt=2**32, description="chooses the validation images, independently of seed")
+    root: Annotated[str, NOTHING] = Field(min_length=1, description="folder of the data sets, filled by downloads")
+    val_size: int = Field(ge=0, description="training images set aside for validation, or a fraction of them below 1")
+    split_seed: int = Field(ge=0, lt=2**32, description="selects the validation images, independently of seed")
     batch_size: int = Field(ge=1, description="images per training step")
     normalize: Literal["standard", "unit", "symmetric"] = Field(
-        description="pixels to mean 0 and variance 1, to 0..1, or to -1..1"
+        description="scale pixels to mean 0 and variance 1, to 0..1, or to -1..1"
     )
 
     @field_validator("root")
     @classmethod
     def _is_a_folder(cls, root: str) -> str:
         if "://" in root:
-            raise PydanticCustomError("address", "must be a folder of this machine")
+            raise PydanticCustomError("address", "must be a folder on this machine")
         return root
 
     @field_validator("val_size", mode="before")
     @classmethod
     def _is_a_number(cls, val_size: object, info: ValidationInfo) -> object:
-        """Turn a share, such as 0.2, into a number of images."""
+        """Turn a fraction, such as 0.2, into a number of images."""
         facts = datasets.DATASETS.get(info.data.get("name", ""))
         if facts is None or not isinstance(val_size, float) or not 0 <= val_size < 1:
             return val_size
@@ -85,7 +85,7 @@ class Data(Section):
 
 class Model(Section):
     hidden: Widths = Field(description="width of each hidden layer: 512, [512,512], or [] for softmax regression")
-    dropout: Rates = Field(description="share of hidden units dropped: one rate, or one per hidden layer")
+    dropout: Rates = Field(description="fraction of hidden units dropped: one rate, or one per layer")
     activation: str = Field(description="elementwise activation of torch.nn")
     batch_norm: bool = Field(default=False, description="batch normalisation before each hidden activation")
 
@@ -104,7 +104,7 @@ class Model(Section):
 
 
 class Distortions(Section):
-    """The most by which training images are distorted; see `mlplab.data.augmentation.Distortion`."""
+    """Limits of the distortion of training images, see `mlplab.data.augmentation.Distortion`."""
 
     shift: int = Field(default=0, ge=0, description="largest shift in each direction, in pixels")
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of mirroring left to right")
@@ -131,24 +131,21 @@ class Distortions(Section):
 
 
 class Regularization(Distortions):
-    """All that regularises, but for what belongs to layers, weights and the rate.
+    """All regularisation except model.dropout, model.batch_norm, optimizer.weight_decay and scheduler.warmup."""
 
-    Those are model.dropout, model.batch_norm, optimizer.weight_decay and scheduler.warmup.
-    """
-
-    input_dropout: Rate = Field(default=0.0, description="share of pixels dropped")
+    input_dropout: Rate = Field(default=0.0, description="fraction of pixels dropped")
     input_noise: NotNegative = Field(default=0.0, description="standard deviation of noise on normalised pixels")
     hidden_noise: NotNegative = Field(
         default=0.0, description="standard deviation of noise before each hidden activation, after batch norm"
     )
-    label_smoothing: Rate = Field(default=0.0, description="share of the target spread over all classes in training")
+    label_smoothing: Rate = Field(default=0.0, description="fraction of the target spread over all classes in training")
     mixup: Positive | None = Field(default=None, description="alpha of the Beta distribution that mixes two images")
     max_norm: Positive | None = Field(default=None, description="largest norm of the weights into a hidden unit")
     averaging: Literal["ema", "swa"] | None = Field(
-        default=None, description="average of the weights by step (ema) or epoch (swa), used for validation and test"
+        default=None, description="average the weights by step (ema) or epoch (swa), for validation and test"
     )
-    ema_decay: Rate = Field(default=0.999, description="share of the average that each step keeps, with ema")
-    swa_start: Rate = Field(default=0.75, description="share of the epochs before averaging begins, with swa")
+    ema_decay: Rate = Field(default=0.999, description="with ema, fraction of the average that each step keeps")
+    swa_start: Rate = Field(default=0.75, description="with swa, fraction of the epochs before averaging begins")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -162,9 +159,9 @@ class Regularization(Distortions):
 
 
 class TorchClass(Section):
-    """A class of torch and its arguments; what is not given is torch's own default.
+    """A torch class and its arguments; those that are not given have torch's defaults.
 
-    Some arguments are named here, with a type and a range; one that the class does not take is None.
+    The arguments declared here have a type and a range; one that the class does not take is None.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -209,25 +206,27 @@ class Scheduler(TorchClass):
     classes = torch_signatures.schedulers
 
     name: str | None = Field(description="class of torch.optim.lr_scheduler, or null for a constant rate")
-    interval: Literal["step", "epoch"] | None = Field(description="unit of the schedule; null: the usual of its class")
+    interval: Literal["step", "epoch"] | None = Field(
+        description="unit of the schedule; null: the usual one of its class"
+    )
     warmup: int = Field(default=0, ge=0, description="steps in which the learning rate rises linearly from 0")
     step_size: Count | None = Field(default=None, description="steps or epochs between changes")
     T_max: Count | None = Field(default=None, description="steps or epochs to the lowest rate; null: the whole run")
     T_0: Count | None = Field(default=None, description="steps or epochs to the first restart")
     total_steps: Count | None = Field(default=None, description="steps or epochs of the cycle; null: the whole run")
-    total_iters: Count | None = Field(default=None, description="steps or epochs until the rate stays as it is")
+    total_iters: Count | None = Field(default=None, description="steps or epochs until the rate stays constant")
     gamma: NotNegative | None = Field(default=None, description="factor of the learning rate")
 
 
 class Trainer(Section):
-    """Flags of lightning.Trainer; those that are not named here are checked by name alone."""
+    """Flags of lightning.Trainer; those that are not declared here are checked by name only."""
 
     model_config = ConfigDict(extra="allow")
 
     max_epochs: Annotated[int, Affects("length")] = Field(ge=1, description="passes over the training images")
     accelerator: Annotated[Accelerator, Affects("rounding")] = Field(description="hardware to train on")
     devices: Annotated[Devices, NOTHING] = Field(description="1, or the device to train on, such as [0]")
-    enable_progress_bar: Annotated[bool | None, NOTHING] = Field(description="null: only in a terminal")
+    enable_progress_bar: Annotated[bool | None, NOTHING] = Field(description="show a bar; null: only in a terminal")
     enable_model_summary: Annotated[bool | None, NOTHING] = Field(default=True, description="print the table of layers")
     precision: Precision = Field(
         default="32-true",
@@ -239,20 +238,24 @@ class Trainer(Section):
     )
     min_epochs: int | None = Field(default=None, ge=1, description="epochs before early stopping may stop")
     check_val_every_n_epoch: int = Field(default=1, ge=1, description="epochs between validations")
-    val_check_interval: BatchLimit = Field(default=1.0, description="batches, or share of an epoch, before validation")
+    val_check_interval: BatchLimit = Field(
+        default=1.0, description="batches, or fraction of an epoch, before validation"
+    )
     num_sanity_val_steps: Annotated[int | None, NOTHING] = Field(
         default=2, ge=-1, description="batches validated before training, as a check; -1: all"
     )
-    limit_train_batches: BatchLimit = Field(default=1.0, description="training batches per epoch, or a share of them")
+    limit_train_batches: BatchLimit = Field(
+        default=1.0, description="training batches per epoch, or a fraction of them"
+    )
     limit_val_batches: BatchLimit | Literal[0] = Field(
-        default=1.0, description="batches per validation, or a share of them"
+        default=1.0, description="batches per validation, or a fraction of them"
     )
-    limit_test_batches: BatchLimit = Field(default=1.0, description="batches of the test, or a share of them")
-    gradient_clip_val: NotNegative | None = Field(default=None, description="bound of the gradient; null: none")
+    limit_test_batches: BatchLimit = Field(default=1.0, description="test batches, or a fraction of them")
+    gradient_clip_val: NotNegative | None = Field(default=None, description="upper bound of the gradient; null: none")
     gradient_clip_algorithm: Literal["norm", "value"] | None = Field(
-        default=None, description="what gradient_clip_val bounds; null: the norm"
+        default=None, description="bound the norm or each value; null: the norm"
     )
-    deterministic: bool | Literal["warn"] | None = Field(default=None, description="only deterministic algorithms")
+    deterministic: bool | Literal["warn"] | None = Field(default=None, description="use only deterministic algorithms")
     logger: Annotated[bool, NOTHING] = Field(default=True, description="write TensorBoard curves")
     log_every_n_steps: Annotated[int, NOTHING] = Field(default=50, ge=1, description="steps between logged values")
     enable_checkpointing: bool = Field(default=True, description="write best.ckpt and last.ckpt")
@@ -269,11 +272,11 @@ class EarlyStopping(Section):
 
 
 class Show(Section):
-    """Pictures and curves beside the metrics of each epoch."""
+    """Pictures and curves in addition to the metrics of each epoch."""
 
     scalars: bool = Field(description="curves by step and epoch, generalisation gap, speed, and a layout of charts")
     images: bool = Field(description="training images, before and after distortion")
-    confusion: bool = Field(description="confusion matrices of the validation by epoch, and of the test")
+    confusion: bool = Field(description="confusion matrices: validation by epoch, and test")
     mistakes: bool = Field(description="the most confident mistakes in the test")
     weights: bool = Field(description="first-layer weights as images")
     graph: bool = Field(description="graph of the network")
@@ -285,7 +288,7 @@ class Show(Section):
 
 
 class Published(Section):
-    """A figure that others published, or that was measured as a reference, for the network of a recipe."""
+    """A published or reference figure for the network of a recipe."""
 
     title: str | None = Field(default=None, description="network and training, in a line")
     source: str | None = Field(default=None, description="where it was published")
@@ -301,7 +304,7 @@ class Config(Section):
     monitor: Literal["val/loss", "val/acc"] = Field(description="metric that selects best.ckpt")
     evaluate_untrained: Annotated[bool, Affects("untrained")] = Field(description="validate once before training")
     trick: Annotated[str | None, Affects("report")] = Field(
-        default=None, description="name of the change under test, a column of the report; set by ablation=..."
+        default=None, description="name of the change under test, a column in the report; set by ablation=..."
     )
     early_stopping: EarlyStopping
     data: Data
@@ -324,22 +327,22 @@ class Config(Section):
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The configuration as result.json has it, with the defaults of the optimizer and schedule classes."""
+        """The configuration as written to result.json, with the defaults of the optimizer and schedule classes."""
         return with_class_defaults(self.model_dump(mode="json", exclude_unset=True))
 
     @property
     def hash(self) -> str:
-        """The same for runs that do the same, wherever their data lie and however often they are saved or shown."""
+        """A hash of every setting that affects the result; the data folder and the `show` switches do not."""
         return run_hash.of(self)
 
 
 def keys_that_affect(*what: str) -> frozenset[str]:
-    """Return the keys whose mark is one of `Affects.what`."""
+    """Return the keys whose `Affects.what` is one of these."""
     return frozenset(key for key, field in fields(Config).items() if affects(field) in what)
 
 
 def completed(tree: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return a stored configuration with today's keys and every default that two runs may spell differently."""
+    """Return a stored configuration with the current keys, and with defaults filled in so that runs can be compared."""
     filled = with_class_defaults(renamed(tree))
     given = filled.get("regularization", {})
     if isinstance(given, dict):

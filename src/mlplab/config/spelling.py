@@ -1,9 +1,9 @@
-"""Guesses at misspelled keys and choices, and at their names in other libraries."""
+"""Suggestions for misspelled keys and choices, and for their names in other libraries."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# Names in Keras, scikit-learn and others, by the key or the choice that is meant.
+# Names in Keras, scikit-learn and others, by the corresponding key or choice.
 ELSEWHERE = {
     "trainer.max_epochs": "epochs epoch n_epochs num_epochs nb_epoch nb_epochs max_epoch max_iter n_iter",
     "optimizer.lr": "learning_rate learningrate learning_rate_init lr_rate rate eta step_length",
@@ -39,11 +39,11 @@ ELSEWHERE = {
     "fashion": "fashionmnist fashion_mnist fmnist",
 }
 _MEANT = {word: key for key, words in ELSEWHERE.items() for word in words.split()}
-_OTHER_THINGS = {"emnist", "kmnist", "qmnist"}  # data sets of their own, near as their names are
+_OTHER_THINGS = {"emnist", "kmnist", "qmnist"}  # other data sets, although their names are close
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that `word` means elsewhere or is close to, in upper or lower case."""
+    """Return the member of `known` that `word` stands for in another library or is close to, ignoring case."""
     by_lower = {name.lower(): name for name in known}
     lower = word.lower().replace("-", "_")
     meant = _MEANT.get(lower, "")

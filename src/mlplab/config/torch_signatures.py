@@ -1,6 +1,6 @@
 """The names and arguments that torch and lightning accept, read from their source files.
 
-A mistyped optimizer is then refused in milliseconds: importing torch to ask it takes seconds.
+So a mistyped optimizer is reported in milliseconds; importing torch takes seconds.
 """
 
 import ast
@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Not usable from plain values: they need callables, other schedulers, sparse or two-dimensional parameters.
+# Not usable with plain values: they need callables, other schedulers, sparse or two-dimensional parameters.
 _NOT_OPTIMIZERS = {"Optimizer", "SparseAdam", "Muon"}
 _NOT_SCHEDULERS = {"LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"}
-# Not elementwise, or not without arguments.
+# Not elementwise, or with required arguments.
 _NOT_ACTIVATIONS = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "Threshold"}
-# Objects, or what a run decides itself: it writes into its own folder only.
+# Flags that take objects, or that the run sets itself, which writes only into its own folder.
 _NOT_TRAINER_FLAGS = {"self", "callbacks", "plugins", "default_root_dir"}
 
 
@@ -34,7 +34,7 @@ class Argument:
 
 Arguments = dict[str, Argument]
 
-# Words of annotations, as kinds of plain values; a word that is not here is a class that could be anything.
+# Type names in annotations, and their kinds of plain values; any other name is a class and could be anything.
 _KINDS = {
     **{word: {word} for word in ("bool", "int", "float", "str", "None")},
     **{word: {"list"} for word in ("list", "tuple", "List", "Tuple", "Iterable", "Sequence")},
@@ -83,7 +83,7 @@ def trainer_flags() -> Arguments:
 
 @cache
 def mirrors(dataset: str) -> tuple[str, ...]:
-    """Addresses from which torchvision fetches the archives of MNIST or FashionMNIST."""
+    """URLs from which torchvision downloads the archives of MNIST or FashionMNIST."""
     (found,) = [d for d in _parse("torchvision", "datasets/mnist.py").body if getattr(d, "name", "") == dataset]
     assert isinstance(found, ast.ClassDef)
     lists = {ast.unparse(s.targets[0]): s.value for s in found.body if isinstance(s, ast.Assign)}

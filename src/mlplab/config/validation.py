@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: one line for each, in the words of the command line."""
+"""Validates a configuration: one line for each mistake, with keys as typed on the command line."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,17 +19,17 @@ _OF_A_COMMAND = ("experiment", "ablation", "sweep", "sweep_name", "resume", "hyd
 
 
 def parse(composed: Mapping[str, Any]) -> Config:
-    """Turn a composed tree of plain values into one typed object.
+    """Turn a composed tree of plain values into a typed object.
 
     Raises:
-        ConfigError: with a line for everything that is wrong.
+        ConfigError: with a line for each mistake.
     """
     tree = renamed(composed)
     mistakes = list(_library_mistakes(tree))
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        # A union speaks for each of its members: what is out of range tells more than what is of another type.
+        # A union reports an error for each of its members: an error of range is more helpful than one of type.
         errors = sorted(error.errors(), key=lambda details: details["type"].startswith(("greater", "less")))
         lines = {_key(details): _line(details) for details in errors}
         raise ConfigError("\n".join([*lines.values(), *mistakes])) from None
@@ -40,7 +40,7 @@ def parse(composed: Mapping[str, Any]) -> Config:
 
 
 def nearest(key: str) -> str:
-    """Return '; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing where no key is near."""
+    """Return '; did you mean model.hidden?' for `hidden` or `modle.hiden`; nothing if no key is close."""
     known = [*fields(Config), *Config.model_fields, *_OF_A_COMMAND]
     by_last_word = {name.rpartition(".")[2]: name for name in reversed(known) if not name.startswith(_RARE)}
     last_word = key.rpartition(".")[2]
@@ -49,11 +49,11 @@ def nearest(key: str) -> str:
     return next((f"; did you mean {close}?" for close in near if close not in (None, key)), "")
 
 
-_RARE = ("show.", "published.")  # not what is meant by a word alone
+_RARE = ("show.", "published.")  # never suggested for a word without a section
 
 
 def _library_mistakes(composed: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each argument that the named class does not take, or needs and is not given."""
+    """Yield a line for each argument that the named class does not take, or that it requires and was not given."""
     sections = {name: part for name, part in composed.items() if isinstance(part, Mapping)}
     for section, classes, own in (
         ("optimizer", torch_signatures.optimizers(), {"name"}),
@@ -86,7 +86,7 @@ def _unknown_arguments(
 
 
 def _key(details: ErrorDetails) -> str:
-    """Return the key a person would type: without positions in a list or members of a union."""
+    """Return the key as typed: without positions in a list or members of a union."""
     parts = [str(part) for part in details["loc"]]
     keys = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((key for key in keys if key in fields(Config)), ".".join(parts))
@@ -100,7 +100,7 @@ def _line(details: ErrorDetails) -> str:
         return f"{key}: must be given"
     if details["type"] == "model_type" and "." not in key:
         names = (name for name in fields(Config) if name.startswith(f"{key}."))
-        return f"{key}: has keys of its own, {', '.join(names)[:200]}"
+        return f"{key}: has keys: {', '.join(names)[:200]}"
     rule = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "")
     close = details.get("ctx", {}).get("close", "")
     return f"{key}: {rule}, got {details['input']!r}{close} ({fields(Config)[key].description})"

@@ -1,4 +1,4 @@
-"""Blocks of consecutive batches, and how their images are gathered on the device that trains."""
+"""Blocks of consecutive batches, and gathering of their images on the training device."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -19,14 +19,14 @@ IMAGES_AT_ONCE = 1024  # that are gathered: fewer take longer, more do not stay 
 
 
 class Block(NamedTuple):
-    """Consecutive batches of an epoch. Which images they are depends on the epoch; they are gathered in training."""
+    """Consecutive batches of an epoch. The epoch determines their images, which are gathered during training."""
 
     first: int  # number of the first one in the epoch
     length: int  # how many batches
 
 
 def counts_batches(trainer: Trainer) -> bool:
-    """Tell whether Lightning must see each batch, to limit them, to validate between them, or to end by steps."""
+    """Tell whether Lightning must see each batch, to limit them, to validate between them, or to stop after some."""
     flags: Any = trainer
     limits = flags.limit_train_batches, flags.val_check_interval
     return bool(
@@ -38,10 +38,10 @@ def counts_batches(trainer: Trainer) -> bool:
 
 
 def chunks_of(block: Block, batch_size: int, images: int) -> Iterator[tuple[int, int]]:
-    """Divide a block of an epoch of `images` into as many batches of one size as are best gathered at a time.
+    """Split a block of an epoch of `images` into chunks of equal-sized batches that are gathered together.
 
     Yields:
-        The number of the first batch in the epoch, and how many there are.
+        The number of the first batch in the epoch, and the number of batches.
     """
     last = block.first + block.length
     is_short = last * batch_size > images
@@ -53,12 +53,12 @@ def chunks_of(block: Block, batch_size: int, images: int) -> Iterator[tuple[int,
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor there, without waiting for a GPU."""
+    """Move a tensor to a device, without waiting for a GPU."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def batches_of(data: Batch, rows: Tensor, size: int) -> Iterator[Batch]:
-    """Take some rows of a data set, in batches."""
+    """Yield some rows of a data set, in batches."""
     images, labels = data
     return ((images[some], labels[some]) for some in rows.split(size))
 

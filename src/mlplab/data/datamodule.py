@@ -1,4 +1,4 @@
-"""A data set in Lightning: the validation split, batches by index, distortion and normalisation on the device."""
+"""Lightning data module: validation split, batches by index, distortion and normalisation on the device."""
 
 import math
 import os
@@ -20,17 +20,17 @@ from mlplab.randomness import Purpose, derive_many, permutation
 
 
 class ImageDataModule(SplitDataset, LightningDataModule):
-    """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the device that trains.
+    """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the training device.
 
-    A module that has `batches_per_block`, as `Classifier` does, is given a `Block` to train on; any other, images and
-    labels. `setup`, or the first use, reads the files and raises DataError, or ConfigError where `val_size` leaves no
-    training image.
+    A module with `batches_per_block`, such as `Classifier`, is given `Block`s to train on; any other module is given
+    images and labels. `setup`, or the first use, reads the files; it raises DataError, or ConfigError if `val_size`
+    leaves no training images.
 
     Args:
         root: folder of the data sets; by default `$MLPLAB_DATA`, or ~/.cache/mlplab.
-        val_size: training images set aside for validation; by default 5,000, of the digits 200.
-        augment: arguments of `Distortion`, for images to train on and no others; each batch is distorted by a seed that
-            follows from `seed`, the epoch and the place of the batch in it.
+        val_size: training images set aside for validation; by default 5,000, or 200 of the digits.
+        augment: arguments of `Distortion`, for training images only. Each batch is distorted with a seed that follows
+            from `seed`, the epoch and the position of the batch in it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         return int(module.batches_per_block(self.batch_size))
 
     def epoch_rows(self, epoch: int) -> Tensor:
-        """Rows of the training images (see `training_data`), in the order of an epoch, on the device."""
+        """Return the rows of the training images (see `training_data`), in the order of an epoch, on the device."""
         if getattr(self.trainer, "overfit_batches", 0):
             epoch = 0
         if self._rows is None or self._rows[0] != epoch:
@@ -83,15 +83,15 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         return self._rows[1]
 
     def training_data(self, device: torch.device) -> Batch:
-        """All images (N, C, H, W) uint8 and labels (N,) that training and validation images are rows of."""
+        """All training and validation images (N, C, H, W) uint8 and their labels (N,)."""
         if self._data is None or self._data[0].device != device:
             self._data = self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
         return self._data
 
     def chunks(self, block: Block, epoch: int, memory: Memory | None = None) -> Iterator[Chunk]:
-        """Gather the batches of a block, ready to be trained on.
+        """Gather the batches of a block, ready for training.
 
-        The images come one after the other in the same memory: in `memory(B)`, (B, C*H*W), if that is given.
+        Successive images are written to the same memory: to `memory(B)`, (B, C*H*W), if that is given.
         """
         (images, labels), rows = self.training_data(self._device), self.epoch_rows(epoch)
         for first, count in blocks.chunks_of(block, self.batch_size, len(rows)):
@@ -121,13 +121,13 @@ class ImageDataModule(SplitDataset, LightningDataModule):
     predict_dataloader = test_dataloader
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Normalised images of "train", "val" or "test" and their labels; none is distorted.
+        """Yield undistorted, normalised images of "train", "val" or "test" and their labels.
 
         Raises:
             ConfigError: if there are no validation images.
         """
         if split == "val" and not self.val_size:
-            raise ConfigError("There are no validation images: the run had data.val_size=0.")
+            raise ConfigError("There are no validation images: the run was trained with data.val_size=0.")
         loaders = {"train": self._first_epoch, "val": self.val_dataloader, "test": self.test_dataloader}
         for images, labels in loaders[split]():
             yield self.normalized(images), labels
@@ -136,7 +136,7 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         return blocks.batches_of(self.training_data(self._device), self.epoch_rows(0), self.batch_size)
 
     def originals(self, split: str) -> Tensor:
-        """Images (N, C, H, W) uint8 in the order in which `batches` gives them."""
+        """Return images (N, C, H, W) uint8 in the order of `batches`."""
         if split == "test":
             return self._loaded.test_images
         return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]

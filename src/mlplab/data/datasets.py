@@ -1,4 +1,4 @@
-"""One image data set in memory: read, verified, and measured."""
+"""Image data sets in memory: read, verified, and measured."""
 
 import gzip
 import hashlib
@@ -20,7 +20,7 @@ from mlplab.errors import DataError
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts of a data set that a trained network needs; plain values, kept in every checkpoint."""
+    """Facts of a data set that a trained network needs; plain values, stored in every checkpoint."""
 
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: tuple[str, ...]  # K names
@@ -45,7 +45,7 @@ _kept: dict[tuple[str, Path], ImageDataset] = {}
 
 
 def keep(name: str, root: Path) -> None:
-    """Load a data set once for this process and all that are forked from it, which share its memory.
+    """Load a data set once for this process and its forks, which share its memory.
 
     Raises:
         DataError: as `load` does.
@@ -54,7 +54,7 @@ def keep(name: str, root: Path) -> None:
 
 
 def load(name: str, root: Path) -> ImageDataset:
-    """Read "mnist", "fashion" or "digits"; the first two from `root`, downloaded to it if they are not there.
+    """Read "mnist", "fashion" or "digits"; the first two from `root`, where they are downloaded if missing.
 
     Raises:
         DataError: if a file is missing and cannot be fetched, or is damaged.
@@ -65,11 +65,11 @@ def load(name: str, root: Path) -> ImageDataset:
 
 
 def _digits() -> ImageDataset:
-    """Read 1,797 digits of 8 x 8 pixels; every fifth image is the test, as there is no official one here.
+    """Read 1,797 digits of 8 x 8 pixels; every fifth image is for the test, because there is no official split.
 
-    To import scikit-learn's `load_digits` takes a second, for SciPy's statistics.
+    Importing scikit-learn's `load_digits` would take a second, because of SciPy's statistics.
     """
-    package = find_spec("sklearn")  # found, and not imported
+    package = find_spec("sklearn")  # located without importing it
     if package is None or package.origin is None:
         raise DataError(f"The digits come with scikit-learn, which is not installed.{_INSTALL}")
     path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
@@ -79,13 +79,13 @@ def _digits() -> ImageDataset:
     except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: missing or damaged: {error}.{_INSTALL}") from error
     images, labels = rows[:, :64].view(-1, 1, 8, 8), rows[:, 64]  # (N, 65) -> (N, 1, 8, 8), (N,)
-    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, over the range of every other data set
+    images = images.mul(255 / 16).round().to(torch.uint8)  # 17 grey levels, scaled to the range of the other data sets
     test = torch.arange(len(images)) % 5 == 0
     info = _info(images[~test], DATASETS["digits"])
     return ImageDataset(images[~test], labels[~test], images[test], labels[test], info)
 
 
-_INSTALL = "\nInstall scikit-learn anew: pip install --force-reinstall scikit-learn."
+_INSTALL = "\nReinstall scikit-learn: pip install --force-reinstall scikit-learn."
 
 
 def _idx(source: Facts, root: Path) -> ImageDataset:
@@ -93,7 +93,7 @@ def _idx(source: Facts, root: Path) -> ImageDataset:
     refused: list[str] = []
     try:
         contents = {file: _found(source, root, file, refused) for file in source.sha256}
-    except OSError as error:  # a name that is too long, or a folder that may not be searched
+    except OSError as error:  # a name that is too long, or a folder without permission
         raise DataError(
             f"{folder}: cannot be read: {error.strerror}.\nName another folder with data.root=... or MLPLAB_DATA."
         ) from error
@@ -115,10 +115,10 @@ def _idx(source: Facts, root: Path) -> ImageDataset:
     if sizes[0] != sizes[1]:
         raise DataError(
             f"{folder}: training images are {sizes[0]} pixels, test images {sizes[1]};\n"
-            "both must have one size. Replace the files that are not of this data set."
+            "both must have the same size. Replace the files that do not belong to this data set."
         )
     if train_images.values.min() == train_images.values.max():
-        raise DataError(f"{train_images.path}: all pixels have one value, there is nothing to learn.{_WAY_OUT}")
+        raise DataError(f"{train_images.path}: all pixels have the same value, so there is nothing to learn.{_WAY_OUT}")
     pixels, test_pixels = (images.values.unsqueeze(1) for images in (train_images, test_images))  # (N, 1, H, W)
     info = _info(pixels, source)
     return ImageDataset(pixels, train_labels.values.long(), test_pixels, test_labels.values.long(), info)
@@ -130,10 +130,10 @@ class _Content(NamedTuple):
 
 
 def _found(source: Facts, root: Path, file: str, refused: list[str]) -> _Content | None:
-    """Read the first good copy of a file; why others were `refused` is added there.
+    """Read the first good copy of a file, and append to `refused` why others were rejected.
 
     Raises:
-        DataError: if what has its very name, in its very place, is not good.
+        DataError: if the file with the official name and place is damaged.
     """
     folder = root / source.dataset / "raw"
     at_home = [root / other.dataset / "raw" for other in IDX_DATASETS.values() if other != source]
@@ -157,16 +157,16 @@ def _refuse_misfits(source: Facts, images: _Content, labels: _Content) -> None:
         raise DataError(f"{labels.path}: the labels must be from 0 to {last}, found {highest}.{_WAY_OUT}")
 
 
-_WAY_OUT = "\nDelete what is there, and the official file is downloaded at the next start."
+_WAY_OUT = "\nDelete it, and the official file is downloaded at the next start."
 
 
 def _content(path: Path, source: Facts, file: str, only_official: bool = False) -> _Content:
-    """Read a file, or its archive, compared with its header and, where its size is official, with its checksum.
+    """Read a file, or its archive, and verify its header and, if its size is official, its checksum.
 
     Raises:
-        DataError: if it is damaged, another file, or not the official one where `only_official`.
+        DataError: if it is damaged, another file, or with `only_official`, not the official one.
     """
-    if not path.is_file():  # to open a pipe would wait for who writes to it
+    if not path.is_file():  # opening a pipe would block until something writes to it
         raise DataError(f"{path}: not a file.{_WAY_OUT}")
     magic, dimensions = (2051, 3) if "images" in file else (2049, 1)
     header_size = 4 * (1 + dimensions)
@@ -187,13 +187,11 @@ def _content(path: Path, source: Facts, file: str, only_official: bool = False) 
     if found != expected or found == header_size:
         items = " x ".join(f"{length:,}" for length in shape)
         raise DataError(f"{path}: expected {expected:,} bytes for {items} items, found {found:,}.{_WAY_OUT}")
-    if found in OFFICIAL_SIZE.values():  # training files in place of the test files as well
+    if found in OFFICIAL_SIZE.values():  # including training files in place of test files
         _verify(path, hashlib.sha256(content.data).hexdigest(), source, file)
     elif only_official:
         belongs = f"{source.dataset}/raw/{file}"
-        raise DataError(
-            f"{path}: not the official {file}.\nMove it to {belongs} below data.root to use it all the same."
-        )
+        raise DataError(f"{path}: not the official {file}.\nTo use it anyway, move it to {belongs} below data.root.")
     return _Content(path, torch.from_numpy(content[header_size:].reshape(shape)))
 
 
@@ -213,7 +211,7 @@ def _verify(path: Path, digest: str, source: Facts, file: str) -> None:
 
 
 def _info(train_images: Tensor, facts: Facts) -> DatasetInfo:
-    counts = train_images.flatten().bincount(minlength=256).double()  # of pixels by value
+    counts = train_images.flatten().bincount(minlength=256).double()  # pixel counts by value
     values = torch.arange(256, dtype=torch.float64)
     mean = float(counts.dot(values)) / train_images.numel()
     std = (float(counts.dot(values**2)) / train_images.numel() - mean**2) ** 0.5

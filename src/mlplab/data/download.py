@@ -1,6 +1,6 @@
 """Finds the files of a data set, and makes torchvision's download safe.
 
-One process downloads at a time, with a time-out, whole files or none.
+Only one process downloads at a time, with a time-out, and a file is stored only when complete.
 """
 
 import gzip
@@ -23,18 +23,18 @@ from mlplab.config.datasets import IDX_DATASETS
 from mlplab.errors import DataError
 from mlplab.runs import atomic_write
 
-if TYPE_CHECKING:  # takes a second, and few starts have anything to download
+if TYPE_CHECKING:  # takes a second, and few runs download anything
     from torchvision.datasets import MNIST
 
-# A mirror that is silent for so long is given up; MNIST has two of them.
+# A mirror that does not answer within this time is given up; MNIST has two mirrors.
 TIMEOUT_S = 7.0
 
 
 def require(name: str, root: Path) -> None:
-    """Look, without torch, for a copy of each file of a data set, or for a mirror that has it.
+    """Check, without torch, that each file of a data set has a local copy or can be downloaded.
 
     Raises:
-        DataError: if there is neither.
+        DataError: if neither is the case.
     """
     if files := missing(name, root):
         dataset = IDX_DATASETS[name].dataset
@@ -43,7 +43,7 @@ def require(name: str, root: Path) -> None:
 
 
 def missing(name: str, root: Path) -> list[str]:
-    """Files of a data set of which there is no copy, so that `datasets.load` would download them."""
+    """Return the files of a data set without a local copy, which `datasets.load` would download."""
     if name not in IDX_DATASETS:
         return []
     source, root = IDX_DATASETS[name], root.expanduser()
@@ -53,12 +53,12 @@ def missing(name: str, root: Path) -> list[str]:
             for file, sha256 in source.sha256.items()
             if not any(is_own or _has(path, sha256) for path, is_own in copies(root, source.dataset, file))
         ]
-    except OSError:  # a folder that may not be searched: `datasets.load` says so
+    except OSError:  # a folder without permission: `datasets.load` reports it
         return []
 
 
 def _has(path: Path, sha256: str) -> bool:
-    """Is this the checksum of a file, or of what is packed in it?"""
+    """Tell whether a file, or its decompressed content, has this checksum."""
     try:
         if not path.is_file():  # to open a pipe would wait for who writes to it
             return False
@@ -69,14 +69,14 @@ def _has(path: Path, sha256: str) -> bool:
 
 
 def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
-    """Why no mirror has a file; None if one has."""
+    """Return why no mirror has a file; None if one has it."""
     reason = None
     for mirror in mirrors:
         try:
             with urlopen(Request(f"{mirror}{file}.gz", method="HEAD"), timeout=TIMEOUT_S):
                 return None
         except (OSError, HTTPException) as error:
-            if isinstance(error, HTTPError) and error.code == 405:  # it does not answer such a question
+            if isinstance(error, HTTPError) and error.code == 405:  # it does not support HEAD requests
                 return None
             reason = _reason(error)
     return reason
@@ -85,22 +85,22 @@ def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
 def _not_there(folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str]) -> DataError:
     return DataError(
         f"{folder}: {', '.join(files)}\n"
-        f"are not there, and could not be downloaded: {reason}\n"
-        f"Put them into that folder, packed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
-        "Or name a folder that has them with data.root=... or MLPLAB_DATA. data=digits needs no download."
+        f"are missing, and could not be downloaded: {reason}\n"
+        f"Put them into that folder, compressed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
+        "Or name a folder that contains them with data.root=... or MLPLAB_DATA. data=digits needs no download."
     )
 
 
 def copies(root: Path, dataset: str, file: str) -> Iterator[tuple[Path, bool]]:
-    """Yield where a file, or its archive, may have been put by hand under one of its usual names, the likeliest first.
+    """Yield the usual paths of a file or its archive, the likeliest first.
 
-    True stands beside the folders of this data set, False beside those that may hold another.
+    Each comes with True in a folder of this data set, and with False in one that may hold another.
 
     Raises:
-        OSError: if a folder of this data set may not be searched.
+        OSError: if a folder of this data set cannot be searched.
     """
     own = [root / dataset / "raw", root / dataset]
-    if root.name == dataset:  # a root that is too deep
+    if root.name == dataset:  # the path is too long
         own += [root / "raw", root]
     elif (root.parent.name, root.name) == (dataset, "raw"):
         own += [root]
@@ -119,7 +119,7 @@ def copies(root: Path, dataset: str, file: str) -> Iterator[tuple[Path, bool]]:
 
 
 def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
-    """Put the `files` that are missing from torchvision's folder of the data set there.
+    """Download the missing `files` into torchvision's folder of the data set.
 
     Raises:
         DataError: if there is no network, or the folder cannot be written.
@@ -127,18 +127,19 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
     name = dataset.__name__
     folder = root / name / "raw"
     scratch = root / f".{name}.download"
-    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]  # by us, the deepest first
+    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]  # deepest first
+
     timeout = socket.getdefaulttimeout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write.lock(root / f".{name}.lock", timeout=-1):
             missing = [file for file in files if not (folder / file).exists()]
             if not missing:
-                return  # another process has just done it
-            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+                return  # another process has just downloaded them
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
             (scratch / name / "raw").mkdir(parents=True)
             try:
-                socket.setdefaulttimeout(TIMEOUT_S)  # torchvision gives its requests none
+                socket.setdefaulttimeout(TIMEOUT_S)  # torchvision sets no time-out
                 dataset(scratch, download=True)
                 for file in missing:
                     (scratch / name / "raw" / file).replace(folder / file)
@@ -149,12 +150,12 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
         if root in made:
             (root / f".{name}.lock").unlink(missing_ok=True)
         for place in made:
-            with suppress(OSError):  # of one that is not empty
+            with suppress(OSError):  # a folder that is not empty
                 place.rmdir()
         left = [file for file in files if not (folder / file).exists()]
         raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ())) from error
 
 
 def _reason(error: Exception) -> str:
-    """The last line: torchvision lists every mirror it tried above it."""
+    """Return the last line; torchvision lists every mirror it tried above it."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -1,14 +1,16 @@
-"""Things that are drawn in a grey picture, each framed as the training images are; arrays in, arrays out.
+"""Finds the things drawn in a grey picture, and frames each like the training images; arrays in, arrays out.
 
-The steps are simple ones, and none depends on a library's rounding, so that another language can follow them:
+The steps are simple and do not depend on a library's rounding, so that they can be ported to another language:
 
-1. A picture that is framed already is left as it is. Any other is shrunk by a whole number, squares of pixels to their
-   mean, and smoothed by the mean of 3 x 3.
-2. It is looked at as bright on dark, and its inverse too. The ground is the grey opening by a square that no stroke
-   fills; what rises above it, beyond Otsu's level, is drawn. Strips along an edge and specks are dropped.
-3. Of both, that one is right which has the thinner strokes on the smoother ground; none, where the ground is as rough.
-4. What lies above one another is one thing. It is thickened if its strokes would be too fine, scaled, stretched to
-   full contrast, and centred.
+1. A picture that is already framed stays unchanged. Any other is shrunk by an integer factor, averaging squares of
+   pixels, and smoothed by a 3 x 3 mean.
+2. The picture and its inverse are examined as bright on dark. The background is the grey opening by a square larger
+   than any stroke; pixels above it by more than Otsu's level are foreground. Strips along an edge and specks are
+   dropped.
+3. Of the two, the one with the thinner strokes on the smoother background is kept; neither, if the background is as
+   rough as the strokes.
+4. Pieces above one another form one thing. It is thickened if its strokes would be too fine, scaled, stretched to full
+   contrast, and centred.
 """
 
 from typing import Literal, NamedTuple
@@ -22,7 +24,7 @@ from mlplab.data.datasets import DatasetInfo
 Background = Literal["auto", "light", "dark"]
 Bytes = npt.NDArray[np.uint8]  # (H, W)
 Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int32]  # (H, W): 0, or the number of the piece that a pixel belongs to
+Labels = npt.NDArray[np.int32]  # (H, W): 0, or the number of the piece to which a pixel belongs
 Mask = npt.NDArray[np.bool_]  # (H, W)
 
 FAINTEST = 10  # of 255: what differs less from the ground is noise
@@ -37,7 +39,7 @@ class Thing(NamedTuple):
 
 
 def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -> list[Thing]:
-    """Find what is drawn, from left to right; nothing, where nothing stands out from its ground."""
+    """Find the drawn things, from left to right; none, if nothing stands out from the background."""
     is_sure = background != "auto"
     ground = background if is_sure or not _fills(info) else _ground_by_border(picture)
     views = [view for side, view in (("dark", picture), ("light", 255 - picture)) if ground in (side, "auto")]
@@ -53,7 +55,7 @@ def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -
 
 
 def is_framed(image: Bytes, info: DatasetInfo) -> bool:
-    """Tell whether an image is bright on black, of the training images' length, and in the middle as they are."""
+    """Tell whether an image is bright on black, and as large and centred as the training images."""
     if image.shape != info.image_shape[1:] or image.min() > INK or image.max() < 200:
         return False
     box = _box(image > INK)
@@ -66,12 +68,12 @@ def is_framed(image: Bytes, info: DatasetInfo) -> bool:
 
 
 def _fills(info: DatasetInfo) -> bool:
-    """Tell whether things are as large as their frame: garments, which have no strokes."""
+    """Tell whether the data set shows things that fill their frame: garments, which have no strokes."""
     return info.object_size >= max(info.image_shape[1:])
 
 
 def _ground_by_border(picture: Bytes) -> Background:
-    """Judge by the border: light, if what differs from its median is darker than that."""
+    """Judge the background by the border: light, if pixels that differ from its median are darker."""
     pixels = picture.astype(np.float64)
     ground = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
     below, above = (np.clip(sign * (pixels - ground) - INK, 0, None).sum() for sign in (-1, 1))
@@ -86,15 +88,15 @@ def _shrunk(picture: Bytes) -> Floats:
         np.diff(starts, append=side) for starts, side in zip((rows, columns), picture.shape, strict=True)
     )
     mean: Floats = sums / np.outer(heights, widths)
-    if min(mean.shape) > 80:  # or a stroke may be a pixel wide
+    if min(mean.shape) > 80:  # otherwise a stroke may be one pixel wide
         mean = ndimage.uniform_filter(mean, 3, mode="nearest")
     return mean
 
 
 def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labels, float, float]:
-    """Separate drawing and ground: what rises (H, W), pieces of it, contrast, and how unlike strokes on paper it is.
+    """Separate drawing and background; return height (H, W), pieces, contrast, and dissimilarity to strokes on paper.
 
-    `is_sure`: a person has said that there is something.
+    `is_sure`: the user has stated the background, so there is a drawing.
     """
     longest = max(view.shape)
     side = 1 + 2 * max(1, longest // (2 if _fills(info) else 6))
@@ -114,7 +116,7 @@ def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labe
 
 
 def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
-    """Measure how steep the edges of a drawing are; 0 unless `is_sure`, where the ground is nearly as rough: noise."""
+    """Measure the steepness of a drawing's edges; 0 if the background is nearly as rough (noise), unless `is_sure`."""
     rough = ndimage.maximum_filter(view, 5) - ndimage.minimum_filter(view, 5)
     edge = mask & ~ndimage.binary_erosion(mask, SQUARE)
     ground = rough[~ndimage.binary_dilation(mask, SQUARE, iterations=2)]
@@ -123,7 +125,7 @@ def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
 
 
 def _level(raised: Floats) -> float:
-    """Find Otsu's level (1979), which makes two classes the least alike; or higher, above lines of the paper."""
+    """Find Otsu's level (1979), which best separates two classes; or a higher one, above the lines of the paper."""
     counts = np.bincount(np.floor(raised + 0.5).astype(np.int64).ravel(), minlength=256).astype(np.float64)
     below, sums = counts.cumsum(), (counts * np.arange(256)).cumsum()
     apart = (sums[-1] * below - sums * below[-1]) ** 2 / np.maximum(below * (below[-1] - below), 1)
@@ -133,7 +135,7 @@ def _level(raised: Floats) -> float:
 
 
 def _without_strips(pieces: Labels) -> Labels:
-    """Drop edges of the paper and frames: pieces that lie along an edge, if anything of size is left."""
+    """Drop edges of the paper and frames: pieces along an edge, if anything large is left."""
     strips = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         if box is None:
@@ -168,7 +170,7 @@ def _grouped(pieces: Labels) -> list[Mask]:
             gap = max(top, other[2]) - min(bottom, other[3])
             narrower = min(right - left, other[1] - other[0])
             shorter, taller = sorted([bottom - top, other[3] - other[2]])
-            near = 0.3 if shorter < taller / 2 else 0.1  # a dash of a digit; or the next line of a page
+            near = 0.3 if shorter < taller / 2 else 0.1  # a dash of a digit, or the next line of a page
             if shared > narrower / 4 and gap < near * taller:
                 groups.remove(other)
                 boxes.append(
@@ -187,7 +189,7 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     around, box = 1 + max(thing.shape) // 256, _box(thing)
     raised, thing = raised[box], thing[box]
     near = ndimage.binary_dilation(thing, SQUARE, iterations=around)
-    white = (99, 100) if _fills(info) else (75, 80)  # garments have tones, and strokes are white but for their edges
+    white = (99, 100) if _fills(info) else (75, 80)  # garments have tones; strokes are white except at their edges
     grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], white[0]), 0, 1), 0)
     longest = max(thing.shape)
     missing = round((longest / 10 - _width(np.pad(grey > 0.5, 1))) / 2)  # on each side, to two pixels of twenty
@@ -209,19 +211,19 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns that hold it."""
+    """Return the slices of rows and columns that enclose it."""
     boxes: list[tuple[slice, slice]] = ndimage.find_objects(mask.astype(np.int32))
     return boxes[0]
 
 
 def _width(mask: Mask) -> float:
-    """Mean width of strokes, from the distances of their pixels to the nearest one outside; 1 at least."""
+    """Estimate the mean width of strokes from the distance of their pixels to the nearest outside; at least 1."""
     inside = ndimage.distance_transform_cdt(np.pad(mask, 1, mode="edge"), metric="chessboard")[1:-1, 1:-1]
     return max(1.0, 4 * float(inside[mask].mean()) - 2) if mask.any() else 1.0
 
 
 def _resampling(old: int, new: int) -> Floats:
-    """Matrix (new, old) of a filter that is a triangle, two pixels of the smaller picture wide."""
+    """Make the matrix (new, old) of a triangle filter, two pixels of the smaller picture wide."""
     scale = max(1.0, old / new)
     centres = (np.arange(new) + 0.5) * old / new - 0.5
     weights = np.maximum(0, 1 - np.abs(np.arange(old)[None] - centres[:, None]) / scale)
@@ -230,7 +232,7 @@ def _resampling(old: int, new: int) -> Floats:
 
 
 def _offset(mass: Floats, frame: int, by_mass: bool) -> int:
-    """Place `mass`: its middle in that of `frame` pixels, or its centre on `frame / 2`, where MNIST has it."""
+    """Return the offset that centres `mass` in `frame` pixels: by its middle, or by its centre of mass as in MNIST."""
     if not by_mass:
         return (frame - len(mass)) // 2
     centre = float((mass * np.arange(len(mass))).sum() / mass.sum())

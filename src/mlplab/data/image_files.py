@@ -1,4 +1,4 @@
-"""Image files of any size and colour, read with suspicion, and what is drawn in them as a network wants it."""
+"""Reads untrusted image files of any size and colour, and prepares what is drawn in them for a network."""
 
 import re
 import warnings
@@ -18,16 +18,16 @@ from mlplab.errors import DataError
 
 MOST_BYTES = 200_000_000  # of a file
 MOST_PIXELS = 100_000_000  # of a picture
-MOST_FRAMES = 20  # of an animation that are looked at for the first one that is not empty
+MOST_FRAMES = 20  # frames of an animation searched for the first that is not empty
 SIDE = 1024  # pixels: a larger picture is shrunk to this, or to less than twice this, before its colours are looked at
 
-# What people take for images, by how it begins, and what to do about it.
+# Files often mistaken for images, by their first bytes, and what to do.
 KINDS = {
     rb"....ftyp(hei|hev|mif|msf)": "a HEIC file, convert it to JPEG",
     rb"....ftypavi": "an AVIF file, convert it to JPEG",
     rb"....ftyp": "a video, save a frame of it as PNG",
     rb"bplist|\s*<\?xml.*<plist|\s*<!DOCTYPE plist": "an Apple property list, not the picture itself",
-    rb"\x00\x05\x16[\x00\x07]": "a file of macOS about the picture, not the picture itself",
+    rb"\x00\x05\x16[\x00\x07]": "a macOS metadata file, not the picture itself",
     rb"%PDF": "a PDF, save its page as PNG",
     rb"(\s*<\?xml.*)?\s*<svg": "an SVG drawing, save it as PNG",
     rb"\s*<(!DOCTYPE )?html": "a web page, save the picture itself",
@@ -41,21 +41,21 @@ KINDS = {
 
 
 def read(path: Path, info: DatasetInfo, background: Background = "auto", several: bool = False) -> tuple[Tensor, int]:
-    """Images (N, C, H, W) uint8, prepared as the data set was, and how many separate things are drawn.
+    """Read images (N, C, H, W) uint8, prepared like the data set, and the number of separate things drawn.
 
-    They are the largest of these things, or if `several` all of them from left to right: see `framing.things`. Of a
-    file with several images, the first one that is not empty counts.
+    Returns the largest of these things, or if `several` all of them from left to right, see `framing.things`. Of a file
+    with several images, the first one that is not empty is used.
 
     Raises:
-        DataError: if it is no image that can be read, or nothing stands out from its background.
+        DataError: if it is not a readable image, or nothing stands out from its background.
     """
     start = _start(path)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of metadata, which are of no matter here
+        with warnings.catch_warnings(action="ignore"):  # about metadata, which do not matter here
             found = next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
     except DataError:
         raise
-    except Exception as error:  # whatever Pillow raises for what others wrote
+    except Exception as error:  # Pillow raises anything for untrusted files
         kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
         reason = next(kinds, None) or " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
@@ -68,15 +68,15 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
 
 
 def _start(path: Path) -> bytes:
-    """Read the first bytes of a file, which must be a regular one: a pipe may wait for ever, a device has no end."""
+    """Read the first bytes of a regular file; a pipe may block forever, and a device has no end."""
     try:
         if path.is_dir():
-            raise DataError(f"{path}: not an image that can be read: a folder. Give {path}/*.png or the like.")
+            raise DataError(f"{path}: not an image but a folder. Give {path}/*.png or similar.")
         size = path.stat().st_size
         if not path.is_file():
             raise DataError(f"{path}: not a regular file. Give the image files to classify.")
         if size > MOST_BYTES:
-            raise DataError(f"{path}: has {size:,} bytes, {MOST_BYTES:,} at most are read. Save it smaller.")
+            raise DataError(f"{path}: has {size:,} bytes, more than the limit of {MOST_BYTES:,}. Save it smaller.")
         with path.open("rb") as file:
             return file.read(512)
     except OSError as error:
@@ -85,32 +85,32 @@ def _start(path: Path) -> bytes:
 
 
 def _pictures(path: Path) -> Iterator[Bytes]:
-    """Yield the frames of a file in grey, turned as the camera was held."""
+    """Yield the frames of a file in grey, rotated as the camera was held."""
     with Image.open(path) as file:
         for frame in islice(ImageSequence.Iterator(file), MOST_FRAMES):
             width, height = frame.size
             if width * height > MOST_PIXELS:
-                raise DataError(f"{path}: has {width:,} x {height:,} pixels, {MOST_PIXELS:,} at most are read.")
+                raise DataError(f"{path}: has {width:,} x {height:,} pixels, more than the limit of {MOST_PIXELS:,}.")
             yield _grey(ImageOps.exif_transpose(frame))
 
 
 def _grey(image: Image.Image) -> Bytes:
-    if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would cut off what is above 255
+    if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would clip them at 255
         return _stretched(np.asarray(image, dtype=np.float64))
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     image = image.reduce(max(1, max(image.size) // SIDE))
     colours = np.asarray(image, dtype=np.float64)  # (H, W, 3 or 4)
     if colours.shape[2] == 4:
         colours = _composited(colours[..., :3], colours[..., 3:] / 255)
-    grey: Floats = colours @ np.array([0.299, 0.587, 0.114])  # as the eye sees it: ITU-R 601
+    grey: Floats = colours @ np.array([0.299, 0.587, 0.114])  # perceived brightness: ITU-R 601
     strongest = colours[..., colours.std(axis=(0, 1)).argmax()]
-    return _bytes(strongest if strongest.std() > 2 * grey.std() else grey)  # red on green may be of one grey
+    return _bytes(strongest if strongest.std() > 2 * grey.std() else grey)  # red on green may have the same grey
 
 
 def _composited(colours: Floats, alpha: Floats) -> Floats:
-    """Colours (H, W, 3), their opacity (H, W, 1) from 0 to 1: on the ground of the opaque part, if it has one.
+    """Composite colours (H, W, 3) of opacity (H, W, 1), from 0 to 1, on the background of the opaque part, if any.
 
-    A drawing has none, and stands on black or on white, whichever shows it.
+    A drawing has no background, and is put on black or white, whichever makes it visible.
     """
     opaque = colours[alpha[..., 0] > 0.5]  # (N, 3)
     ground = np.full(3, 255.0)
@@ -123,7 +123,7 @@ def _composited(colours: Floats, alpha: Floats) -> Floats:
 
 
 def _stretched(pixels: Floats) -> Bytes:
-    """Stretch values to 0..255, but for one in a thousand at each end, which may be a faulty pixel."""
+    """Stretch values to 0..255, ignoring one in a thousand at each end, which may be faulty pixels."""
     finite = np.sort(pixels[np.isfinite(pixels)])
     few = 1 + len(finite) // 1000
     low, high = (float(finite[few]), float(finite[-1 - few])) if len(finite) > 2 * few else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""A data set on the CPU, read at its first use: its validation split, and its normalisation."""
+"""A data set on the CPU, read at its first use, with its validation split and normalisation."""
 
 from dataclasses import asdict
 from functools import cached_property
@@ -17,7 +17,7 @@ from mlplab.randomness import Purpose, permutation
 
 
 class SplitDataset:
-    """Images to train on, to validate and to test; arguments are those of `ImageDataModule`."""
+    """Training, validation and test images; the arguments are those of `ImageDataModule`."""
 
     def __init__(self, name: str, root: str, val_size: int, split_seed: int, normalize: str) -> None:
         super().__init__()
@@ -33,21 +33,21 @@ class SplitDataset:
 
     @property
     def info(self) -> DatasetInfo:
-        """Facts of the data set, from a checkpoint or from the files."""
+        """Facts of the data set, from a checkpoint or the files."""
         return self._info or self._loaded.info
 
     @property
     def train_rows(self) -> Tensor:
-        """Rows of the training images that are trained on, (N - val_size,)."""
+        """Rows of the images that are trained on, (N - val_size,)."""
         return self._order[self.val_size :]
 
     @property
     def val_rows(self) -> Tensor:
-        """Rows of those that validate, (val_size,)."""
+        """Rows of the validation images, (val_size,)."""
         return self._order[: self.val_size]
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the files, unless that is done."""
+        """Read the files, once."""
         _ = self._loaded
 
     @cached_property
@@ -74,12 +74,12 @@ class SplitDataset:
         return self._loaded.test_images, self._loaded.test_labels
 
     def normalized(self, images: Tensor) -> Tensor:
-        """Scale images (B, C, H, W) of pixels from 0 to 255 to float32 in the range of `normalize`."""
+        """Scale images (B, C, H, W) of pixels from 0 to 255 to float32, as `normalize` says."""
         return self.scaling(images, torch.empty_like(images, dtype=torch.float32))
 
     @property
     def scaling(self) -> Scaling:
-        """Scale to "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
+        """Return the scaling to "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
         of_standard = self.info.mean, self.info.std
         mean, std = {"standard": of_standard, "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[self.normalize]
         factor, shift = 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The network in Lightning: a training step on a block of batches, loss, metrics and predictions."""
+"""Lightning module: a training step on a block of batches, loss, metrics and predictions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,22 +20,24 @@ from mlplab.model.training_step import Method, Steps, block_length
 
 
 class Classifier(MeasuredModule):
-    """An MLP trained with cross-entropy, on a block of batches at a time, which callbacks see as one, or on each of a
-    loader. Every argument is a plain value, so a checkpoint holds nothing else.
+    """An MLP trained with cross-entropy; every argument is a plain value, so that a checkpoint holds nothing else.
+
+    With `ImageDataModule` it trains on a block of batches at a time, which callbacks see as one batch; with any other
+    loader, on each batch.
 
     Args:
         hidden, dropout, activation, batch_norm, input_dropout, input_noise, hidden_noise: see `MLP`.
         image_shape, classes: (C, H, W) and K names; by default those of the first data module, MNIST's until then.
         optimizer, scheduler: classes of torch by `name`, and their arguments, see `make_optimizer`.
-        monitor: metric that a schedule which needs one looks at.
+        monitor: metric used by schedules such as ReduceLROnPlateau.
         seed, max_norm, label_smoothing, mixup, gradient_clip_val, gradient_clip_algorithm: see `Method`.
         averaging: see `make_average`; evaluation uses the average.
-        max_steps: after which training ends, by itself or with the epochs; -1 for those of the Trainer.
+        max_steps: number of steps after which training ends, even within the last epoch; -1 for the Trainer's.
 
     Raises:
-        ValueError: for an impossible argument, or images or labels that are not of `image_shape` and `classes`.
+        ValueError: for an invalid argument, or images or labels that do not match `image_shape` and `classes`.
         ConfigError: in training, if torch refuses arguments of the optimizer or the schedule.
-        DivergedError: at the end of its block, if a loss is not finite.
+        DivergedError: at the end of a block, if a loss in it is not finite.
     """
 
     automatic_optimization = False
@@ -86,7 +88,7 @@ class Classifier(MeasuredModule):
         self.example_input_array = torch.zeros(1, *values["image_shape"])  # to export the network with
 
     def setup(self, stage: str) -> None:
-        """Take image_shape and classes from the data module where they were not given."""
+        """Take image_shape and classes from the data module, unless they were given."""
         if self.datamodule is not None:
             before = shapes.sizes(self.hparams)
             self.hparams.update(shapes.agreed(self.hparams, self.from_data, self.datamodule))
@@ -96,7 +98,7 @@ class Classifier(MeasuredModule):
 
     @property
     def eval_network(self) -> nn.Sequential:
-        """The network that validates, tests and predicts: that with the average of the weights, if there is one."""
+        """The network for validation, test and prediction: the one with averaged weights, if there is one."""
         return self.mlp if self.average is None else self.average.module
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ class Classifier(MeasuredModule):
         return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        self.trainer.fit_loop.setup_data()  # after which it is known how many batches an epoch has
+        self.trainer.fit_loop.setup_data()  # now the number of batches per epoch is known
         weights, chosen, epochs = self.mlp.parameters(), self.scheduler, self.trainer.max_epochs or 1
         length = optimizers.schedule_length(chosen, epochs, self.steps_per_epoch, self.max_steps)
         made = optimizers.make_optimizer(weights, self.optimizer, chosen, length)
@@ -129,7 +131,7 @@ class Classifier(MeasuredModule):
         self._updates = optimizers.Updates(self.trainer.optimizers[0], self._schedule, *chosen, self._steps.again)
 
     def training_step(self, batch: Block | Batch, batch_idx: int) -> dict[str, Any]:
-        """Train on a block of batches, or on one batch; return the `points` of its curves, see `add_steps`."""
+        """Train on a block of batches, or on one batch; return the points of its curves, see `add_steps`."""
         chunks: Iterable[Chunk]
         if isinstance(batch, Block):
             assert self.datamodule is not None
@@ -154,10 +156,10 @@ class Classifier(MeasuredModule):
         self._updates.end_epoch(self.history[-1])
 
     def on_validation_model_zero_grad(self) -> None:
-        """Keep the gradients, which Lightning would set to None: a step writes into the tensors that they are."""
+        """Keep the gradients, which Lightning would set to None: a step writes into their tensors."""
 
     def prepare_evaluation(self) -> None:
-        """Renew the statistics of batch norm, once after a step, where those of training are of other images."""
+        """Recompute the statistics of batch norm, once after training, if training used other images."""
         is_drawn = self.method.mixup is not None or draws(self.mlp) or getattr(self.average, "is_mean", False)
         if self.datamodule is not None and not self._is_prepared and is_drawn:
             with self.trainer.precision_plugin.forward_context():
@@ -166,6 +168,6 @@ class Classifier(MeasuredModule):
             self._is_prepared = True
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int = 0) -> Tensor:
-        """Probabilities (B, K) that sum to one."""
+        """Return probabilities (B, K)."""
         probabilities: Tensor = self(batch if isinstance(batch, Tensor) else batch[0]).softmax(dim=1)
         return probabilities

@@ -1,4 +1,4 @@
-"""Forward and backward as a CUDA graph: one launch a step in place of twenty. Not run on a GPU yet."""
+"""Forward and backward as a CUDA graph: one launch per step instead of twenty. Not run on a GPU yet."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Captured:
-    """Recorded at its first call and replayed from then on, on copies of its arguments.
+    """A call that is recorded the first time and replayed afterwards, on copies of its arguments.
 
-    `gradients` reads and writes the same memory each time, but for its arguments. The update is not part of the graph:
-    a schedule may change any of its numbers.
+    `gradients` reads and writes the same memory each time, except for its arguments. The update is not part of the
+    graph, because a schedule may change any of its numbers.
     """
 
     def __init__(self, gradients: Callable[[Tensor, Tensor, Tensor], None], network: nn.Module) -> None:
@@ -30,7 +30,7 @@ class Captured:
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # CUDA graphs want the first calls on a stream of their own
+        with torch.cuda.stream(stream):  # CUDA graphs need warm-up calls on a separate stream
             for _ in range(3):
                 self.gradients(*arguments)
         torch.cuda.current_stream().wait_stream(stream)

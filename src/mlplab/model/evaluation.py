@@ -1,4 +1,4 @@
-"""Score a classifier, class by class."""
+"""Scores of a classifier, in total and by class."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from mlplab.model.classifier import Classifier
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of N images in K classes, in their order."""
+    """Scores of N images in K classes."""
 
     loss: float  # mean cross-entropy per image
-    confusion: Tensor  # (K, K) int64: images of class row that were taken for class column
+    confusion: Tensor  # (K, K) int64: true class by row, predicted class by column
     probabilities: Tensor  # (N, K)
     labels: Tensor  # (N,)
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor) -> Self:
-        """Logits (N, K) and labels (N,) on the CPU."""
+        """Score logits (N, K) and labels (N,) on the CPU."""
         logits = logits.float()
         loss = F.cross_entropy(logits, labels).item()
         return cls(loss, confusion(logits, labels), logits.softmax(dim=1), labels)
 
     @property
     def acc(self) -> float:
-        """Fraction of images that were classified correctly."""
+        """Fraction of images classified correctly."""
         return int(self.confusion.trace()) / int(self.confusion.sum())
 
     @property
     def precision(self) -> Tensor:
-        """Share of the images taken for a class that are of it, (K,); 0 where none was."""
+        """Fraction of the images predicted as a class that belong to it, (K,); 0 if none was predicted."""
         return self.confusion.diag() / self.confusion.sum(dim=0).clamp(min=1)
 
     @property
     def recall(self) -> Tensor:
-        """Share of the images of a class that were taken for it, (K,)."""
+        """Fraction of the images of a class that were predicted as it, (K,)."""
         return self.confusion.diag() / self.confusion.sum(dim=1).clamp(min=1)
 
     @property
@@ -49,22 +49,22 @@ class Scores:
         return 2 * self.confusion.diag() / (self.confusion.sum(dim=0) + self.confusion.sum(dim=1)).clamp(min=1)
 
     def most_confident_mistakes(self, limit: int) -> Tensor:
-        """Find the indices (M,) of at most `limit` images that were classified wrongly, the most confident first."""
+        """Find the indices (M,) of at most `limit` misclassified images, the most confident first."""
         confidence, guesses = self.probabilities.max(dim=1)
         wrong = (guesses != self.labels).nonzero().flatten()
         return wrong[confidence[wrong].argsort(descending=True, stable=True)[:limit]]
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count the images of class row that were taken for class column, (K, K), from logits (N, K) and labels (N,)."""
+    """Count images by true class (row) and predicted class (column), (K, K), from logits (N, K) and labels (N,)."""
     classes = logits.shape[1]
-    cells = labels * classes + logits.argmax(dim=1)  # (N,), places in the matrix, row after row
+    cells = labels * classes + logits.argmax(dim=1)  # (N,), positions in the matrix, row after row
     return cells.bincount(minlength=classes**2).view(classes, classes)
 
 
 @torch.inference_mode()
 def score(classifier: Classifier, batches: Iterable[Batch]) -> Scores:
-    """Images of the batches are normalised floats (B, C, H, W)."""
+    """Score batches of normalised images (B, C, H, W) and labels (B,)."""
     classifier.eval()
     scored = [(classifier(images), labels) for images, labels in batches]
     logits, labels = (torch.cat(parts) for parts in zip(*scored, strict=True))

@@ -1,7 +1,7 @@
 """Optimizers of torch.optim that step with one fused call over all weights, in a quarter of the time or less.
 
-Arguments and state are those of torch.optim, under the same names. The kernels are names that torch keeps to itself:
-its own `step` ends in them (2.11 to 2.15), and spends 0.15 ms around them, half of a small network's whole step.
+Arguments and state are those of torch.optim, under the same names. The kernels are private names of torch: its own
+`step` calls them (2.11 to 2.15) and adds 0.15 ms, half of the whole training step of a small network.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,18 +14,18 @@ Options = Mapping[str, Any]  # an entry of an optimizer's param_groups
 
 
 class Fused(optim.Optimizer):
-    """Common base of the optimizers below. The `.grad` of a weight has to stay the same tensor."""
+    """Base class of the optimizers below. The `.grad` of a weight must stay the same tensor."""
 
     counts = True  # the steps, in the state of each weight
     kept: ClassVar[Mapping[str, str | None]]  # tensors like a weight, in its state, each with the option it needs
     groups: "list[Group] | None" = None
 
     def change(self, group: "Group", steps: list[Tensor]) -> None:
-        """Call the kernel; `steps` of shape () for each weight, this one counted."""
+        """Call the kernel; `steps`, of shape (), for each weight include this one."""
         raise NotImplementedError
 
     def bind(self) -> None:
-        """Find the tensors that a step changes; the next step does so after a state was loaded."""
+        """Find the tensors that a step changes; repeated by the first step after a state was loaded."""
         weights = [weight for options in self.param_groups for weight in trained(options)]
         counts = [self.state[weight].get("step", 0.0) for weight in weights if self.counts]
         self.is_first = not any(self.state.get(weight) for weight in weights)
@@ -37,10 +37,10 @@ class Fused(optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.groups = None  # a state was loaded: the tensors are others
+        self.groups = None  # a state was loaded: the tensors are new ones
 
     def update(self) -> None:
-        """Take a step, where gradients are off. The next `step` writes into the state how many were taken."""
+        """Take a step, without autograd. The next `step` writes the number of steps into the state."""
         if self.groups is None:
             self.bind()
         self.count += 1
@@ -59,7 +59,7 @@ class Fused(optim.Optimizer):
 
 
 class Group:
-    """The tensors of a param_group that a step changes, each as it lies in memory: kernels take them in this order."""
+    """The tensors of a param_group that a step changes, each in memory order, in the order that the kernels take."""
 
     def __init__(self, optimizer: Fused, options: dict[str, Any]) -> None:
         self.options = options
@@ -80,7 +80,7 @@ def trained(options: Options) -> list[Tensor]:
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
-    """Transpose a matrix whose columns lie one after the other; anything else stays as it is."""
+    """Transpose a matrix stored by columns; anything else stays as it is."""
     return tensor.t() if tensor.dim() == 2 and not tensor.is_contiguous() else tensor
 
 
@@ -148,7 +148,7 @@ class SGD(Fused, optim.SGD):
 
 
 def optimizer_class(name: str, arguments: Options, cycles_momentum: bool = False) -> type[optim.Optimizer]:
-    """Choose the class of torch.optim called `name`, or the one here if it does what `arguments` ask for.
+    """Return the class of torch.optim called `name`, or its fused version here if that supports the `arguments`.
 
     `cycles_momentum`: whether a schedule will set the momentum.
     """

@@ -1,6 +1,6 @@
-"""Layers with their gradients written out, for batches of one size: calls into torch on buffers that are made once.
+"""Layers with hand-written gradients, for batches of one size: torch calls on buffers that are allocated once.
 
-A layer without a formula here has its gradient from autograd, see `Autograd`.
+A layer without a formula here gets its gradient from autograd, see `Autograd`.
 """
 
 import copy
@@ -17,7 +17,7 @@ from mlplab.model.mlp import GaussianNoise
 Call = Callable[[], object]
 aten = torch.ops.aten
 
-# By activation, the call that turns the gradient g of the output y into that of the input x, in place.
+# For each activation, the call that turns the gradient g of the output y into that of the input x, in place.
 DERIVATIVES: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Tensor], Call]] = {
     nn.GELU: lambda module, g, x, y: partial(
         aten.gelu_backward.grad_input, g, x, approximate=module.approximate, grad_input=g
@@ -35,13 +35,13 @@ class Layer:
     """One module of a network.
 
     Args:
-        module: of the network; a weight whose `.grad` is None is not trained, that of any other is written in place.
-        features: the buffer (B, inputs) that it reads; its type is the one to compute with.
+        module: of the network; a weight whose `.grad` is None is not trained, any other `.grad` is written in place.
+        features: the buffer (B, inputs) that it reads; its dtype is used for the computation.
         before: the layer that writes `features`, or None for the images.
 
     Attributes:
-        output: (B, units), where `forward` leaves its result.
-        forward: calls that compute it.
+        output: (B, units), the result of `forward`.
+        forward: calls that compute the output.
         backward: calls that compute the gradients, complete after `connect`.
     """
 
@@ -52,17 +52,17 @@ class Layer:
         self.backward: list[Call] = []
 
     def connect(self, gradient: Tensor, is_first: bool) -> Tensor:
-        """Set `backward`; the gradient of the input, which here is that of the output.
+        """Set `backward`, and return the gradient of the input, which here is that of the output.
 
         Args:
-            gradient: the buffer of that of `output`, which may be overwritten.
+            gradient: the buffer of the gradient of `output`, which may be overwritten.
             is_first: the gradient of the input is not needed.
         """
         return gradient
 
 
 class Linear(Layer):
-    """A linear layer; where its weights are of another type than the features, it computes with copies of them."""
+    """A linear layer; if its weights have another dtype than the features, it computes with converted copies."""
 
     def __init__(self, module: nn.Linear, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -87,7 +87,7 @@ class Linear(Layer):
             self.backward.append(partial(torch.mm, gradient.t(), self.features, out=own))
             if own is not weight:
                 self.backward.append(partial(weight.copy_, own))
-        if bias is not None and bias.dtype == gradient.dtype:  # a sum, as a product with ones, which is faster
+        if bias is not None and bias.dtype == gradient.dtype:  # a sum as a product with ones, which is faster
             ones = gradient.new_ones(1, len(gradient))
             self.backward.append(partial(torch.mm, ones, gradient, out=bias.view(1, -1)))
         elif bias is not None:
@@ -100,7 +100,7 @@ class Linear(Layer):
 
 
 class ReLU(Layer):
-    """Rectifier that overwrites its input, unless the layer before needs that for its own gradient."""
+    """Rectifier that overwrites its input, unless the layer before needs it for its gradient."""
 
     def __init__(self, module: nn.ReLU, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -114,7 +114,7 @@ class ReLU(Layer):
 
 
 class Activation(Layer):
-    """One of those in `DERIVATIVES`."""
+    """An activation listed in `DERIVATIVES`."""
 
     def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
@@ -126,17 +126,17 @@ class Activation(Layer):
 
 
 class Dropout(Layer):
-    """Zeros a share of the units and scales the rest, by random numbers of 8 bits, of 16 where the rate is below 1/16.
+    """Zeros a fraction of the units and scales the rest, by random numbers of 8 bits, or 16 if the rate is below 1/16.
 
-    The rate is the nearest that so many bits can represent: 0.1992 for 0.2. Before each `forward`, `drawn` (B,
-    inputs) is to be set to 1 for a unit that is kept, else to 0.
+    The rate is the nearest that these bits can represent: 0.1992 for 0.2. Before each `forward`, `drawn` (B, inputs)
+    must be set to 1 for a unit that is kept, else to 0.
     """
 
     def __init__(self, module: nn.Dropout, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
         self.type = np.dtype(np.uint8 if module.p >= 1 / 16 else np.uint16)
         values = 256**self.type.itemsize
-        self.dropped = min(round(module.p * values), values - 1)  # so many values of a random number drop a unit
+        self.dropped = min(round(module.p * values), values - 1)  # number of random values that drop a unit
         self.drawn = torch.ones_like(features)
         zero = features.new_zeros(())
         self.scaled = partial(torch.addcmul, zero, self.drawn, value=values / (values - self.dropped))
@@ -148,11 +148,11 @@ class Dropout(Layer):
 
 
 class Noise(Layer):
-    """Adds noise: `drawn` (B, inputs), to be filled with normal numbers before each `forward`, times the deviation."""
+    """Adds noise: `drawn` (B, inputs), filled with normal numbers before each `forward`, times the deviation."""
 
     def __init__(self, module: GaussianNoise, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
-        self.drawn = torch.zeros_like(features, dtype=torch.float32)  # whatever the features are: the same numbers
+        self.drawn = torch.zeros_like(features, dtype=torch.float32)  # the same numbers for any dtype of the features
         self.forward = [partial(torch.add, features, self.drawn, alpha=module.std, out=self.output)]
 
 
@@ -162,7 +162,9 @@ class BatchNorm(Layer):
     def __init__(self, module: nn.BatchNorm1d, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
         if len(features) == 1:
-            raise ValueError("batch norm: a batch of one image has no variance; choose another batch size")
+            raise ValueError(
+                "batch norm: cannot train on a batch of one image, which has no variance; choose another batch size"
+            )
         assert module.num_batches_tracked is not None
         running: Any = module.running_mean, module.running_var
         moments = [torch.empty_like(running[0]) for _ in range(2)]  # of the batch
@@ -184,12 +186,12 @@ class BatchNorm(Layer):
 
 
 class Autograd(Layer):
-    """Any other module, whose gradient autograd computes."""
+    """Any other module; autograd computes its gradient."""
 
     def __init__(self, module: nn.Module, features: Tensor, before: Layer | None) -> None:
         super().__init__(module, features, before)
         self.weights: list[Any] = [weight for weight in module.parameters() if weight.grad is not None]
-        self.output = self._computed(copy.deepcopy(module)).detach().clone()  # as wide as that, whatever it is
+        self.output = self._computed(copy.deepcopy(module)).detach().clone()  # as wide as its output
         self.forward = [self._forward]
 
     def _computed(self, module: nn.Module) -> Tensor:
@@ -231,5 +233,5 @@ LAYERS: dict[type[nn.Module], type[Layer]] = {
 
 
 def layer_of(module: nn.Module, features: Tensor, before: Layer | None = None) -> Layer:
-    """Make the layer that trains `module`: one from here for exactly its class, or by autograd."""
+    """Make the layer that trains `module`: the one for exactly its class, or `Autograd`."""
     return LAYERS.get(type(module), Autograd)(module, features, before)

@@ -1,4 +1,4 @@
-"""Loss and accuracy by epoch: exact means, their history, and what a checkpoint keeps of them."""
+"""Loss and accuracy by epoch: exact means, and their history in checkpoints."""
 
 import math
 import time
@@ -15,20 +15,20 @@ from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DivergedError
 from mlplab.model.shapes import require_labels
 
-POINTS_BY_EPOCH = 4  # at least, of a curve within epochs
+POINTS_BY_EPOCH = 4  # minimum number, for curves within epochs
 
 
 class RunningMeans:
-    """Sums over the images of an epoch, and their means."""
+    """Sums and means over the images of an epoch."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.sums = (0.0, 0, 0)  # of loss, correct answers and images
+        self.sums = (0.0, 0, 0)  # loss, correct answers, images
 
     def add(self, loss: float, correct: int, images: int) -> None:
-        """Add a batch: the sum of its losses, its correct answers, its images."""
+        """Add a batch: the sum of its losses, the number of correct answers, the number of images."""
         self.sums = (self.sums[0] + loss, self.sums[1] + correct, self.sums[2] + images)
 
     def means(self) -> tuple[float, float]:
@@ -42,9 +42,9 @@ class MeasuredModule(LightningModule):
 
     Attributes:
         history: metrics of each epoch, by name.
-        metrics: what was scored since the epoch began.
-        loaded_metrics: those of the weights that a checkpoint brought.
-        running: means of the epoch under way, by stage.
+        metrics: scores since the epoch began.
+        loaded_metrics: metrics of the weights loaded from a checkpoint.
+        running: means of the current epoch, by stage.
         steps, images_seen: counted over the whole training.
         lr: learning rate of the last step.
     """
@@ -65,7 +65,7 @@ class MeasuredModule(LightningModule):
 
     @property
     def max_steps(self) -> int:
-        """Steps after which training ends; -1 for no bound. A Trainer that has one would go on within an epoch."""
+        """Number of steps after which training ends; -1 for no limit."""
         own = int(self.hparams.get("max_steps", -1))
         return own if own >= 0 else self.trainer.max_steps
 
@@ -83,7 +83,7 @@ class MeasuredModule(LightningModule):
         if self.trainer.ckpt_path is None and self.trainer.current_epoch == 0:  # and not the first training
             self.steps, self.images_seen, self.history = 0, 0, []
         if 0 <= self.max_steps <= self.steps:
-            self.trainer.should_stop = True  # the checkpoint is of a run that had them
+            self.trainer.should_stop = True  # the checkpoint is from a run that had them
 
     def on_train_epoch_start(self) -> None:
         self._epoch_started = time.perf_counter()
@@ -91,7 +91,7 @@ class MeasuredModule(LightningModule):
     def add_steps(
         self, losses: Sequence[float], correct: Sequence[int], sizes: Sequence[int], lrs: Sequence[float]
     ) -> dict[int, tuple[tuple[float, int, int], float]]:
-        """Count steps of training, and end it if they were the last.
+        """Count training steps, and end training after the last one.
 
         Returns:
             Points of curves within epochs, by step: sums of loss, correct answers and images since the epoch began,
@@ -112,14 +112,14 @@ class MeasuredModule(LightningModule):
         self.images_seen += sum(sizes)
         if 0 <= self.max_steps <= self.steps:
             self.trainer.should_stop = True
-            self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, in whichever epoch this is
+            self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, whichever epoch this is
         return points
 
     def prepare_evaluation(self) -> None:
-        """Do what the weights need before a validation, and at the end of training."""
+        """Prepare the weights for a validation, and at the end of training."""
 
     def score(self, stage: str, batch: Batch) -> Tensor:
-        """Count the loss and the correct answers of a batch; its logits (B, K), for callbacks."""
+        """Count the loss and the correct answers of a batch; return its logits (B, K), for callbacks."""
         images, labels = batch
         logits: Tensor = self(images)
         require_labels(images, labels, logits.shape[1])
@@ -145,7 +145,7 @@ class MeasuredModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         if self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs:
-            self.prepare_evaluation()  # callbacks save the last weights before they come to `on_train_end`
+            self.prepare_evaluation()  # callbacks save the last weights before `on_train_end`
         seconds = round(time.perf_counter() - self._epoch_started, 3)
         self._log("train")
         self.log("lr", self.lr)

@@ -23,7 +23,7 @@ class GaussianNoise(nn.Module):
 
 
 class Affine(nn.Module):
-    """A learned scale and shift of each unit: those of a batch norm, where something lies between the two."""
+    """A learned scale and shift of each unit: those of a batch norm, applied after the noise."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class Affine(nn.Module):
 class MLP(nn.Sequential):
     """Flatten; a linear layer, an activation and dropout for each width in `hidden`; an output layer.
 
-    What is 0 or False has no layer. The others come in this order: dropout and noise of the pixels, then for each
-    hidden layer linear, batch norm, noise, activation, dropout. With batch norm, noise is added to what that has
-    normalised, before a learned scale and shift, as in the encoder of Rasmus et al. (2015): its unit is the standard
-    deviation of what it is added to, and a larger scale does not drown it.
+    Arguments that are 0 or False add no layer. The order is: dropout and noise of the pixels, then for each hidden
+    layer linear, batch norm, noise, activation, dropout. With batch norm, noise is added between the normalisation and
+    the learned scale and shift, as in the encoder of Rasmus et al. (2015). So it is relative to a standard deviation
+    of 1, and a larger scale does not reduce its effect.
 
     Args:
         hidden: width of the hidden layer, or of each of them; `[]` is softmax regression.
         dropout: share of units dropped after each hidden layer, from 0 to below 1: one rate for all, or one per layer.
         activation: an elementwise class of torch.nn.
-        batch_norm: normalise what enters each activation over the batch (Ioffe and Szegedy 2015); the linear layer
-            before it then has no bias. A batch of one image cannot be trained on.
+        batch_norm: normalise the input of each activation over the batch (Ioffe and Szegedy 2015); the linear layer
+            before it then has no bias. Training on a batch of one image is an error.
         input_dropout: share of pixels dropped, from 0 to below 1. A dropped pixel is 0 after normalisation.
         input_noise: standard deviation of the noise on normalised pixels, at least 0.
         hidden_noise: standard deviation of the noise before each hidden activation, at least 0.
@@ -97,7 +97,7 @@ class MLP(nn.Sequential):
             layers["input_noise"] = GaussianNoise(input_noise)
         features = prod(image_shape)
         for number, (width, rate) in enumerate(zip(hidden, rates, strict=True), start=1):
-            layers[f"linear{number}"] = nn.Linear(features, width, bias=not batch_norm)  # batch norm has one
+            layers[f"linear{number}"] = nn.Linear(features, width, bias=not batch_norm)  # batch norm has a bias
             if batch_norm:
                 layers[f"batch_norm{number}"] = nn.BatchNorm1d(width, affine=not hidden_noise)
             if hidden_noise:
@@ -111,6 +111,6 @@ class MLP(nn.Sequential):
         layers["logits"] = nn.Linear(features, num_classes)  # (B, features) -> (B, K)
         super().__init__(layers)
         first = next(layer for layer in self if isinstance(layer, nn.Linear)).weight
-        # Lying by columns, it makes the product with the images faster, 1.5 times for a batch of 32 on a CPU; a layer
+        # Stored by columns, it makes the product with the images 1.5 times as fast for a batch of 32 on a CPU; a layer
         # whose input has a gradient would lose as much there.
         first.data = first.data.t().contiguous().t()

@@ -1,4 +1,4 @@
-"""Random numbers of dropout and noise: a function of seed, epoch and step."""
+"""Random numbers of dropout and noise, as a function of seed, epoch and step."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -11,11 +11,11 @@ from mlplab.randomness import ALIGNMENT, Purpose, derive_many, random_bytes, see
 
 
 def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first: int, count: int) -> Iterator[None]:
-    """Write the random numbers of `count` steps into the layers, those of one step at each `next`.
+    """Write random numbers of `count` steps into the layers, one step at each `next`.
 
     Args:
         layers: for batches of one size.
-        batch_size: the usual size, on which the numbers depend as they do on seed, epoch and step.
+        batch_size: the usual size; the numbers depend on it, as on seed, epoch and step.
         first: the number of the first step in the epoch.
     """
     masks = _masks([layer for layer in layers if isinstance(layer, Dropout)], batch_size, seed, epoch, first, count)
@@ -36,14 +36,14 @@ def draw(layers: Sequence[Layer], batch_size: int, seed: int, epoch: int, first:
 
 
 def may_draw_globally(layers: Sequence[Layer]) -> bool:
-    """Tell whether one of them may draw from torch's global generator."""
+    """Tell whether one of the layers may draw from torch's global generator."""
     return any(isinstance(layer, Autograd) for layer in layers)
 
 
 def _masks(
     layers: Sequence[Dropout], batch_size: int, seed: int, epoch: int, first: int, count: int
 ) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """Draw masks, for each layer where they go and one for each step; True for a unit that is kept."""
+    """Draw masks; yield for each layer its buffer and a mask for each step, True for a unit that is kept."""
     if not layers:
         return []
     rows = [batch_size * layer.drawn.shape[1] * layer.type.itemsize for layer in layers]

@@ -1,4 +1,4 @@
-"""Optimizers and schedules of torch, by name, and how a block of steps is taken with them."""
+"""Optimizers and schedules of torch, by name, and a block of steps with them."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,12 +19,12 @@ Update = Callable[[], object]
 
 
 def require_optimizer(optimizer: Arguments) -> dict[str, Any]:
-    """Return a copy; raises ValueError unless it names an optimizer of torch."""
+    """Return a copy; raises ValueError unless it names a torch optimizer."""
     return _require_class("optimizer", optimizer, optim, optim.Optimizer)
 
 
 def require_scheduler(scheduler: Arguments | None) -> dict[str, Any]:
-    """Return a copy; raises ValueError if it names a schedule that torch has not, or no known interval."""
+    """Return a copy; raises ValueError for an unknown schedule or interval."""
     chosen = {} if scheduler is None else scheduler
     if not isinstance(chosen, Mapping) or chosen.get("name"):
         _require_class("scheduler", chosen, optim.lr_scheduler, LRScheduler)
@@ -43,7 +43,7 @@ def _require_class(argument: str, chosen: Arguments, module: ModuleType, base: t
 
 
 def schedule_length(scheduler: Arguments, epochs: int, steps_per_epoch: int, max_steps: int) -> int:
-    """Count the steps or epochs of a run; `epochs` and `max_steps` are -1 for no such bound."""
+    """Count the steps or epochs of a run; `epochs` and `max_steps` are -1 for no limit."""
     if epochs < 0:
         epochs = max(1, math.ceil(max_steps / steps_per_epoch))
     if schedule_interval(scheduler) == "epoch":
@@ -54,10 +54,10 @@ def schedule_length(scheduler: Arguments, epochs: int, steps_per_epoch: int, max
 def make_optimizer(
     parameters: Iterable[nn.Parameter], optimizer: Arguments, scheduler: Arguments, length: int
 ) -> tuple[optim.Optimizer, LRScheduler | None, dict[str, dict[str, Any]]]:
-    """Make an optimizer, its schedule over `length` steps or epochs, None for a constant rate, and their `settings`.
+    """Make an optimizer, its schedule over `length` steps or epochs (None for a constant rate), and their `settings`.
 
-    With `warmup` W the rate of the first W steps is 1/W, 2/W, ... of the chosen one, and the schedule, in steps too, is
-    one of the `length` - W after them.
+    With `warmup` W the rate of the first W steps is 1/W, 2/W, ... of the given one. The schedule, also in steps, then
+    spans the remaining `length` - W.
 
     Raises:
         ConfigError: if torch refuses an argument, or the warm-up is as long as the run.
@@ -85,7 +85,7 @@ def make_optimizer(
 
 
 def settings(optimizer: optim.Optimizer, schedule: LRScheduler | None) -> dict[str, dict[str, Any]]:
-    """Look up the arguments of `optimizer` and `scheduler`: before the first step a schedule has set some of them."""
+    """Return the arguments of `optimizer` and `scheduler`; a schedule has set some of them before the first step."""
     parts: dict[str, tuple[object, Arguments, Arguments]] = {
         "optimizer": (optimizer, optimizer.param_groups[0], torch_signatures.optimizers()),
         "scheduler": (schedule, vars(schedule) if schedule else {}, torch_signatures.schedulers()),
@@ -98,9 +98,9 @@ def settings(optimizer: optim.Optimizer, schedule: LRScheduler | None) -> dict[s
 
 
 class Updates:
-    """Takes the steps of an optimizer, and moves its schedule; `monitor` is the metric of one that waits for a plateau.
+    """Takes the steps of an optimizer and its schedule; `monitor` is the metric of ReduceLROnPlateau.
 
-    `again` renews the gradients of a batch, for LBFGS, which goes over it several times.
+    `again` recomputes the gradients of a batch, for LBFGS, which evaluates it several times.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class Updates:
             self.options = {"closure": again}
             self.step = partial(optimizer.step, again)
             for weight in self.group["params"]:
-                weight.grad = None if weight.grad is None else weight.grad.contiguous()  # it takes a view of them
+                weight.grad = None if weight.grad is None else weight.grad.contiguous()  # it keeps a view of them
 
     def of_block(self, count: int, last: Callable[..., object]) -> tuple[Update, list[float]]:
-        """Return what takes `count` steps, the `last` one through Lightning, which counts it; and their rates."""
+        """Return a function that takes `count` steps, and their rates; Lightning takes and counts the `last` step."""
         steps: Iterator[Update] = iter([*[self.step] * (count - 1), partial(last, **self.options)])
         has_schedule, rates = self.schedule is not None and self.interval == "step", list[float]()
 
@@ -143,7 +143,7 @@ class Updates:
         try:
             if not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()
-            elif self.monitor in metrics:  # there may be no validation in an epoch
+            elif self.monitor in metrics:  # an epoch may have no validation
                 schedule.step(metrics[self.monitor])
-        except (ValueError, TypeError, ArithmeticError) as error:  # a schedule that is shorter than the run
+        except (ValueError, TypeError, ArithmeticError) as error:  # the schedule is shorter than the run
             raise ConfigError(f"scheduler: {error}") from error

@@ -1,4 +1,4 @@
-"""Image shape and classes: what a network and its images must agree on."""
+"""Image shape and classes, on which a network and its data must agree."""
 
 import math
 from collections.abc import Callable, Mapping, Set
@@ -9,14 +9,15 @@ from torch import Tensor
 
 from mlplab.data.datamodule import ImageDataModule
 
-SIZES: dict[str, Callable[[Any], int]] = {"image_shape": math.prod, "classes": len}  # what the weights depend on
+# Both determine the shapes of the weights.
+SIZES: dict[str, Callable[[Any], int]] = {"image_shape": math.prod, "classes": len}
 
 
 def agreed(values: Mapping[str, Any], from_data: Set[str], datamodule: ImageDataModule) -> dict[str, Any]:
-    """Return image_shape and classes: those of the data if `from_data` names them, the others from `values`.
+    """Return image_shape and classes: from the data if `from_data` names them, otherwise from `values`.
 
     Raises:
-        ValueError: if the others are not those of the data.
+        ValueError: if one from `values` differs from the data.
     """
     found = {"image_shape": datamodule.info.image_shape, "classes": datamodule.info.classes}
     for name in found.keys() - from_data:
@@ -33,7 +34,7 @@ def sizes(values: Mapping[str, Any]) -> list[int]:
 
 
 def keep(module: Any, _: object) -> None:
-    """Close what was to come from the data: weights were loaded, whose network is kept from then on."""
+    """Stop taking values from the data: weights were loaded, and their network is kept."""
     module.from_data.clear()
 
 

@@ -20,7 +20,7 @@ def layers(network: nn.Sequential, image_shape: Sequence[int]) -> Iterator[tuple
 
 
 def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> str:
-    """Make an aligned Markdown table of characters that every terminal has; the number of all parameters comes last."""
+    """Make an aligned Markdown table in ASCII; its last row is the total number of parameters."""
     rows = [("layer", "output shape", "parameters")]
     for name, layer, shape in layers(network, image_shape):
         rows.append((name, f"({', '.join(['B', *map(str, shape)])})", "" if layer is None else f"{_count(layer):,}"))

@@ -1,7 +1,7 @@
-"""The training step, written out: forward, cross-entropy, the gradient by hand, update; on several batches in a row.
+"""The training step: forward, cross-entropy, hand-written gradient and update, for several batches in a row.
 
-A step is a list of some 15 calls into torch for one hidden layer, on buffers that are made once. What can be done for
-several batches at once is: random numbers, targets, losses.
+With one hidden layer a step is a list of about 15 torch calls, on buffers that are allocated once. Random numbers,
+targets and losses are computed for several batches at once.
 """
 
 import warnings
@@ -20,13 +20,13 @@ from mlplab.model.noise import draw, may_draw_globally
 from mlplab.model.regularization import max_norm, mixup
 from mlplab.randomness import Purpose, derive_many
 
-# In floating-point operations, or the time that they take. A block takes 0.1 to 0.3 s: what Lightning does for each is
-# little, and a signal is acted on soon. A step has a cost of its own, and so has an image that is distorted.
+# In floating-point operations, or their time. A block takes 0.1 to 0.3 s, so that Lightning's overhead per block is
+# small, and signals are handled soon. Each step and each distorted image have an additional cost.
 BLOCK, STEP, DISTORTION = 2e10, 1e7, 5e6
 
 
 def block_length(network: nn.Module, batch_size: int, distorts: bool) -> int:
-    """Choose how many batches are trained on between two calls of Lightning's hooks."""
+    """Choose the number of batches between two calls of Lightning's hooks."""
     weights = sum(weight.numel() for weight in network.parameters())
     return max(1, int(BLOCK / ((6 * weights + DISTORTION * distorts) * batch_size + STEP)))
 
@@ -37,10 +37,10 @@ class Method:
 
     Args:
         seed: of dropout, noise and mixup.
-        label_smoothing: share of the target, from 0 to below 1, that is spread over all classes (Szegedy et al. 2016).
-            It is in `train/loss` alone: `val/loss` and `test/loss` are plain cross-entropy.
+        label_smoothing: fraction of the target, from 0 to below 1, spread over all classes (Szegedy et al. 2016). It
+            affects only `train/loss`: `val/loss` and `test/loss` are plain cross-entropy.
         mixup: alpha of the Beta distribution, above 0, see `regularization.mixup`; None for no mixing. `train/loss` is
-            that of mixed images, and `train/acc` counts answers with the label of the larger share.
+            that of mixed images, and `train/acc` counts answers equal to the label with the larger weight.
         max_norm: largest norm of the weights into a hidden unit, see `regularization.max_norm`; None for no bound.
         gradient_clip_val, gradient_clip_algorithm: largest norm ("norm") of the gradient, or largest value in it
             ("value"); None or 0 for no bound.
@@ -69,11 +69,11 @@ class Method:
 
 
 class Gradients:
-    """Forward and backward for batches of one size; gradients of the mean loss are left in the `.grad` of the weights.
+    """Forward and backward for batches of one size; writes gradients of the mean loss to the `.grad` of the weights.
 
     Attributes:
-        images: (B, C*H*W), to be written before a call, as are the `drawn` of each layer.
-        run: does what a call does; on a GPU in one launch.
+        images: (B, C*H*W), to be written before a call, like the `drawn` of each layer.
+        run: the same as a call; on a GPU in one launch.
     """
 
     def __init__(self, network: nn.Module, size: int, features: int, dtype: torch.dtype) -> None:
@@ -105,7 +105,7 @@ class Gradients:
             self.run = Captured(self, network)
 
     def __call__(self, offsets: Tensor, logits: Tensor, logits_t: Tensor) -> None:
-        """Write the logits (K, B), too, in memory that is also `logits_t` (B, K).
+        """Compute the gradients, and the logits (K, B) in memory shared with `logits_t` (B, K).
 
         The gradient of the logits is (softmax - targets) / B; `offsets` (K, B) are the targets times -1/B.
         """
@@ -122,13 +122,13 @@ class Steps:
     """Trains a network, batch after batch.
 
     Args:
-        network: an `nn.Sequential` of modules that each stand once in it and do not work in place, or any other module:
-            images (B, C*H*W) -> logits (B, K).
+        network: an `nn.Sequential` of distinct modules that do not work in place, or any other module: images
+            (B, C*H*W) -> logits (B, K).
         num_classes: K.
-        method: how.
+        method: of training.
         features: C*H*W.
-        batch_size: of all batches but the last of an epoch, which may be smaller; 1 if unknown, until one is larger.
-        after_update: called when the weights were changed.
+        batch_size: of all batches except the last of an epoch, which may be smaller; 1 if unknown, until one is larger.
+        after_update: called after each update of the weights.
     """
 
     def __init__(
@@ -156,21 +156,21 @@ class Steps:
 
     @torch.no_grad()
     def gradients(self, size: int) -> Gradients:
-        """Make or find the gradients for batches of `size` images."""
+        """Return the gradients for batches of `size` images, made at the first call."""
         if size not in self.by_size:
             dtype = self.method.dtype or next(self.network.parameters()).dtype
             self.by_size[size] = Gradients(self.network, size, self.features, dtype)
         return self.by_size[size]
 
     def images(self, size: int) -> Tensor:
-        """Memory from which the images of a batch are read, (B, C*H*W)."""
+        """Return the memory from which the images of a batch are read, (B, C*H*W)."""
         return self.gradients(size).images
 
     def train(self, chunks: Iterable[Chunk], epoch: int, update: Call) -> tuple[list[float], list[int], list[int]]:
-        """Train on chunks of batches of one size; loss, correct answers and images of each batch."""
+        """Train on chunks of equal-sized batches; yield loss, correct answers and images of each batch."""
         outcomes, sizes = [], list[int]()
         with torch.autocast(self.weights[0].device.type, enabled=False), warnings.catch_warnings():
-            # It looks for a call of `step`, which `Fused.update` is not.
+            # The schedule expects a call of `step`, but `Fused.update` is used.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
             for first, images, labels in chunks:
                 outcomes.append(self(images, labels, epoch, first, update))
@@ -182,13 +182,13 @@ class Steps:
     def __call__(
         self, images: Iterable[Tensor], labels: Tensor, epoch: int, first: int, update: Call
     ) -> tuple[Tensor, Tensor]:
-        """Train on k batches; the loss of each and how many of its images it had right, before its step, (k,).
+        """Train on k batches; return the loss and the number of correct answers of each before its step, (k,).
 
         Args:
-            images: k times (B, C, H, W), normalised; each may be overwritten by the next. Those that come in the memory
-                of `gradients(B).images` are not copied.
+            images: k times (B, C, H, W), normalised; each may be overwritten by the next. Those in the memory of
+                `gradients(B).images` are not copied.
             labels: (k, B).
-            epoch, first: which epoch, and the number of the first of them in it: random numbers follow from both.
+            epoch, first: the epoch, and the number of its first batch here; random numbers follow from both.
             update: changes the weights by their gradients.
         """
         count, size = labels.shape
@@ -222,9 +222,10 @@ class Steps:
 
     @torch.no_grad()
     def again(self) -> Tensor:
-        """Renew the gradients of the batch under way; its loss. For LBFGS, which goes over a batch several times."""
+        """Recompute the gradients of the current batch and return its loss, for LBFGS, which does so several times."""
         gradients, offsets, logits, _ = self._under_way
-        logits = torch.empty_like(logits)  # those from before the step are reported
+        logits = torch.empty_like(logits)  # the values before the step are reported
+
         gradients.run(offsets, logits, logits.t())
         for change in self.before_update:
             change()

@@ -1,4 +1,4 @@
-"""Pictures of a run, in TensorBoard and in its folder, and the time that they take."""
+"""Pictures of a run, in TensorBoard and in its folder, and their drawing time."""
 
 import logging
 import time
@@ -14,36 +14,36 @@ from mlplab.runs import atomic_write
 
 log = logging.getLogger(__name__)
 
-CONFUSION_SHARE = 0.01  # of the time so far, above which no confusion matrix of the validation is drawn but the last
+CONFUSION_SHARE = 0.01  # of the time so far; above it only the last validation confusion matrix is drawn
 
 
 @contextmanager
 def guarded(name: str) -> Iterator[None]:
-    """Warn of whatever fails, matplotlib, its fonts or the disk: the run is worth more than what is shown of it."""
+    """Turn any failure of matplotlib, its fonts or the disk into a warning, so that the run goes on."""
     try:
         yield
     except Exception as error:
-        log.warning(f"{name} cannot be shown: {type(error).__name__}: {error}")
+        log.warning(f"{name} cannot be drawn: {type(error).__name__}: {error}")
 
 
 class Pictures:
-    """Draws figures into TensorBoard and into the run folder; `seconds` is what that took."""
+    """Draws figures into TensorBoard and into the run folder; `seconds` is the time spent."""
 
     def __init__(self, folder: Path, logger: RunLogger | None) -> None:
         self.seconds = 0.0
         self._folder, self._logger = folder, logger
-        self._confusion_s = 0.0  # that confusion matrices of the validation took
+        self._confusion_s = 0.0  # spent on validation confusion matrices
         self.start(0)
 
     def start(self, epochs: int) -> None:
-        """Begin to count time, after so many epochs."""
+        """Start measuring time, after this many epochs."""
         self._due = next_milestone(epochs)
         self._started = time.monotonic()
 
     def show(
         self, draw: "Callable[[], canvas.Figure]", tag: str | None = None, file: str | None = None, step: int = 0
     ) -> None:
-        """Draw a figure under `tag`, and as `file`, where they are given."""
+        """Draw a figure under `tag`, and into `file`, if given."""
         if file is None and (tag is None or self._logger is None):
             return
         with guarded(tag or str(file)):
@@ -74,7 +74,7 @@ class Pictures:
 
 
 def next_milestone(epoch: int) -> int:
-    """Return the next of 1, 2, 5, 10, 20, 50, 100, ... after `epoch`: much changes at first, and little later."""
+    """Return the next of 1, 2, 5, 10, 20, 50, 100, ... after `epoch`."""
     power = 1
     while 5 * power <= epoch:
         power *= 10

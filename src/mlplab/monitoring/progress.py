@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a bar with the time left, and a line when an epoch is done."""
+"""Progress of a run in the terminal: a bar with the time left, and a line for each epoch."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ LONG_EPOCH_S = 60.0
 
 
 class Progress(Callback):
-    """Logs a line for each epoch, draws a bar on stderr if `bar`, and keeps status.json in `folder` fresh."""
+    """Logs a line for each epoch, draws a bar on stderr if `bar`, and updates status.json in `folder`."""
 
     def __init__(self, bar: bool, folder: Path) -> None:
         self._with_bar = bar
@@ -75,7 +75,7 @@ class Progress(Callback):
         self._close()
 
     def _show_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the epoch that has just ended, once its checkpoints are written."""
+        """Log the epoch that just ended, once its checkpoints are written."""
         assert isinstance(pl_module, Classifier)
         if len(pl_module.history) == self._shown:
             return
@@ -90,7 +90,7 @@ class Progress(Callback):
         log.info("  ".join([epoch, *told, f"{seconds:.1f} s"]))
         if seconds > LONG_EPOCH_S and not self._has_warned:
             self._has_warned = True
-            log.info(f"a run that is stopped or killed loses the epoch under way, here up to {seconds:.0f} s")
+            log.info(f"a run that is stopped or killed loses the current epoch, here up to {seconds:.0f} s")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Moments at which something is shown of a run beside its metrics by epoch; nothing of it changes a number."""
+"""Callback that shows more of a run than its metrics by epoch; it does not affect the result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,34 +18,34 @@ from mlplab.monitoring.tensorboard_logger import BY_EPOCH, RunLogger
 from mlplab.plots import from_tensors, run
 
 PROJECTED_IMAGES = 1000  # of the test
-GRADIENT_IMAGES = 1000  # of training, over which the gradients of a histogram are taken
+GRADIENT_IMAGES = 1000  # training images, for the gradients of a histogram
 
 
 class Board(Callback):
-    """Shows a run in TensorBoard, and as pictures in its folder; without a logger only the latter remain."""
+    """Shows a run in TensorBoard, and as pictures in its folder; without a logger only as pictures."""
 
     def __init__(self, config: Config, folder: Path, logger: RunLogger | None) -> None:
         self._config, self._show = config, config.show
         self._folder, self._logger = folder, logger
         self._pictures = Pictures(folder, logger)
         self._shown = 0  # epochs
-        self._logged = (0.0, 0, 0)  # sums of the epoch where it was last logged within it
+        self._logged = (0.0, 0, 0)  # sums of the epoch when it was last logged
         self._scored: list[tuple[Tensor, Tensor]] = []  # logits (B, K) and labels (B,) of a validation or test
         self._confusion: Tensor | None = None  # (K, K) of the last validation
 
     @property
     def drawing_s(self) -> float:
-        """Seconds that drawing, and taking gradients for histograms, took."""
+        """Seconds spent on drawing, and on gradients for histograms."""
         return self._pictures.seconds
 
     def _write(self, switch: str, tab: Callable[..., None], *arguments: Any) -> None:
-        """Write one of `tensorboard_tabs`, if its switch is on."""
+        """Write one of the `tensorboard_tabs`, if its switch is on."""
         if self._logger is not None and getattr(self._show, switch):
             with guarded(f"show.{switch}"):
                 self._logger.write(lambda writer: tab(writer, *arguments))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what is written once: of a resumed run too, whose configuration may have changed."""
+        """Show what is written once; again for a resumed run, whose configuration may have changed."""
         assert isinstance(pl_module, Classifier)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -96,7 +96,7 @@ class Board(Callback):
         self._scored.append((outputs, batch[1]))
 
     def _show_epoch(self, trainer: Trainer, module: LightningModule, is_last: bool = False) -> None:
-        """Show the epoch that has just ended, once its last metrics are there."""
+        """Show the epoch that just ended, once all its metrics are available."""
         assert isinstance(module, Classifier)
         if len(module.history) == self._shown or self._logger is None:
             return
@@ -118,7 +118,7 @@ class Board(Callback):
                 self._write("histograms", tensorboard_tabs.histograms, module.mlp, seen, labels, step)
 
     def finish(self, trainer: Trainer, classifier: Classifier, best_epoch: int) -> None:
-        """Show the test that has just been done, with the weights of `best_epoch` that the classifier has."""
+        """Show the test that just ended, for which the classifier has the weights of `best_epoch`."""
         scored, self._scored = self._scored, []
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -128,7 +128,7 @@ class Board(Callback):
         images, info = datamodule.originals("test")[: len(labels)], datamodule.info
         weights = f"weights of epoch {best_epoch}"
         about = f"test images, {weights}"
-        chosen = best_epoch if self._config.validates else None  # else it is simply the last
+        chosen = best_epoch if self._config.validates else None  # otherwise it is the last epoch
         if show.files:
             show_picture(lambda: run.curves(classifier.history, chosen), file="curves.png")
         pictures: dict[str, tuple[bool, Callable[[], Any]]] = {
@@ -149,7 +149,7 @@ class Board(Callback):
 
 
 def _derived(history: Sequence[Mapping[str, float]], datamodule: ImageDataModule) -> dict[str, float]:
-    """Compute what the metrics of the last epoch say together."""
+    """Compute curves that combine metrics of the last epoch."""
     epoch = history[-1]
     steps = epoch["step"] - (history[-2]["step"] if len(history) > 1 else 0)
     images = min(steps * datamodule.batch_size, len(datamodule.train_rows))

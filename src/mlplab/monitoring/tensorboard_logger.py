@@ -1,4 +1,4 @@
-"""TensorBoard's event file, in the run folder itself: what is written to it, and what a resumed run keeps of it."""
+"""TensorBoard's event file in the run folder; a resumed run keeps its part before the checkpoint."""
 
 import struct
 import threading
@@ -16,14 +16,14 @@ from mlplab.runs import atomic_write
 from mlplab.runs.log_file import warn_once
 
 FILES = "events.out.tfevents.*"
-MARK = ".mlplab"  # at the end of the names of event files, which tells them from those of others
-BY_EPOCH = "by_epoch/"  # tags of curves whose steps are epochs
+MARK = ".mlplab"  # suffix of this project's event files
+BY_EPOCH = "by_epoch/"  # tags of curves by epoch
 TEXTS = {f"{name}/text_summary" for name in ("configuration", "layers", "command")}
 WRITTEN_ONCE = {"custom_scalars__config__", "data/training", *TEXTS}  # tags that each process writes as it starts
 
 
 class RunLogger(TensorBoardLogger):
-    """Writes curves, pictures and texts; a disk that takes no more is said once, and training goes on without them."""
+    """Writes curves, pictures and texts; if the disk is full, it warns once and training goes on without them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(save_dir=folder, name="", version="", default_hp_metric=False, filename_suffix=MARK)
@@ -40,7 +40,7 @@ class RunLogger(TensorBoardLogger):
 
     @property
     def experiment(self) -> Any:
-        """A SummaryWriter; None from when the disk takes no more."""
+        """The SummaryWriter; None once the disk is full."""
         threading.excepthook = _quiet_about_full_disks
         try:
             return None if self._is_broken else super().experiment
@@ -53,20 +53,20 @@ class RunLogger(TensorBoardLogger):
         warn_once(self._folder, error)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add points to curves, but not the curve of the epoch that Lightning adds."""
+        """Add points to curves, without Lightning's curve of the epoch."""
         points = {tag: value for tag, value in metrics.items() if tag != "epoch"}
         self.write(lambda _: super(RunLogger, self).log_metrics(points, step))
 
     def log_result(self, hyperparameters: Mapping[str, str | float], metrics: Mapping[str, float], step: int) -> None:
-        """Add a row to the HParams tab: what was chosen, and what came of it; TensorBoard takes a metric's curve."""
-        if "val/acc_best" in metrics:  # the other one, test/acc, has a curve
+        """Add a row to the HParams tab: hyperparameters and metrics, each of which TensorBoard reads from its curve."""
+        if "val/acc_best" in metrics:  # test/acc already has a curve
             self.log_metrics({"val/acc_best": metrics["val/acc_best"]}, step)
         for summary in hparams(dict(hyperparameters), dict(metrics)):
             self._add(summary, step)
         self.save()
 
     def add_png(self, tag: str, png: bytes, step: int) -> None:
-        """Add a picture as the file that it is: add_image would take it apart and compress it again."""
+        """Add a PNG file as it is: add_image would decode it and compress it again."""
         width, height = struct.unpack(">II", png[16:24])  # of IHDR, the first chunk
         image = Summary.Image(encoded_image_string=png, colorspace=4, width=width, height=height)
         self._add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
@@ -75,13 +75,13 @@ class RunLogger(TensorBoardLogger):
         self.write(lambda writer: writer.file_writer.add_summary(summary, step))
 
     def go_back(self, step: int, epoch: int) -> None:
-        """Keep what was logged before `step`; of curves by epoch, up to `epoch`; nothing that is written once.
+        """Keep events before `step`, and curves by epoch up to `epoch`; drop what each process writes once.
 
-        A new file has all of it, so that a reader of the old one starts anew.
+        They go into a new file, so that TensorBoard reads it from the beginning.
         """
         found = sorted(path for path in self._folder.glob(FILES) if path.is_file())
-        old = [path for path in found if path.suffix == MARK] or found  # of a version that set no mark
-        kept: dict[tuple[int, str], Event] = {}  # once each: a process that was killed in here leaves two files
+        old = [path for path in found if path.suffix == MARK] or found  # written by a version without the suffix
+        kept: dict[tuple[int, str], Event] = {}  # without duplicates: a process killed at this point leaves two files
         for event in (event for path in old for event in _read(path) if event.HasField("summary")):
             tag = ",".join(value.tag for value in event.summary.value)
             is_earlier = event.step <= epoch if tag.startswith(BY_EPOCH) else event.step < step
@@ -101,26 +101,26 @@ class RunLogger(TensorBoardLogger):
         self.write(copy)
 
     def save(self) -> None:
-        """Flush. Lightning would also write a hparams.yaml, which repeats .hydra/config.yaml."""
+        """Flush, without the hparams.yaml that Lightning would write: .hydra/config.yaml has the same."""
         self.write(lambda writer: writer.flush())
 
     def finalize(self, status: str) -> None:
-        """Flush. Lightning closes the file after training and opens another one for the test."""
+        """Flush; Lightning would close the file after training and open another one for the test."""
         self.save()
 
 
 def _read(path: Path) -> Iterator[Event]:
-    """Yield the events of a file, up to where it is cut off or damaged."""
-    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # not for every run
+    """Yield the events of a file, up to the point where it is truncated or damaged."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # not needed by every run
 
     try:
         yield from map(Event.FromString, RawEventFileLoader(str(path)).Load())
-    except Exception:  # whatever a damaged record leads to
+    except Exception:  # a damaged record can raise anything
         return
 
 
 def _quiet_about_full_disks(arguments: Any) -> None:
-    """Say nothing when the thread that writes events dies of a disk: the next event raises it again, in `write`."""
+    """Print nothing when the writer thread fails for lack of disk space: `write` raises it again at the next event."""
     is_writer = type(arguments.thread).__module__.startswith("tensorboard.")
     if not (is_writer and isinstance(arguments.exc_value, OSError)):
         threading.__excepthook__(arguments)

@@ -1,4 +1,4 @@
-"""Tabs of TensorBoard beside curves: a function for each, given a SummaryWriter."""
+"""Tabs of TensorBoard other than curves: one function for each, which takes a SummaryWriter."""
 
 import shlex
 import textwrap
@@ -22,7 +22,7 @@ from mlplab.monitoring.tensorboard_logger import BY_EPOCH
 from mlplab.runs import atomic_write
 
 PR_THRESHOLDS = 101  # from 0 to 1
-CODE = "    "  # before lines that Markdown shows letter for letter
+CODE = "    "  # indents a Markdown code block
 
 
 def layout(writer: Any, validates: bool) -> None:
@@ -43,7 +43,7 @@ def _charts(tags: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 
 
 def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, image_shape: Sequence[int]) -> None:
-    """Write the configuration, the table of layers, and the command line if Hydra noted one in `folder`."""
+    """Write the configuration, the table of layers, and the command line if Hydra recorded one in `folder`."""
     shown = yaml.safe_dump(config.recorded, sort_keys=False, default_flow_style=None)
     writer.add_text("configuration", textwrap.indent(shown, CODE))
     writer.add_text("layers", layer_table(network, image_shape))
@@ -54,7 +54,7 @@ def text(writer: Any, config: Config, folder: Path, network: nn.Sequential, imag
 
 
 def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> None:
-    """Write a node for each layer. SummaryWriter.add_graph would trace the network and import a second of torch."""
+    """Write a node for each layer; SummaryWriter.add_graph would trace the network, and take a second to import."""
     nodes: list[NodeDef] = []
     for name, layer, shape in layers(network, image_shape):
         dimensions = [TensorShapeProto.Dim(size=size) for size in (-1, *shape)]
@@ -71,7 +71,7 @@ def graph(writer: Any, network: nn.Sequential, image_shape: Sequence[int]) -> No
 
 
 def pr_curves(writer: Any, probabilities: Tensor, labels: Tensor, classes: Sequence[str], step: int) -> None:
-    """Write a curve for each class against the rest, from probabilities (N, K) and labels (N,)."""
+    """Write the curve of each class against the rest, from probabilities (N, K) and labels (N,)."""
     for k, name in enumerate(classes):
         writer.add_pr_curve(f"pr/{name.replace('/', ' ')}", labels == k, probabilities[:, k], step, PR_THRESHOLDS)
 

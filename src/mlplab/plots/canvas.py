@@ -1,4 +1,4 @@
-"""Style of all pictures: size, colours, and texts that can be drawn."""
+"""Style of all pictures: size, colours and text."""
 
 import io
 import logging
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Literal
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
 
-if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few who import this draw
+if TYPE_CHECKING:  # matplotlib takes a quarter of a second, and few importers draw
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
     from matplotlib.image import AxesImage as AxesImage
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of each search for fonts, and of its caches
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs each font search, and its caches
 
-# Okabe and Ito (2008), Color Universal Design: told apart by all kinds of colour vision.
+# Okabe and Ito (2008), Color Universal Design: distinguishable with any kind of colour vision.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
-PALE = "#dddddd"  # lines of a grid, and what is not meant to catch the eye
+PALE = "#dddddd"  # grid lines and background elements
 WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 SMALL, TEXT, TITLE = 7, 8, 10  # points
 TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches of a title, without and with a second line
@@ -28,14 +28,14 @@ COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choo
 
 
 def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = None) -> "Figure":
-    """Make an empty page, in inches. A layout draws everything twice; without one, `axes` places what is on it."""
+    """Make an empty page, in inches. A layout draws everything twice; without one, place axes with `axes`."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
 def page(heading: str, height: float, note: str = "", width: float = WIDTH) -> "Figure":
-    """Make a page with a title, which takes TITLE_HEIGHT, or NOTE_HEIGHT with a note, and `height` inches below it."""
+    """Make a page with a title of TITLE_HEIGHT, or NOTE_HEIGHT with a note, and `height` inches below it."""
     made = figure(height + (NOTE_HEIGHT if note else TITLE_HEIGHT), width)
     title(made, heading, note)
     return made
@@ -58,7 +58,7 @@ def title(figure: "Figure", text: str, note: str = "", left: float = 0.15) -> No
 
 
 def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
-    """Set the sizes of letters; with a `grid`, draw pale lines, and no frame above and to the right."""
+    """Set the font sizes; with a `grid`, draw pale lines, and no frame at the top and right."""
     axes.tick_params(labelsize=TEXT)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set_fontsize(TEXT + 1)
@@ -69,7 +69,7 @@ def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
 
 
 def slant(axes: "Axes") -> None:
-    """Slant the labels below, which would touch."""
+    """Slant the x labels, which would overlap."""
     for tick in axes.get_xticklabels():
         tick.set(rotation=35, ha="right", rotation_mode="anchor")
 
@@ -86,7 +86,7 @@ def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, heig
 def png(figure: "Figure") -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    file, mark = io.BytesIO(), {"Software": "mlplab"}  # by which `atomic_write.write_own` knows its own
+    file, mark = io.BytesIO(), {"Software": "mlplab"}  # by which `atomic_write.write_own` recognises own files
     FigureCanvasAgg(figure).print_png(file, metadata=mark, pil_kwargs={"compress_level": COMPRESSION})
     return file.getvalue()
 
@@ -95,7 +95,7 @@ def save(figures: "Mapping[Path, Figure]") -> None:
     """Write figures as PNG files, and make their folders.
 
     Raises:
-        ConfigError: if one of them would replace a picture that is not of this project; nothing is written then.
+        ConfigError: if one would replace a picture that this project did not write; then nothing is written.
         CheckpointError: if a file cannot be written.
     """
     try:
@@ -103,11 +103,11 @@ def save(figures: "Mapping[Path, Figure]") -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write.write_own({path: png(figure) for path, figure in figures.items()})
     except OSError as error:
-        raise CheckpointError(f"{path.parent}: the pictures cannot be written there: {error.strerror}.") from error
+        raise CheckpointError(f"{path.parent}: the pictures cannot be written: {error.strerror}.") from error
 
 
 def label(text: str, longest: int = 40) -> str:
-    """Shorten a text, without what matplotlib would take for a formula or has no letters for."""
+    """Shorten a text, and remove formulas and characters that matplotlib cannot draw."""
     text = "".join(sign if sign.isprintable() and ord(sign) < BEYOND_THE_FONT else "?" for sign in text)
     if len(text) > longest:
         text = f"{text[: longest // 2]}...{text[len(text) - longest // 2 + 3 :]}"

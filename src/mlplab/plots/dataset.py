@@ -1,4 +1,4 @@
-"""Pictures of a data set: its images, how many there are of each class, and what their pixels are."""
+"""Pictures of a data set: images, class counts and pixel values."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ def pixels(image: Array, title: str) -> "canvas.Figure":
 
 
 def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "canvas.Figure":
-    """Draw bars as long as each class has images."""
+    """Draw the number of images of each class as bars."""
     names = [label(name, 18) for name in classes]
     left = 0.6 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     height = 0.36 * len(names) + 0.1

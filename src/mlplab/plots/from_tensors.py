@@ -13,7 +13,7 @@ from mlplab.randomness import Purpose, derive_many
 
 
 def mistakes(scores: Scores, images: Tensor, classes: Sequence[str], about: str) -> "canvas.Figure":
-    """Draw the most confident mistakes; `images` (N, C, H, W) uint8 as they were scored."""
+    """Draw the most confident mistakes of `images` (N, C, H, W) uint8, in the order of the scores."""
     found = scores.most_confident_mistakes(run.MOST_MISTAKES)
     surest = scores.probabilities[found].max(dim=1)
     labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
@@ -28,10 +28,10 @@ def first_layer(network: nn.Sequential, info: DatasetInfo, about: str) -> "canva
 
 
 def training_images(datamodule: ImageDataModule) -> "canvas.Figure":
-    """Draw the first training images, distorted as in their batch; before mixup, dropout and noise of pixels."""
+    """Draw the first training images, distorted as in their batch, before mixup, dropout and pixel noise."""
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
     images, labels = (part[rows] for part in datamodule.training_data(rows.device))
-    batches = images.split(datamodule.batch_size)  # the last one in part: what becomes of an image does not show that
+    batches = images.split(datamodule.batch_size)  # the last batch in part, which does not affect its images
     seeds = derive_many(len(batches), datamodule.seed, Purpose.AUGMENT)
     distorted = [datamodule.distortion(*pair) for pair in zip(batches, seeds, strict=True)]
     seen = datamodule.normalized(torch.cat(distorted)).mean(dim=1).numpy()

@@ -1,4 +1,4 @@
-"""A grid of images drawn as one image, many times faster than each by itself."""
+"""A grid of images drawn as one image, which is many times faster than drawing each."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 def grey(images: Array) -> Array:
-    """Average the colours of images (N, C, H, W) -> (N, H, W); what has none stays as it is."""
+    """Average the colours of images (N, C, H, W) -> (N, H, W); images (N, H, W) stay as they are."""
     if images.ndim == 3:
         return images
     return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
@@ -22,9 +22,9 @@ def grey(images: Array) -> Array:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Layout of images in rows of `columns`, from left to right and from the top down.
+    """Layout of images in rows of `columns`, from left to right and from top to bottom.
 
-    Every pixel of an image is the same whole number of dots, so that none looks larger than its neighbour.
+    Every pixel of an image is the same integer number of dots, so that all look equally large.
     """
 
     count: int
@@ -35,7 +35,7 @@ class Mosaic:
 
     @classmethod
     def of(cls, images: Array, columns: int, width: float, below: float = 0.04, between: float = 0.04) -> Self:
-        """Lay out images (N, H, W), in inches: `width` of all, room `below` each row and `between` columns."""
+        """Lay out images (N, H, W), in inches: total `width`, space `below` each row and `between` columns."""
         count, height_of_one, width_of_one = images.shape
         cell = width * canvas.DPI / columns  # dots
         least = cell / (width_of_one + 1)  # with one pixel between
@@ -46,7 +46,7 @@ class Mosaic:
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """Height and width of the whole, with the room below the last row."""
+        """Height and width of the whole, with the space below the last row."""
         height, width = (side + gap for side, gap in zip(self.shape, self.gap, strict=True))
         return math.ceil(self.count / self.columns) * height, min(self.count, self.columns) * width - self.gap[1]
 
@@ -61,7 +61,7 @@ class Mosaic:
 
     @property
     def full_width(self) -> float:
-        """Width of a whole row, even where there is none."""
+        """Width of a full row, even if no row is full."""
         return (self.columns * (self.shape[1] + self.gap[1]) - self.gap[1]) * self.scale / canvas.DPI
 
     def corner(self, position: int) -> tuple[int, int]:
@@ -70,7 +70,7 @@ class Mosaic:
         return row * (self.shape[0] + self.gap[0]), column * (self.shape[1] + self.gap[1])
 
     def assembled(self, images: Array) -> npt.NDArray[np.float32]:
-        """Put images (N, H, W) into one, NaN where there is none."""
+        """Put images (N, H, W) into one image, with NaN between them."""
         whole = np.full(self.pixels, np.nan, dtype=np.float32)
         for position, image in enumerate(images):
             top, left = self.corner(position)
@@ -87,7 +87,7 @@ class Mosaic:
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
     def name(self, image: "canvas.AxesImage", texts: Sequence[str], line: int = 0, **style: Any) -> None:
-        """Write a text below each image, in the middle."""
+        """Write a centred text below each image."""
         size = style.setdefault("fontsize", canvas.SMALL)
         below = (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
         for position, text in enumerate(texts):

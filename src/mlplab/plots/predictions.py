@@ -9,7 +9,7 @@ from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, SMALL, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, grey
 
-MOST = 200  # images, or the page would be longer than a PNG can be
+MOST = 200  # images; more would exceed the height of a PNG
 
 
 def predictions(
@@ -24,7 +24,7 @@ def predictions(
 
     Args:
         names: a line above each image.
-        truths: the class of each image, where it is known: its name is green, and red-orange is what was said instead.
+        truths: the class of each image, if known: its name is green, a wrong prediction is red-orange.
     """
     shown = grey(images[:MOST])
     across = min(2, len(shown))

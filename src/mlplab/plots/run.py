@@ -9,7 +9,7 @@ from mlplab.plots.canvas import BLUE, GREY, ORANGE, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, Mosaic, grey
 
 MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
-DARK = 0.55  # of a colour map from light to dark: from here on, text is white
+DARK = 0.55  # position in a light-to-dark colour map above which text is white
 
 
 def curves(
@@ -52,10 +52,10 @@ def _name_epochs(axes: "canvas.Axes", epochs: Sequence[float]) -> None:
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figure":
-    """Draw a confusion matrix (K, K): images of class row that were taken for class column.
+    """Draw a confusion matrix (K, K): true class by row, predicted class by column.
 
-    Mistakes are coloured by their share of the images of the true class; what is right is not, or nothing else would
-    be seen.
+    Mistakes are coloured by their share of the images of the true class; correct cells are not coloured, because they
+    would hide the rest.
     """
     names = [label(name, 18) for name in classes]
     longest = max(map(len, names)) * TEXT * canvas.LETTER
@@ -70,7 +70,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figu
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K) in percent
     np.fill_diagonal(shares, np.nan)
     worst = float(np.nanmax(shares)) if len(names) > 1 else 0.0
-    axes.set_facecolor("#e4e4e4")  # of what is right
+    axes.set_facecolor("#e4e4e4")  # of correct cells
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=worst or 1, aspect="auto", interpolation="nearest")
     size = min(TEXT + 0.5, cell * 72 / (0.62 * max(3, len(str(counts.max())))))
     for row, column in np.argwhere(counts):  # a cell without a number has none
@@ -112,7 +112,7 @@ def mistakes(
     of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
     truths, answers = [], []
     for true, said, probability, index in of_shown:
-        percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only where it is
+        percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only if it is exact
         truths.append(f"{label(classes[int(true)], 12)} #{index}")
         answers.append(f"{label(classes[int(said)], 16)}, {percent:.1f} %")
     mosaic.name(image, truths, fontsize=TEXT)
@@ -125,7 +125,7 @@ def first_layer(
 ) -> "canvas.Figure":
     """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
-    Where the units have `names`, as the classes of a network without hidden layers, all are shown in their order.
+    If the units have `names`, like the classes of a network without hidden layers, all are shown in their order.
     """
     norms = np.linalg.norm(weights, axis=1)
     order = np.argsort(-norms, kind="stable")[:MOST_UNITS] if names is None else np.arange(len(names))

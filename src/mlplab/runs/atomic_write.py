@@ -1,4 +1,4 @@
-"""Files that survive a kill and a crash: replaced as a whole, and on the disk before they count."""
+"""Files that survive a kill or a crash: replaced as a whole, and only once they are on disk."""
 
 import _thread
 import errno
@@ -15,11 +15,11 @@ from filelock import AcquireReturnProxy, FileLock, SoftFileLease
 
 from mlplab.errors import ConfigError
 
-LEASE_S = 30.0  # after which a lock that is not renewed is another's to take, where the file system has no flock
+LEASE_S = 30.0  # after which others may take a lock that is not renewed, on file systems without flock
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PARTIAL = ".mlplab.tmp"
 
-# How pictures and tables of this project begin.
+# First bytes of pictures and tables of this project.
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete|## (Winner|Best draw so far|Rungs)\n)"
@@ -34,16 +34,16 @@ WAITS_S = (0.01, 0.1, 1.0)  # for readers of a file that is to be replaced
 
 
 def write(path: Path, content: bytes, previous: Path | None = None, sync: bool = True) -> None:
-    """Put `content` in place of a file; a reader finds the old file or the new one, never a part.
+    """Replace a file by `content`; a reader finds the old file or the new one, never a part.
 
     Args:
         path: the file.
-        content: all of it.
-        previous: where the old file goes, which until then stays where it is.
-        sync: wait until the disk has it, for files that must outlast a crash of the machine.
+        content: the whole content.
+        previous: path for the old file, which is moved there only when the new one is complete.
+        sync: wait until it is on disk, for files that must survive a crash of the machine.
 
     Raises:
-        OSError: if it cannot be written; the old file is then still there.
+        OSError: if it cannot be written; then the old file is kept.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
@@ -64,7 +64,7 @@ def write(path: Path, content: bytes, previous: Path | None = None, sync: bool =
 
 
 def write_own(contents: Mapping[Path, bytes]) -> None:
-    """Write pictures and tables in place of those that this project wrote, and of nothing else.
+    """Write pictures and tables, replacing only those that this project wrote.
 
     Raises:
         ConfigError: if one of them would replace another file; then nothing is written.
@@ -75,14 +75,14 @@ def write_own(contents: Mapping[Path, bytes]) -> None:
     if others:
         names = ", ".join(path.name for path in others)
         raise ConfigError(
-            f"{others[0].parent}: holds {names}, which mlplab did not write and does not replace. Move it."
+            f"{others[0].parent}: holds {names}, which mlplab did not write and will not replace. Move it."
         )
     for path, content in contents.items():
         write(path, content, sync=False)
 
 
 def read(path: Path, most: int, cut: bool = False) -> bytes | None:
-    """Read at most `most` bytes of a file; None if it is missing, no file, or larger and not to be `cut`."""
+    """Read at most `most` bytes of a file; None if it is missing, not a file, or larger and `cut` is false."""
     try:
         if not path.is_file() or (path.stat().st_size > most and not cut):
             return None
@@ -95,8 +95,8 @@ def read(path: Path, most: int, cut: bool = False) -> bytes | None:
 def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
     """Take a lock, which the system releases when its process dies.
 
-    Where the file system knows no such locks, a thread of this process renews a lease, which others may take LEASE_S
-    after its last renewal. A `timeout` of -1 waits for ever.
+    On file systems without such locks, a thread of this process renews a lease, which others may take LEASE_S after its
+    last renewal. A `timeout` of -1 waits forever.
 
     Raises:
         TimeoutError: if another process has it.
@@ -113,25 +113,25 @@ def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
 
 
 def clean(folder: Path) -> None:
-    """Delete partial files of killed writers; the caller holds the lock of the run."""
+    """Delete partial files of killed writers; the caller must hold the lock of the run."""
     for partial in folder.glob(f".*{_PARTIAL}"):
         with suppress(OSError):
             partial.unlink()
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file that another writer has written."""
-    with path.open("rb+") as file:  # Windows does it for those who may write
+    """Wait until a file that another process wrote is on disk."""
+    with path.open("rb+") as file:  # Windows requires write permission
         os.fsync(file.fileno())
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Give a file a second name, so that it is never without its first."""
+    """Give a file a second name, while it keeps its first."""
     spare = previous.with_name(f".{previous.name}.{os.getpid()}{_PARTIAL}")
     try:
         os.link(path, spare)
         _replace(spare, previous)
-        spare.unlink(missing_ok=True)  # it stays if both were one file already, as after a kill between these lines
+        spare.unlink(missing_ok=True)  # it remains if both names were one file, as after a kill at this point
     except OSError:  # a file system without links
         _replace(path, previous)
 
@@ -147,8 +147,8 @@ def _replace(path: Path, target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a new name on the disk, which is there only when its folder is."""
-    with suppress(OSError):  # Windows cannot open a folder, and some network file systems do not know it
+    """Sync a folder, so that new names in it are on disk."""
+    with suppress(OSError):  # not possible on Windows and some network file systems
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,12 +1,15 @@
-"""Checkpoint files: written beside the training, one after the other, and read with suspicion.
+"""Checkpoint files: written one after the other in a separate thread, and read as untrusted files.
 
-Threat model. A checkpoint may be torn by a crash while it is written, damaged on its disk, a file of another program or
-another run, or made by somebody who wants to run code. Against a torn write, a file is replaced as a whole once the
-disk has the new one. Against damage, every byte of its tensors is compared with the zip file's CRC-32, and the
-checkpoint before the last one is kept. Against foreign files, kind and size are looked at before anything is read, and
-names and shapes of weights must be those of the network (`load_state_dict(strict=True)`). Against code, torch reads
-with `weights_only=True`: tensors and plain values, and nothing that can be called. A file that is made to waste memory
-or time is no concern: it can be deleted.
+Threat model. A checkpoint may be torn by a crash during a write, damaged on disk, from another program or run, or made
+to run code.
+
+- Torn writes: a file is replaced as a whole, once the new one is on disk.
+- Damage: all tensors are checked against the zip file's CRC-32, and the previous checkpoint is kept.
+- Foreign files: kind and size are checked before anything is read, and names and shapes of weights must match the
+  network (`load_state_dict(strict=True)`).
+- Code: torch reads with `weights_only=True`, which allows only tensors and plain values.
+
+Files made to waste memory or time are out of scope: they can be deleted.
 """
 
 import io
@@ -24,31 +27,31 @@ from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 
 HELD = "held"
-# Other files that people give, by how they begin, or by a file within.
+# Files often mistaken for checkpoints, by their first bytes, or by a file within.
 OTHER_FILES = {
     b"\x89HDF": "a model of Keras",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"{": "a JSON file",
 }
-OTHER_ARCHIVES = {"model.weights.h5": "a model of Keras", "constants.pkl": "a TorchScript archive, which holds code"}
+OTHER_ARCHIVES = {"model.weights.h5": "a model of Keras", "constants.pkl": "a TorchScript archive, which contains code"}
 WAY_OUT = "Give another checkpoint of the run (checkpoints/best.ckpt, checkpoints/last.ckpt), or train again."
 
 
 class DurableCheckpointIO(CheckpointIO):
     """Writes files in a thread, in the order in which they were given.
 
-    A checkpoint that still waits when a newer one for the same file comes is not written at all, so that a slow disk
-    holds up nothing. A failure is a CheckpointError of the next write, or of `teardown`.
+    A waiting checkpoint is dropped when a newer one for the same file arrives, so that a slow disk does not delay
+    training. A failure raises CheckpointError at the next write, or in `teardown`.
     """
 
     def __init__(self) -> None:
         self._held: tuple[Path, bytes] | None = None
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._writes: list[tuple[Path, Future[None]]] = []  # that have not been seen to succeed
+        self._writes: list[tuple[Path, Future[None]]] = []  # writes not yet known to have succeeded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Copy `checkpoint` now; the file comes later, with `storage_options=HELD` after `release`."""
+        """Copy `checkpoint` now, and write it later: with `storage_options=HELD` only after `release`."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         if storage_options == HELD:
@@ -57,7 +60,7 @@ class DurableCheckpointIO(CheckpointIO):
             self._write(Path(path), buffer.getvalue())
 
     def release(self) -> None:
-        """Write the checkpoint that is held, if there is one."""
+        """Write the held checkpoint, if there is one."""
         held, self._held = self._held, None
         if held is not None:
             self._write(*held)
@@ -76,7 +79,7 @@ class DurableCheckpointIO(CheckpointIO):
     def _write(self, path: Path, content: bytes) -> None:
         while self._writes and self._writes[0][1].done():
             self._writes.pop(0)[1].result()
-        # Behind what came before it: a last.ckpt that knows of a new best one must not be there before that.
+        # In order: a last.ckpt that refers to a new best one must not be written before it.
         self._writes = [(other, future) for other, future in self._writes if other != path or not future.cancel()]
         self._writes.append((path, self._thread.submit(_write, path, content)))
 
@@ -87,7 +90,7 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written: {error.strerror}.\n"
-            "Make room, or let the folder be written to; what was saved before is still there."
+            "Free some space, or make the folder writable; earlier checkpoints are kept."
         ) from error
 
 
@@ -104,12 +107,12 @@ def read(path: Path) -> dict[str, Any]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
-    except pickle.UnpicklingError as error:  # its text advises to switch the check off
+    except pickle.UnpicklingError as error:  # torch's message advises disabling the check
         raise CheckpointError(
-            f"{path}: holds Python objects; only tensors and plain values are read, because objects can run code.\n"
-            "Give a checkpoint that train.py wrote."
+            f"{path}: holds Python objects, which can run code; only tensors and plain values are read.\n"
+            "Give a checkpoint written by train.py."
         ) from error
-    except Exception as error:  # readers raise anything at damaged files
+    except Exception as error:  # damaged files can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise CheckpointError(f"{path}: truncated, damaged or not a checkpoint: {reason}\n{WAY_OUT}") from error
     if not isinstance(loaded, dict):
@@ -118,7 +121,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _require_whole(path: Path) -> None:
-    """Refuse other kinds of files, and those whose checksums, which torch.load does not look at, are others."""
+    """Refuse other kinds of files, and those with wrong checksums, which torch.load does not verify."""
     with path.open("rb") as file:
         start = file.read(16)
     kind = next((kind for mark, kind in OTHER_FILES.items() if start.startswith(mark)), None)
@@ -127,6 +130,6 @@ def _require_whole(path: Path) -> None:
             names = {PurePosixPath(name).name for name in archive.namelist()}
             kind = next((kind for name, kind in OTHER_ARCHIVES.items() if name in names), None)
             if kind is None and (damaged := archive.testzip()):
-                raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
     if kind is not None:
-        raise CheckpointError(f"{path}: this is {kind}. Give a run folder, or a .ckpt file that train.py wrote.")
+        raise CheckpointError(f"{path}: this is {kind}. Give a run folder, or a .ckpt file written by train.py.")

@@ -1,4 +1,4 @@
-"""train.log, and what becomes of a log when its disk is full: one warning, and the run goes on without it."""
+"""train.log; if the disk is full, there is one warning, and the run goes on without logs."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ _warned = False
 
 
 class LogFile(logging.FileHandler):
-    """Hydra makes one in each run folder; it is in UTF-8, whatever the system writes."""
+    """Log file that Hydra makes in each run folder; always in UTF-8."""
 
     def __init__(self, filename: str | Path, mode: str = "a") -> None:
         super().__init__(filename, mode, encoding="utf-8", errors="backslashreplace")
@@ -22,7 +22,7 @@ class LogFile(logging.FileHandler):
 
 
 def warn_once(path: object, error: OSError) -> None:
-    """Say that a log cannot be written; only once in a process, whatever the number of logs."""
+    """Warn that a log cannot be written, only once in a process."""
     global _warned
     if not _warned:
         _warned = True

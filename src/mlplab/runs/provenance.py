@@ -1,4 +1,4 @@
-"""The origin of a result: versions, a digest of the code, the device, and what decides the last bits of weights."""
+"""The origin of a result: versions, a digest of the code, the device, and settings that affect rounding."""
 
 import hashlib
 import os
@@ -18,14 +18,14 @@ INSTRUCTIONS = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DN
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of mlplab, torch and lightning; "code" changes with any line of mlplab."""
+    """Return the versions of mlplab, torch and lightning; "code" is a digest that changes with any line of mlplab."""
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return {package: version(package) for package in ("mlplab", "torch", "lightning")} | {"code": digest[:12]}
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str] | None = None) -> str:
-    """List what differs from versions that were noted, as `torch 2.14.0 (now 2.15.0), ...`; empty if nothing does."""
+    """List differences from recorded versions, as `torch 2.14.0 (now 2.15.0), ...`; empty if there are none."""
     now = versions() if now is None else now
     return ", ".join(
         f"{name} {before[name]} (now {now[name]})" for name in now if before.get(name, now[name]) != now[name]
@@ -33,7 +33,7 @@ def changed(before: Mapping[str, str], now: Mapping[str, str] | None = None) -> 
 
 
 def device(used: "torch.device") -> dict[str, str | int]:
-    """Describe a device by name and type; a CPU also by the threads that compute and the number of cores."""
+    """Describe a device by name and type; a CPU also by the number of threads in use and of cores."""
     import torch
 
     if used.type == "cuda":
@@ -43,7 +43,7 @@ def device(used: "torch.device") -> dict[str, str | int]:
 
 
 def arithmetic(used: "torch.device", precision: str) -> dict[str, str]:
-    """Name what decides the last bits of weights beside the configuration, in a person's words."""
+    """Describe what affects the last bits of the weights besides the configuration."""
     import torch
 
     found = {"torch": version("torch"), "precision": precision, "device": str(device(used)["name"])}
@@ -56,7 +56,7 @@ def arithmetic(used: "torch.device", precision: str) -> dict[str, str]:
 
 
 def has_bfloat16(accelerator: str) -> bool:
-    """Tell whether the hardware multiplies bfloat16; elsewhere it is several times slower than float32."""
+    """Tell whether the hardware multiplies bfloat16; otherwise it is several times slower than float32."""
     import torch
 
     if accelerator != "cpu" and torch.cuda.is_available():
@@ -67,13 +67,13 @@ def has_bfloat16(accelerator: str) -> bool:
 
 
 def processor() -> str:
-    """Return the model of the processor as the system calls it."""
+    """Return the system's name of the processor model."""
     names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
 
 
 def _flags() -> set[str]:
-    """Return the processor's feature flags, where Linux tells them."""
+    """Return the processor's feature flags, on Linux only."""
     return {flag for line in _cpuinfo() if line.startswith(("flags", "Features")) for flag in line.split()}
 
 

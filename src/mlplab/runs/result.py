@@ -23,7 +23,7 @@ LARGEST = {
     "status.json": 2**20,
     "config.yaml": 2**16,
 }  # bytes; 1,000 epochs take 0.3 MB
-LARGEST_FLOAT = 3.5e38  # a loss of 32 bits; sums of such numbers are still finite
+LARGEST_FLOAT = 3.5e38  # a 32-bit loss; sums of such numbers are still finite
 
 State = Literal["running", "completed", "paused", "interrupted", "diverged", "failed"]
 Number = Annotated[int | float, PlainValidator(lambda value: _number(value, -LARGEST_FLOAT))]
@@ -50,7 +50,7 @@ def _with_accuracies(metrics: dict[str, float]) -> dict[str, float]:
 
 
 class Result(BaseModel):
-    """Everything a complete run says of itself. An accuracy is a fraction of 1."""
+    """The result of a complete run. Accuracies are fractions of 1."""
 
     model_config = STRICT
 
@@ -70,11 +70,11 @@ class Result(BaseModel):
     device: dict[str, str | int]
     history: list[dict[str, Number]]  # a mapping per epoch, by metric name
     config: Settings
-    optimizer: dict[str, Any] | None = None  # its arguments as training began; None for a class of one's own
+    optimizer: dict[str, Any] | None = None  # its initial arguments; None for a custom class
     scheduler: dict[str, Any] | None = None
-    earlier_versions: list[Versions]  # of earlier processes that trained it: only what differs
+    earlier_versions: list[Versions]  # of earlier processes that trained it: only the differences
     metrics: Annotated[dict[str, Number], AfterValidator(_with_accuracies)]  # of the best weights
-    score: Number  # the monitored metric, of training where nothing was validated: what a sweep optimises
+    score: Number  # the monitored metric, or that of training if there was no validation
     best_epoch: int
     fit_s: Amount
     images_per_s: Amount
@@ -96,7 +96,7 @@ class Result(BaseModel):
 
 
 class Pause(BaseModel):
-    """What a run had reached where it was last paused: it outlasts whatever becomes of the run afterwards."""
+    """The progress of a run at its last pause; kept whatever happens to the run afterwards."""
 
     model_config = STRICT
 
@@ -106,7 +106,7 @@ class Pause(BaseModel):
 
 
 class Status(BaseModel):
-    """The last sign of life of a run."""
+    """The status of a run at its last sign of life."""
 
     model_config = STRICT
 
@@ -123,12 +123,12 @@ class Status(BaseModel):
 
     @property
     def is_killed(self) -> bool:
-        """True if it says "running" and its process, on this machine, is gone. Other machines are trusted."""
+        """True if the state is "running" but its process no longer exists; processes of other machines are trusted."""
         return self.status == "running" and self.host == socket.gethostname() and not startup.is_alive(self.pid)
 
 
 def outcome(status: str, reason: str) -> str:
-    """Say how a run ended: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
+    """Describe how a run ended: `interrupted in epoch 4 of 150`, `failed: ZeroDivisionError: ...`."""
     for word in ("Interrupted", "Terminated", "The terminal was closed"):
         if reason.startswith(word):
             return f"interrupted{reason.removeprefix(word).rstrip('.')}"
@@ -144,7 +144,7 @@ def read_result(folder: Path) -> Result | None:
 
 
 def damage(folder: Path) -> str:
-    """Say what is wrong with the result of a run; empty if nothing is, or there is none."""
+    """Describe the damage of a run's result; empty if it is intact or missing."""
     try:
         Result.load(folder)
     except ValueError as error:
@@ -155,7 +155,7 @@ def damage(folder: Path) -> str:
 
 
 def read_pause(folder: Path) -> Pause | None:
-    """Read what a run had reached at its last pause; None if it was never paused, or the file is damaged."""
+    """Read the progress of a run at its last pause; None if it was never paused, or the file is damaged."""
     try:
         return Pause.model_validate_json(_content(folder / "paused.json"))
     except ValueError:
@@ -177,9 +177,9 @@ def write_status(
     versions: Sequence[Versions] | None = None,
     **progress: float,
 ) -> None:
-    """Write status.json with the time of this sign of life; versions that trained the run, and its failures, are kept.
+    """Write status.json with the current time; earlier versions and failures are kept.
 
-    A full disk is no reason to stop the run.
+    A full disk does not stop the run.
     """
     before = read_status(folder)
     if versions is None:
@@ -191,14 +191,14 @@ def write_status(
         failures = 0
     facts |= {"failures": failures} if failures else {}
     if reason is not None:
-        facts["reason"] = reason.encode(errors="replace").decode()  # it may name a file that is not in UTF-8
+        facts["reason"] = reason.encode(errors="replace").decode()  # it may contain a file name that is not UTF-8
     written = Status(status=status, time=now, pid=os.getpid(), host=socket.gethostname(), **facts)
     with suppress(OSError):
         atomic_write.write(folder / "status.json", as_json(written), sync=False)
 
 
 def composed(folder: Path) -> Settings:
-    """Read the configuration that Hydra composed for a run; values may refer to others.
+    """Read the configuration that Hydra composed for a run, in which values may refer to others.
 
     Raises:
         ValueError: if it is missing or damaged; the reason is one line.
@@ -215,7 +215,7 @@ _SETTINGS: TypeAdapter[Settings] = TypeAdapter(Settings, config=ConfigDict(stric
 
 
 def config_text(folder: Path) -> str:
-    """Raises ValueError if the configuration is missing, or too large for one that this project wrote."""
+    """Read the configuration as text; raises ValueError if it is missing or too large."""
     return _content(folder / ".hydra" / "config.yaml").decode()
 
 
@@ -228,7 +228,7 @@ def _content(path: Path) -> bytes:
 
 
 def _first(error: ValidationError) -> str:
-    """The first mistake in one line: `metrics.val/acc: input should be a valid number`."""
+    """Format the first mistake in one line: `metrics.val/acc: input should be a valid number`."""
     mistake = error.errors(include_url=False, include_input=False)[0]
     keys = takewhile(lambda key: not re.fullmatch(r"bool|int|float|str|.*\[.*", key), map(str, mistake["loc"]))
     where, message = ".".join(keys), mistake["msg"].removeprefix("Value error, ")

@@ -1,1 +1,1 @@
-"""Search for the best configuration of a space, by draws that are paused at rungs and continued if they are good."""
+"""Hyperparameter search by successive halving: draws are paused at rungs, and the best are continued."""

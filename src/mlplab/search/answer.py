@@ -1,4 +1,4 @@
-"""The answer of a search: who won, what that is worth, and how much of it is luck. Imports neither torch nor Hydra."""
+"""The result of a search: the winner, its improvement, and the selection bias. Imports neither torch nor Hydra."""
 
 import shlex
 import statistics
@@ -21,16 +21,16 @@ from mlplab.sweeps.report.cells import Column, Columns, Section
 from mlplab.sweeps.report.comparison import Comparison
 from mlplab.sweeps.report.table import Spread
 
-Seeds = Literal["choosing", "quoted"]  # those that choose the winner, and those that chose nothing
+Seeds = Literal["choosing", "quoted"]  # seeds that select the winner, and held-out seeds
 IMPORTANCE = (
-    "A key has a large share if the best quarter of these draws, after epoch {}, has other values of it than all have"
-    " (PED-ANOVA); 95 % of resampled draws lie between the ends."
+    "A key has a large share if the best quarter of these draws, after epoch {}, has other values of it than all draws"
+    " (PED-ANOVA); the ends are those of 95 % of resampled draws."
 )
 SEEDS: tuple[Seeds, ...] = ("choosing", "quoted")
 
 
 def report(folder: Path) -> Report:
-    """The report of a folder, with the answer of the search in it if there is one."""
+    """Return the report of a folder, with the result of its search, if there is one."""
     if records.read(folder) is None:
         return Report.of(folder)
     found = of(folder)
@@ -38,7 +38,7 @@ def report(folder: Path) -> Report:
 
 
 def of(folder: Path) -> "Answer":
-    """The answer of a search.
+    """Return the result of a search.
 
     Raises:
         ConfigError: if the folder holds no search.
@@ -51,20 +51,20 @@ def of(folder: Path) -> "Answer":
 
 @dataclass(frozen=True)
 class Finalist:
-    """A draw with its whole runs of new seeds."""
+    """A draw with its full runs of new seeds."""
 
     drawn: Drawn
     choosing: tuple[Result, ...]
-    quoted: tuple[Result, ...]  # of seeds that chose nothing
+    quoted: tuple[Result, ...]  # of held-out seeds
 
     @property
     def name(self) -> str:
         is_beginning = self.drawn.number == BEGINNING
-        return "what the search began with" if is_beginning else ", ".join(_values(self.drawn))
+        return "the base configuration" if is_beginning else ", ".join(_values(self.drawn))
 
     @property
     def test(self) -> Spread:
-        """Test accuracy, of the seeds that chose nothing where there are some."""
+        """Test accuracy, of the held-out seeds if there are any."""
         return Spread.of([result.metrics["test/acc"] for result in self.quoted or self.choosing])
 
     @property
@@ -73,7 +73,7 @@ class Finalist:
         return statistics.fmean(result.fit_s for result in (*self.choosing, *self.quoted))
 
     def by_seed(self, what: Seeds) -> dict[int, float]:
-        """Validation accuracies."""
+        """Validation accuracy by seed."""
         return {result.seed: result.metrics["val/acc"] for result in getattr(self, what)}
 
     def spread(self, what: Seeds) -> Spread:
@@ -99,7 +99,7 @@ class Answer:
 
     @cached_property
     def finalists(self) -> dict[int, Finalist]:
-        """By draw, those with the best mean over the seeds that choose first."""
+        """Finalists by draw, first the one with the best mean over the selecting seeds."""
         runs = [(final, read_result(self.folder / final.folder)) for final in self.finals]
         found = {
             draw: Finalist(
@@ -131,13 +131,13 @@ class Answer:
     def _verdict(self, best: Finalist) -> Iterator[str]:
         quoted, test, seeds = best.spread("quoted"), best.test, len(best.quoted)
         yield best.name
-        yield f"validation {percent(quoted)} over {seeds} seeds that chose nothing; test {percent(test)}"
+        yield f"validation {percent(quoted)} over {seeds} held-out seeds; test {percent(test)}"
         seen = self.outcomes[best.drawn.number].at(self.rungs[-1])
         if seen is not None and best.drawn.number != BEGINNING:
             hopeful = 100 * (seen[0] - quoted.mean)
             yield (
-                f"the search had seen {100 * seen[0]:.2f} %, the best of {len(self.drawn)} draws: {hopeful:.2f} points"
-                " too hopeful"
+                f"the search itself saw {100 * seen[0]:.2f} %, the best of {len(self.drawn)} draws:"
+                f" {hopeful:.2f} points too optimistic"
             )
         yield from self._against_the_beginning(best)
         yield from self._not_told_apart(best)
@@ -147,18 +147,18 @@ class Answer:
         figure = self.outcomes[draw].at(self.rungs[-1])
         assert figure is not None
         yield ", ".join(_values(self.drawn[draw]))
-        yield f"validation {100 * figure[0]:.2f} %, too hopeful as the best of {len(self.drawn)} draws with one seed"
+        yield f"validation {100 * figure[0]:.2f} %, too optimistic: the best of {len(self.drawn)} draws with one seed"
         yield f"python train.py {shlex.join(self.drawn[draw].overrides)}"
 
     def _against_the_beginning(self, best: Finalist) -> Iterator[str]:
         if best.drawn.number == BEGINNING:
-            yield "nothing that was found is better than what the search began with"
+            yield "nothing that was found is better than the base configuration"
             return
         if told := _compared(best, self.finalists[BEGINNING], "quoted", 2):
             yield told.sentence().removeprefix("search: ")
 
     def _not_told_apart(self, best: Finalist) -> Iterator[str]:
-        """Those that may be as good, and the cheapest of them."""
+        """Yield the finalists that may be as good as the winner, and the fastest of them."""
         others = [one for one in self.finalists.values() if one is not best]
         compared = {one.drawn.number: _compared(best, one, "choosing", len(others) + 1) for one in others}
         alike = [one for one in others if (told := compared[one.drawn.number]) and not _is_better(told, best)]
@@ -169,7 +169,7 @@ class Answer:
         cheapest = min([best, *alike], key=lambda one: one.seconds)
         if cheapest is not best:
             share = cheapest.seconds / best.seconds
-            yield f"the cheapest of these, {cheapest.name}, trains in {share:.2f} of its time"
+            yield f"the fastest of these, {cheapest.name}, trains in {share:.2f} of the winner's time"
 
     def _finalists(self) -> Columns:
         found = list(self.finalists.values())
@@ -209,7 +209,7 @@ class Answer:
 
 
 def _values(drawn: Drawn) -> list[str]:
-    """hidden=256, optimizer=adam, lr=0.0021."""
+    """Format the values of a draw: hidden=256, optimizer=adam, lr=0.0021."""
     return [f"{key.rpartition('.')[2]}={value}" for key, value in drawn.values.items()]
 
 
@@ -218,7 +218,7 @@ def percent(spread: Spread) -> str:
 
 
 def _compared(one: Finalist, other: Finalist, what: Seeds, among: int) -> Comparison | None:
-    """Compare two over the seeds that both have; None with fewer than two."""
+    """Compare two finalists over their common seeds; None with fewer than two."""
     accs, others = one.by_seed(what), other.by_seed(what)
     differences = {seed: accs[seed] - others[seed] for seed in sorted(accs.keys() & others.keys())}
     return Comparison.of("search", one.name, other.name, differences, among) if len(differences) > 1 else None

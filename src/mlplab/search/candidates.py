@@ -1,4 +1,4 @@
-"""From an assignment of a space to the configuration that it trains."""
+"""Turns an assignment of a search space into a configuration."""
 
 import copy
 from typing import Any
@@ -15,11 +15,11 @@ from mlplab.errors import ConfigError
 from mlplab.search.space import Assignment, Dimension, Space
 from mlplab.sweeps.worker import Recipe
 
-POOLED_BY = ("scheduler.name", "scheduler.warmup", "regularization.averaging")  # how a run comes to its figures
+POOLED_BY = ("scheduler.name", "scheduler.warmup", "regularization.averaging")  # they shape the accuracy curve
 
 
 class Candidates:
-    """Composes what differs in a config group by Hydra, once for each choice, and sets single keys in the result.
+    """Composes each choice of a config group with Hydra once, and sets single keys in the result.
 
     Args:
         space: of the search.
@@ -32,7 +32,7 @@ class Candidates:
         self._trees: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def config(self, values: Assignment) -> Config:
-        """Raises ConfigError, with a line for everything that is wrong."""
+        """Return the configuration; raises ConfigError, with a line for each mistake."""
         words = self.space.overrides(values)
         open_keys = {one.key for one in self.space.dimensions} | {"model.hidden"} & set(values)
         single = [word for word in words if word.split("=", 1)[0] in open_keys and not self._is_group(word)]
@@ -42,8 +42,8 @@ class Candidates:
         return parse(tree)
 
     def mistakes(self) -> list[str]:
-        """What the schema refuses of the space, a line each: choices and ends of ranges, one at a time."""
-        lines: dict[str, None] = {}  # a set that keeps the order
+        """List what the schema refuses in the space: each choice and each end of a range, tested separately."""
+        lines: dict[str, None] = {}  # an ordered set
         for one in self.space.dimensions:
             for text in one.ends():
                 try:
@@ -53,7 +53,7 @@ class Candidates:
         return list(lines)
 
     def _values_with(self, chosen: Dimension, text: str) -> dict[str, str]:
-        """An assignment in which a dimension has a value, and what it depends on is so."""
+        """Return an assignment in which a dimension has a value and its condition holds."""
         wanted = {chosen.key: text}
         if chosen.condition is not None:
             wanted[chosen.condition.key] = chosen.condition.value
@@ -66,7 +66,7 @@ class Candidates:
         return values
 
     def pool(self, config: Config) -> str:
-        """Name those that a configuration is compared with until the last rung."""
+        """Return the pool of a configuration: it is compared only within its pool until the last rung."""
         flat = flatten(config.model_dump(mode="json"))
         return " ".join(f"{key}={flat[key]}" for key in POOLED_BY)
 

@@ -1,4 +1,4 @@
-"""Pictures of a search: what its draws came to, and how their values did."""
+"""Pictures of a search: accuracy of its draws, by epoch and by value."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from mlplab.search.halving import Figure as Accuracy
 from mlplab.search.halving import Outcome
 from mlplab.search.records import Drawn
 
-if TYPE_CHECKING:  # matplotlib takes half a second, and the numbers of a report need none
+if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictures does not need it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -20,7 +20,7 @@ LOG_FROM = 100  # factor between the ends of an axis
 
 
 def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "dict[str, Figure]":
-    """Draw what there is enough for, by file name."""
+    """Draw the pictures for which there is enough data, by file name."""
     if not any(one.figures for one in outcomes):
         return {}
     panels = values(drawn, outcomes, rungs)
@@ -28,7 +28,7 @@ def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[in
 
 
 def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":
-    """Accuracy by epoch of each draw, thin where it was paused for good; the best complete one stands out."""
+    """Draw the accuracy of each draw by epoch: thin if it was not continued, red for the best complete one."""
     figure = canvas.figure(3.8, layout="constrained")
     axes = figure.add_subplot()
     complete = [one for one in outcomes if one.has_ended and one.figures]
@@ -50,7 +50,7 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":
 
 
 def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure | None":
-    """A panel for each key of the space: the accuracy of each draw against its value, by the rung it came to."""
+    """Draw a panel for each key of the space: accuracy against value of each draw, coloured by the rung reached."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))[:MOST_PANELS]
     if not keys:
         return None
@@ -93,7 +93,7 @@ def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: 
 
 
 def _zoom(axes: "Axes", figures: Sequence[Accuracy]) -> None:
-    """Show the upper three quarters of all figures: the worst draws would press the others together."""
+    """Limit the axis to the upper three quarters of all values, because the worst draws would compress the others."""
     accs = sorted(100 * acc for acc, _ in figures)
     low, high = accs[len(accs) // 4], accs[-1]
     margin = max(0.05, 0.06 * (high - low))

@@ -1,7 +1,7 @@
-"""The end of a search: the best draws, and the configuration that it began with, trained again with new seeds.
+"""The end of a search: the best draws and the base configuration, trained again with new seeds.
 
-The seeds that choose the winner make it look better than it is, as those did that found it. So the winner, and what the
-search began with, are trained once more with seeds that chose nothing, and the figures of these are quoted.
+The seeds that select the winner make it look better than it is (selection bias). So the winner and the base
+configuration are trained once more with held-out seeds, and the figures of those are quoted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def next_runs(search: "Search") -> list[Final]:
-    """The runs that are to be done next, some of which may be over; none once all are."""
+    """Return the runs to do next, some of which may have ended; none once all have."""
     number, seeds = search.settings.finalists, search.settings.seeds
     if not number:
         return []
@@ -41,7 +41,7 @@ def _are_over(search: "Search", runs: Sequence[Final]) -> bool:
 
 
 def _runs(search: "Search", draws: Sequence[int], seeds: Iterable[int], chooses: bool) -> list[Final]:
-    """The runs of these draws, written down where they are new."""
+    """Return the runs of these draws, and record the new ones."""
     known = {(run.draw, run.seed): run for run in records.finalists(search.folder)}
     wanted = [(draw, seed) for seed in seeds for draw in draws]
     new = {key: _run(search, *key, chooses) for key in wanted if key not in known}

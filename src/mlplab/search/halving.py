@@ -1,8 +1,8 @@
-"""Successive halving in waves: what a search does next, as a function of its draws and of what became of them.
+"""Successive halving in waves: the next step of a search, as a function of its draws and their outcomes.
 
-A wave is a number of new draws, and one rung more for each run among the best third of all that ever reached its rung.
+A wave makes a number of new draws, and promotes each run among the best third of all that ever reached its rung.
 Nothing is decided within a wave, so that any number of workers, and any kill, leads to the same search. After Jamieson
-and Talwalkar 2016 (arXiv:1502.07943); that a rung is judged by all who ever reached it is from Li et al. 2020
+and Talwalkar 2016 (arXiv:1502.07943); comparing a run with all that ever reached its rung is from Li et al. 2020
 (arXiv:1810.05934).
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-SHARE = 3  # one of so many goes on
+SHARE = 3  # one out of this many is promoted
 
-Figure = tuple[float, float]  # the accuracy of a validation, and its negative loss: the greater is the better
+Figure = tuple[float, float]  # validation accuracy and negative loss: greater is better
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Draw:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has come to so far.
+    """The progress of a run so far.
 
     Args:
         figures: of the validation after each epoch.
-        has_ended: no epoch follows, be it that all are trained or that it stopped early.
+        has_ended: no epoch follows, because all are trained or it stopped early.
         has_failed: no epoch follows, and the run counts as the worst.
     """
 
@@ -42,7 +42,7 @@ class Outcome:
     has_failed: bool = False
 
     def at(self, epochs: int) -> Figure | None:
-        """The best figure within these epochs, whose weights the run keeps; None if it has not come so far."""
+        """Return the best figure within these epochs, whose weights the run keeps; None if it has not reached them."""
         if len(self.figures) >= epochs or self.has_ended:
             return max(self.figures[:epochs], default=None)
         return None
@@ -59,7 +59,7 @@ class Rules:
 
     @classmethod
     def of(cls, rungs: tuple[int, ...], wave: int, budget: float) -> Self:
-        """As many whole waves as a budget of epochs is for, where one of three goes on from each rung."""
+        """Return rules with as many waves as a budget of epochs allows, if one of three is promoted at each rung."""
         ends = zip((0, *rungs), rungs, strict=False)
         epochs_a_draw = sum((end - start) / SHARE**rung for rung, (start, end) in enumerate(ends))
         return cls(rungs, wave, max(1, math.ceil(budget / (epochs_a_draw * wave))))
@@ -75,7 +75,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Wave:
-    """What is to be done now: draws to be made first, or pieces to be trained; neither if the search is over."""
+    """The next step: draws to be made first, or pieces to be trained; neither if the search is over."""
 
     number: int
     pieces: tuple[Piece, ...] = ()
@@ -93,7 +93,7 @@ class _Replay:
         self.reached = [[] for _ in self.rules.rungs]
 
     def promotions(self, is_draining: bool) -> list[Piece]:
-        """Who goes on; once nothing is drawn any more, the best of each pool does in any case."""
+        """Return the draws to promote; once nothing more is drawn, at least the best of each pool."""
         found = []
         for rung, epochs in enumerate(self.rules.rungs[:-1]):
             pools: defaultdict[str, list[tuple[Figure, int]]] = defaultdict(list)
@@ -116,13 +116,13 @@ class _Replay:
 
 
 def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False) -> Wave:
-    """The first wave that is not over.
+    """Return the first wave that is not over.
 
     Args:
         rules: of the search.
-        draws: all that were made, by their numbers.
+        draws: all draws so far, by number.
         outcome: of a draw.
-        is_used_up: nothing is left of the space to draw.
+        is_used_up: nothing is left to draw in the space.
     """
     by_number = {draw.number: draw for draw in draws}
     replay = _Replay(rules, outcome)

@@ -1,4 +1,4 @@
-"""Complete runs that others trained: those of a grid in the folder of the search, or in folders that it learns from."""
+"""Complete runs from elsewhere: of a grid in the search's folder, or in the folders of search.learn_from."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Learned:
     overrides: dict[str, str]
 
     def trial(self, space: Space, fixed: dict[str, str]) -> Trial | None:
-        """The run as a draw of a space; None if it is not of the space."""
+        """Return the run as a draw of a space; None if it is not in the space."""
         keys = {one.key for one in space.dimensions}
         values = {key: value for key, value in self.overrides.items() if key in keys}
         others = {key: value for key, value in self.overrides.items() if key not in keys}
@@ -34,7 +34,7 @@ class Learned:
 
 
 def runs(folders: Sequence[Path]) -> Iterator[Learned]:
-    """All complete runs directly within these folders."""
+    """Yield all complete runs directly within these folders."""
     for folder in folders:
         for path in sorted(folder.glob("*/result.json")):
             result = read_result(path.parent)
@@ -44,7 +44,7 @@ def runs(folders: Sequence[Path]) -> Iterator[Learned]:
 
 
 def words(content: bytes) -> dict[str, str]:
-    """The overrides of a run by key; none where they cannot be read."""
+    """Return the overrides of a run by key; none if they cannot be read."""
     try:
         found = yaml.load(content, yaml.CSafeLoader)
     except yaml.YAMLError:

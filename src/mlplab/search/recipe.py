@@ -1,4 +1,4 @@
-"""The winner of a search as a recipe of conf/experiment."""
+"""Writes the winner of a search as a recipe for conf/experiment."""
 
 import os
 import shlex
@@ -15,17 +15,17 @@ from mlplab.search.answer import Answer, Finalist, percent
 
 
 def write(answer: Answer, path: Path) -> None:
-    """Write the winner, with what was measured of it in the header.
+    """Write the winner, with its measured accuracy in the header.
 
     Raises:
-        ConfigError: if the file exists, or nobody has won yet.
+        ConfigError: if the file exists, or there is no winner yet.
         CheckpointError: if it cannot be written.
     """
     best = answer.winner
     if best is None or not best.quoted:
-        raise ConfigError(f"{run_folder.short(answer.folder)}: nobody has won yet. Let the search come to its end.")
+        raise ConfigError(f"{run_folder.short(answer.folder)}: the search has no winner yet. Let it finish.")
     if os.path.lexists(path):
-        raise ConfigError(f"{path}: is there already. Give another name.")
+        raise ConfigError(f"{path}: already exists. Choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text(answer, best, path.stem), encoding="utf-8")
@@ -39,14 +39,14 @@ def text(answer: Answer, best: Finalist, name: str) -> str:
         "# @package _global_",
         f"# python train.py experiment={name}",
         f"# Found by a search on validation images, {answer.folder.name}: the best of {len(answer.drawn)} draws.",
-        f"# Validation {percent(quoted)}, test {percent(test)}, n = {quoted.n}, seeds that chose nothing.",
+        f"# Validation {percent(quoted)}, test {percent(test)}, n = {quoted.n}, held-out seeds.",
         f"# The same by its keys: python train.py {shlex.join(best.drawn.overrides)}",
     ]
     return "\n".join([*header, yaml.safe_dump(_tree(best.drawn.overrides), sort_keys=False)])
 
 
 def _tree(overrides: Sequence[str]) -> dict[str, Any]:
-    """The overrides of a command as a file of Hydra: groups become defaults, keys become values."""
+    """Turn overrides into a Hydra config: groups become defaults, keys become values."""
     words = [word.lstrip("+").split("=", 1) for word in overrides]
     groups = [{f"override /{key}": value} for key, value in words if "." not in key and key != "seed"]
     values = {key: yaml.safe_load(value) for key, value in words if "." in key}
@@ -54,7 +54,7 @@ def _tree(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """YAML takes 1e-05 for text."""
+    """Parse a number such as 1e-05, which YAML would read as text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

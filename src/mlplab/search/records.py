@@ -1,6 +1,6 @@
-"""What was asked in a search: search.json, and draws.jsonl with a line for each draw before it is trained.
+"""Records of a search: search.json has its settings, and draws.jsonl a line for each draw before it is trained.
 
-What was answered is in the run folders alone.
+Results are stored in the run folders only.
 """
 
 import json
@@ -18,24 +18,24 @@ from mlplab.runs.result import read_pause, read_result, read_status
 from mlplab.search.halving import Draw, Figure, Outcome
 
 SEARCH, DRAWS, FINALISTS = "search.json", "draws.jsonl", "finalists.jsonl"
-ATTEMPTS = 2  # at a run, before it counts as the worst
+ATTEMPTS = 2  # attempts at a run, before it counts as the worst
 LARGEST = 2**28  # bytes of a file
-FREE = ("budget", "minutes", "finalists", "seeds", "keep")  # settings that a search may go on with
+FREE = ("budget", "minutes", "finalists", "seeds", "keep")  # settings that may change when a search is resumed
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A draw, and all that is needed to train it without composing it again."""
+    """A draw, with everything needed to train it without composing it again."""
 
     number: int
     wave: int
     of: int  # draws of this wave
     pool: str
     values: Mapping[str, str]  # of the space; none for the configuration that the search began with
-    overrides: Sequence[str]  # the words of a command that trains it
+    overrides: Sequence[str]  # the overrides of a command that trains it
     label: str
     hash: str
-    folder: str  # of its run, from that of the search
+    folder: str  # of its run, relative to that of the search
     cost: float  # a guess of the seconds of the whole run
 
     @property
@@ -45,22 +45,22 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Final:
-    """A run of a finalist with a new seed."""
+    """Record of a finalist's run with a new seed."""
 
     draw: int
     seed: int
-    chooses: bool  # among the finalists; the runs that do not are those whose figures are quoted
+    chooses: bool  # selects among the finalists; the other runs are the quoted ones
     label: str
     hash: str
     folder: str
 
 
 def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
-    """Tell whether this very search was begun in a folder, with the same budget or a smaller one.
+    """Tell whether the same search was begun in a folder, with the same budget or a smaller one.
 
     Raises:
-        ConfigError: if another search has the folder.
-        CheckpointError: if what it holds is damaged.
+        ConfigError: if the folder holds another search.
+        CheckpointError: if its record is damaged.
     """
     before = read(folder)
     if before is None:
@@ -69,18 +69,18 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
     if different:
         found, wanted = (_fixed(different[0], one.get(different[0])) for one in (before, asked))
         raise ConfigError(
-            f"{run_folder.short(folder)}: holds another search: its {different[0]} is {found},\n"
-            f"and not {wanted}.\nGive another sweep_name."
+            f"{run_folder.short(folder)}: holds another search, whose {different[0]} is {found},\n"
+            f"and not {wanted}.\nChoose another sweep_name."
         )
     for key in ("budget", "minutes"):
         had, now = (one["settings"][key] or 0 for one in (before, asked))
         if now < had:
-            raise ConfigError(f"search.{key}: the search has {had:g}, and can only grow, got {now:g}")
+            raise ConfigError(f"search.{key}: can only be raised, from {had:g}; got {now:g}")
     return True
 
 
 def begin(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Write down what is asked, and go on with the clock of a search that was begun before.
+    """Write search.json, and continue the clock of a search that was begun before.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -90,7 +90,7 @@ def begin(folder: Path, asked: Mapping[str, Any]) -> None:
 
 
 def is_time_over(folder: Path, minutes: float) -> bool:
-    """Tell whether a search has used its minutes; time in which nobody led it does not count."""
+    """Tell whether a search has used its minutes; time in which no process led it does not count."""
     asked, now = read(folder) or {}, time.time()
     used_s = asked.get("used_s", 0.0) + max(0.0, now - asked.get("since", now))
     _write(folder, {**asked, "used_s": used_s, "since": now})
@@ -108,7 +108,7 @@ def _fixed(key: str, value: Any) -> Any:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What was asked; None if nothing was.
+    """Read search.json; None if there is none.
 
     Raises:
         CheckpointError: if it is damaged.
@@ -120,12 +120,12 @@ def read(folder: Path) -> dict[str, Any] | None:
         asked = json.loads(content)
         assert isinstance(asked["settings"]["budget"], int | float)
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise CheckpointError(f"{folder / SEARCH}: damaged. Give another sweep_name.") from error
+        raise CheckpointError(f"{folder / SEARCH}: damaged. Choose another sweep_name.") from error
     return dict(asked)
 
 
 def draws(folder: Path) -> list[Drawn]:
-    """Every draw of whole waves: one that was cut short is drawn again, as it was.
+    """Read every draw of complete waves; an incomplete wave is drawn again, with the same values.
 
     Raises:
         CheckpointError: if a line is damaged.
@@ -136,12 +136,12 @@ def draws(folder: Path) -> list[Drawn]:
 
 
 def finalists(folder: Path) -> list[Final]:
-    """Raises CheckpointError if a line is damaged."""
+    """Read the runs of finalists; raises CheckpointError if a line is damaged."""
     return [Final(**line) for line in _lines(folder / FINALISTS)]
 
 
 def add(folder: Path, drawn: Sequence[Drawn]) -> None:
-    """Append the draws of a wave, each on the disk before the next.
+    """Append the draws of a wave, each written to disk before the next.
 
     Raises:
         CheckpointError: if they cannot be written.
@@ -150,12 +150,12 @@ def add(folder: Path, drawn: Sequence[Drawn]) -> None:
 
 
 def add_finalists(folder: Path, runs: Sequence[Final]) -> None:
-    """Raises CheckpointError if they cannot be written."""
+    """Append runs of finalists; raises CheckpointError if that fails."""
     _append(folder / FINALISTS, finalists(folder), runs)
 
 
 def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
-    """Read what the run of a draw has come to.
+    """Read the progress of a draw's run.
 
     Raises:
         ConfigError: if its folder holds another run.
@@ -179,22 +179,22 @@ def _figures(history: Sequence[Mapping[str, float]]) -> list[Figure]:
 def _lines(path: Path) -> list[dict[str, Any]]:
     content = atomic_write.read(path, LARGEST) or b""
     try:
-        return [json.loads(line) for line in content.split(b"\n")[:-1]]  # a line that was torn has no end
+        return [json.loads(line) for line in content.split(b"\n")[:-1]]  # a torn line has no newline
     except ValueError as error:
-        raise CheckpointError(f"{path}: damaged. Give another sweep_name.") from error
+        raise CheckpointError(f"{path}: damaged. Choose another sweep_name.") from error
 
 
 def _append(path: Path, before: Sequence[Drawn | Final], new: Sequence[Drawn | Final]) -> None:
     whole = b"".join(map(_line, before))
     try:
         if whole != (atomic_write.read(path, LARGEST) or b""):
-            atomic_write.write(path, whole)  # without what was cut short
+            atomic_write.write(path, whole)  # without a torn line
         with path.open("ab", buffering=0) as file:
             for one in new:
                 file.write(_line(one))
                 os.fsync(file.fileno())
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}. Make room.") from error
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}. Free some space.") from error
 
 
 def _line(record: Drawn | Final) -> bytes:

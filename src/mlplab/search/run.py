@@ -1,4 +1,4 @@
-"""Runs a search: its plan, its workers, and its answer."""
+"""Runs a search: plan, workers and report."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -28,25 +28,25 @@ from mlplab.sweeps.grid import cost, data_set
 from mlplab.sweeps.queue import Queue, led
 from mlplab.sweeps.worker import Recipe
 
-RISING = ("OneCycleLR", "CyclicLR")  # schedules whose rate rises at first
+RISING = ("OneCycleLR", "CyclicLR")  # schedules whose learning rate rises at first
 
 
 def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> None:
-    """Raises what is wrong with the space, Interrupted after a signal, JobsFailedError after failures."""
+    """Run or resume a search; raises ConfigError for mistakes, Interrupted after a signal, JobsFailedError."""
     sweep.refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     search, asked = _read(folder, Recipe(loader, composed), arguments)
     run_folder.refuse_others(folder)
     queue = Queue(folder, search.more)
     is_done = records.begun(folder, asked) and queue.is_over()
-    print("\n".join(_plan(search)), flush=True)  # before it takes seconds to import torch
+    print("\n".join(_plan(search)), flush=True)  # before importing torch, which takes seconds
     name, root = data_set(search.base)
     download.require(name, Path(root))
     if not is_done:
         with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.begun(folder, asked)) as leads:
             if leads:
                 records.begin(folder, asked)
-            queue.is_over()  # writes down what is first
+            queue.is_over()  # records the first wave
             with shown(queue.jobs, lambda: _progress(search)):
                 sweep.train(queue, max(search.rules.wave, 1), search.candidates.recipe)
     _conclude(search, None if is_done else stop.asked(folder))
@@ -62,7 +62,7 @@ def _progress(search: Search) -> str:
 
 
 def _conclude(search: Search, stopped: stop.Stop | None) -> None:
-    """Give the answer, and end as the search did."""
+    """Print the report, and raise the error with which the search ended."""
     sweep.refuse_if_stopped(stopped)
     runs: list[Drawn | Final] = [*search.drawn(), *records.finalists(search.folder)]
     if not runs:
@@ -76,16 +76,16 @@ def _conclude(search: Search, stopped: stop.Stop | None) -> None:
         raise Interrupted(stopped.code - 128, f"{so_far} Resume with: {sweep.command(search.folder)}")
     failed = sum(records.outcome(search.folder, run).has_failed for run in runs)
     if failed:
-        raise JobsFailedError(f"{failed} of {len(runs)} runs failed, and count as the worst.")
+        raise JobsFailedError(f"{failed} of {len(runs)} runs failed and count as the worst.")
     if not is_over:
-        raise JobsFailedError(f"The search is not over. Go on with: {sweep.command(search.folder)}")
+        raise JobsFailedError(f"The search is not complete. Resume with: {sweep.command(search.folder)}")
 
 
 def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Search, dict[str, Any]]:
-    """Read space and settings of a command; the second is what search.json says of them.
+    """Read space and settings of a command; also return the content of search.json.
 
     Raises:
-        ConfigError: with a line for everything that is wrong.
+        ConfigError: with a line for each mistake.
     """
     given = OmegaConf.to_container(recipe.composed.search)
     assert isinstance(given, dict)
@@ -95,13 +95,13 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     candidates = Candidates(space, recipe)
     mistakes += dict.fromkeys([*of_space, *candidates.mistakes()])
     if not of_space and not space.dimensions:
-        mistakes.append("search: nothing to search: give a key several values, or a range as interval(1e-4,1e-1)")
+        mistakes.append("search: nothing to search; give a key several values, or a range such as interval(1e-4,1e-1)")
     missing = [name for name in (settings.learn_from if settings else ()) if not Path(name).is_dir()]
     mistakes += [f"search.learn_from: {name}: there is no such folder" for name in missing]
     if settings is None or mistakes:
         raise ConfigError("\n".join(mistakes))
     if settings.sampler == "grid" and space.size == math.inf:
-        raise ConfigError("search.sampler: a grid has no ranges: give values, or take another sampler")
+        raise ConfigError("search.sampler: a grid needs values, not ranges; give values, or choose another sampler")
     if settings.sampler == "tpe" and find_spec("optuna") is None:
         raise ConfigError("search.sampler=tpe: optuna is not installed: pip install -e '.[search]', or sampler=random")
     base = candidates.config({})
@@ -119,7 +119,7 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
 
 
 def _tidy(search: Search) -> None:
-    """Delete the checkpoints of draws that did not come to the last rung; what they came to stays."""
+    """Delete the checkpoints of draws that did not reach the last rung; their metrics are kept."""
     for drawn, outcome in zip(search.drawn(), search.outcomes(), strict=True):
         if outcome.at(search.rules.rungs[-1]) is None:
             for name in ("best", "last"):
@@ -132,7 +132,7 @@ def _is_of_the_search(word: Override) -> bool:
 
 
 def _plan(search: Search) -> Iterator[str]:
-    """Say what is to be searched, and what it will cost."""
+    """Describe the space and the cost of a search."""
     rules, settings, space = search.rules, search.settings, search.candidates.space
     yield f"{run_folder.short(search.folder)}: a search"
     yield from (f"  {one}" for one in space.dimensions)
@@ -147,7 +147,7 @@ def _plan(search: Search) -> Iterator[str]:
         for place, (number, rung) in enumerate(zip(pieces, rules.rungs, strict=True))
     )
     if finals:
-        yield f"then {finals} runs with new seeds, of the best {settings.finalists} and of what it begins with"
+        yield f"then {finals} runs with new seeds, of the best {settings.finalists} and of the base configuration"
     whole_runs = settings.budget + finals
     minutes = cost(search.base) * whole_runs / 60
-    yield f"as long as {whole_runs:g} whole runs: about {max(1, round(minutes))} minutes on one core"
+    yield f"equivalent to {whole_runs:g} full runs: about {max(1, round(minutes))} minutes on one core"

@@ -1,4 +1,4 @@
-"""New draws of a space: at random, by Optuna's TPE from what earlier draws came to, or in turn, as a grid."""
+"""New draws of a space: at random, by Optuna's TPE from earlier results, or as a grid."""
 
 import itertools
 import random
@@ -12,15 +12,15 @@ from mlplab.search.space import Assignment, Dimension, Space
 if TYPE_CHECKING:
     import optuna
 
-ATTEMPTS = 20  # at something new, before what is left of a finite space is counted
-LARGEST_GRID = 100_000  # assignments of a space that is taken for finite
+ATTEMPTS = 20  # attempts at a new draw, before a finite space is enumerated
+LARGEST_GRID = 100_000  # assignments of a space that counts as finite
 
 IsNew = Callable[[Assignment], bool]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """An earlier draw, as TPE sees it: those of a higher rung are better than all below."""
+    """An earlier draw for TPE, which ranks those of a higher rung above all of lower ones."""
 
     values: Assignment
     rung: int
@@ -33,22 +33,22 @@ def grid(space: Space, number: int, is_new: IsNew) -> list[dict[str, str]]:
 
 
 def at_random(space: Space, number: int, is_new: IsNew, seed: str) -> list[dict[str, str]]:
-    """Draw with values equally likely on their scales; fewer than `number` once the space is used up."""
+    """Draw values uniformly on their scales; fewer than `number` once the space is used up."""
     generator = random.Random(seed)
     return _collect(space, number, is_new, generator, lambda: _random(space, generator))
 
 
 def by_tpe(space: Space, number: int, is_new: IsNew, seed: str, history: Sequence[Trial]) -> list[dict[str, str]]:
-    """Draw by the tree-structured Parzen estimator; what is drawn first counts for what is drawn next.
+    """Draw by the tree-structured Parzen estimator; each draw takes the previous ones into account.
 
-    Its first ten draws are random. After Bergstra et al. 2011; multivariate, with a constant liar, as in Optuna 5.
+    The first ten draws are random. After Bergstra et al. 2011; multivariate, with a constant liar, as in Optuna 5.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     generator = random.Random(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`, which conditions need
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # about `group`, which conditions need
         sampler = optuna.samplers.TPESampler(
             seed=generator.getrandbits(32),
             multivariate=True,
@@ -77,7 +77,7 @@ def _collect(
 def _left(
     space: Space, found: Sequence[dict[str, str]], is_new: IsNew, generator: random.Random
 ) -> dict[str, str] | None:
-    """Choose at random from what a finite space has left."""
+    """Draw at random from the remaining assignments of a finite space."""
     if space.size > LARGEST_GRID:
         return None
     left = [values for values in space.all() if values not in found and is_new(values)]

@@ -1,4 +1,4 @@
-"""A search as the workers see it: what comes next, from what was drawn and what became of it."""
+"""A search as the workers see it: decides the next runs from the draws and their outcomes."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,13 @@ from mlplab.sweeps.queue import JOBS
 
 
 class Search:
-    """Decides what comes next, on any machine, under the lock of the folder.
+    """Decides the next runs, on any machine, under the lock of the folder.
 
     Args:
         folder: of the search.
         candidates: of its space.
         settings: of the search.
-        rules: that decide, from the settings.
+        rules: derived from the settings.
     """
 
     def __init__(self, folder: Path, candidates: Candidates, settings: Settings, rules: Rules) -> None:
@@ -40,14 +40,14 @@ class Search:
         self._is_used_up = False  # the space, which may take long to find
 
     def more(self) -> bool:
-        """Write down what is to be done next; False once the search is over."""
+        """Record the next runs; False once the search is over."""
         jobs = self.next_jobs()
         if jobs:
             job_file.write(self.folder / JOBS, jobs)
         return bool(jobs)
 
     def next_jobs(self) -> list[Job]:
-        """The open jobs of the wave that is not over, or of the finalists; none once the search is over."""
+        """Return the open jobs of the current wave, or of the finalists; none once the search is over."""
         wave = self.wave()
         drawn = self.drawn()
         jobs = [self.job(drawn[piece.draw], self.rules.rungs[piece.rung]) for piece in wave.pieces]
@@ -56,7 +56,7 @@ class Search:
         return [job for job in jobs if job.state() == "open"]
 
     def wave(self) -> halving.Wave:
-        """The first wave that is not over, for which all draws are made."""
+        """Return the current wave, and make its draws."""
         while True:
             drawn, outcomes = self.drawn(), self.outcomes()
             wave = halving.current(self.rules, [one.draw for one in drawn], outcomes.__getitem__, self._is_used_up)
@@ -73,11 +73,11 @@ class Search:
         return records.draws(self.folder)
 
     def outcomes(self) -> list[Outcome]:
-        """What became of each draw, by its number."""
+        """Return the outcome of each draw, by number."""
         return [records.outcome(self.folder, one) for one in self.drawn()]
 
     def job(self, drawn: Drawn, until: int | None = None) -> Job:
-        """The run of a draw, to the end or to an epoch before it."""
+        """Return the job of a draw, to the end or to an earlier epoch."""
         epochs = self.rules.rungs[-1]
         return Job(
             folder=self.folder / drawn.folder,
@@ -93,22 +93,22 @@ class Search:
 
     @cached_property
     def learned(self) -> list[Learned]:
-        """Runs that were complete before the search, or are of a grid in its folder."""
+        """Complete runs of a grid in the folder, or in the folders of search.learn_from."""
         return list(learned.runs([self.folder, *map(Path, self.settings.learn_from)]))
 
     @cached_property
     def base(self) -> Config:
-        """The configuration that the search begins with."""
+        """The base configuration: every key of the space has its default."""
         return self.candidates.config({})
 
     def final_job(self, final: Final) -> Job:
-        """A whole run of a finalist with a new seed."""
+        """Return the job of a finalist's full run with a new seed."""
         drawn = self.drawn()[final.draw]
         job = self.job(replace(drawn, folder=final.folder, hash=final.hash, label=final.label))
         return replace(job, overrides=(*job.overrides, f"seed={final.seed}"))
 
     def _draw(self, wave: halving.Wave, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> list[Drawn]:
-        """Draw for a wave, whose first draw of all is the configuration that the search begins with."""
+        """Draw for a wave; the first draw of a search is the base configuration."""
         known = {one.hash for one in drawn}
         begin: list[Assignment] = [] if drawn else [{}]
         known |= {self.candidates.config(values).hash for values in begin}
@@ -117,7 +117,7 @@ class Search:
         def is_new(values: Assignment) -> bool:
             try:
                 return self.candidates.config(values).hash not in known
-            except ConfigError:  # values that are good alone, but not together
+            except ConfigError:  # values that are valid alone, but not together
                 return False
 
         space, seed = self.candidates.space, f"{self.settings.seed} {wave.number}"
@@ -130,7 +130,7 @@ class Search:
         return list(self._records(wave.number, len(drawn), [*begin, *self._distinct(found)]))
 
     def _distinct(self, found: Sequence[Assignment]) -> list[Assignment]:
-        """One of each configuration."""
+        """Drop repeated configurations."""
         return list({self.candidates.config(values).hash: values for values in reversed(found)}.values())[::-1]
 
     def _trials(self, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> Iterator[sampling.Trial]:

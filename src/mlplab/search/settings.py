@@ -1,4 +1,4 @@
-"""The settings of a search, `search` of the configuration."""
+"""The settings of a search: the keys search.* of the configuration."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,40 +11,40 @@ from mlplab.errors import ConfigError
 from mlplab.search.halving import SHARE, Rules
 
 MOST_RUNGS = 3
-ENDLESS = 10**9  # waves, of a search that the clock ends
+ENDLESS = 10**9  # waves of a search that ends by search.minutes
 
 
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    sampler: Literal["tpe", "random", "grid"] = Field(description="who draws: Optuna's TPE, chance, or a grid in turn")
-    budget: Annotated[float, Field(gt=0)] = Field(description="epochs of all draws together, in whole runs")
+    sampler: Literal["tpe", "random", "grid"] = Field(description="Optuna's TPE, random draws, or every combination")
+    budget: Annotated[float, Field(gt=0)] = Field(description="epochs of all draws together, in units of whole runs")
     minutes: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="time after which nothing is drawn, instead of a budget; it may grow"
+        default=None, description="time after which no more is drawn, instead of a budget; it can be raised later"
     )
     rungs: Literal["auto", "one"] | list[Annotated[int, Field(ge=1)]] = Field(
         description="epochs after which draws are compared; auto: a ninth, a third, all; one: no halving"
     )
-    wave: int = Field(ge=1, description="draws that are made at once, with no regard to the number of workers")
+    wave: int = Field(ge=1, description="draws per wave, whatever the number of workers")
     seed: int = Field(ge=0, description="seeds the draws")
     finalists: int = Field(ge=0, description="best draws that are trained again with new seeds; 0: none")
-    seeds: int = Field(ge=1, description="new seeds of each finalist, and as many again of the winner")
-    learn_from: list[str] = Field(description="folders of earlier sweeps, whose runs count as drawn")
-    keep: Literal["complete", "all"] = Field(description="whose checkpoints stay: complete runs, or paused ones too")
+    seeds: int = Field(ge=1, description="new seeds for each finalist, and as many more for the winner")
+    learn_from: list[str] = Field(description="folders of earlier sweeps, whose runs count as draws")
+    keep: Literal["complete", "all"] = Field(description="keep the checkpoints of complete runs, or of paused ones too")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> tuple[Self | None, list[str]]:
-        """Read them; the second is what is wrong, a line each."""
+        """Read the settings, or return None and a line for each mistake."""
         try:
             return cls.model_validate(given), []
         except ValidationError as error:
             return None, list(dict.fromkeys(map(_line, error.errors())))
 
     def rules(self, max_epochs: int, warms_up: bool) -> Rules:
-        """What decides about draws that are trained for `max_epochs`, with a rate that rises at first or not.
+        """Return the rules for runs of `max_epochs`; `warms_up`: the learning rate rises at first.
 
         Raises:
-            ConfigError: if a rung lies beyond the end.
+            ConfigError: if a rung is above `max_epochs`.
         """
         if isinstance(self.rungs, list):
             rungs = self.rungs

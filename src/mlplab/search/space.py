@@ -1,10 +1,10 @@
-"""The space of a search: what a command leaves open, in Hydra's grammar of sweeps.
+"""The space of a search: keys with several values or a range, in Hydra's sweep grammar.
 
 optimizer=adam,sgd                                        choices
 model.hidden=range(32,513,step=32)                        choices in an order
 optimizer.lr=interval(1e-4,1e-1)                          a range; on a log scale from a factor of 100 on
-data.batch_size=int(interval(16,512))                     whole numbers, which a key of the schema has by itself
-model.dropout=tag(linear,interval(0.001,0.5))             a scale of one's own: log or linear
+data.batch_size=int(interval(16,512))                     integers; implied if the schema requires integers
+model.dropout=tag(linear,interval(0.001,0.5))             an explicit scale: log or linear
 optimizer.momentum=tag("optimizer=sgd",interval(0.8,0.99))    drawn where the condition holds
 model.layers=1,2,3                                        depth: each layer as wide as model.hidden
 """
@@ -20,23 +20,23 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from mlplab.config.fields import fields
 from mlplab.config.schema import Config
 
-LAYERS = "model.layers"  # a key of spaces alone
-LOG_FROM = 100  # factor between two ends from which a range is drawn on a log scale by itself
-DIGITS = 3  # significant ones of a drawn value, so that what is printed is what was trained
+LAYERS = "model.layers"  # a key that exists only in spaces
+LOG_FROM = 100  # ratio of the ends from which a range is on a log scale by default
+DIGITS = 3  # significant digits of a drawn value, so that the printed value is the one used
 SCALES = ("log", "linear")
 NOT_SEARCHED = {
-    "seed": "is chance, and picking the best seed is what a search must not do",
-    "data.split_seed": "decides by which images draws are compared",
-    "data.val_size": "decides by which images draws are compared",
-    "data": "draws are compared on one data set: give a command for each",
-    "data.name": "draws are compared on one data set: give a command for each",
-    "trainer.max_epochs": "draws are compared at equal lengths",
-    "trainer.max_steps": "draws are compared at equal lengths",
-    "monitor": "decides which weights a draw is compared by",
-    "experiment": "sets many keys at once: give one, or the keys that differ",
+    "seed": "the best seed would be chosen by chance",
+    "data.split_seed": "draws must be compared on the same images",
+    "data.val_size": "draws must be compared on the same images",
+    "data": "draws must be compared on one data set; use one command for each",
+    "data.name": "draws must be compared on one data set; use one command for each",
+    "trainer.max_epochs": "draws must be compared after the same number of epochs",
+    "trainer.max_steps": "draws must be compared after the same number of epochs",
+    "monitor": "draws must be compared by the same metric",
+    "experiment": "it sets many keys at once; choose one, or search the keys that differ",
 }
 
-Assignment = Mapping[str, str]  # a value as it is typed, by key; without the keys whose condition does not hold
+Assignment = Mapping[str, str]  # values as typed, by key; without keys whose condition does not hold
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A key that a command leaves open: `choices`, or all numbers from `low` to `high`."""
+    """A key to search: `choices`, or all numbers from `low` to `high`."""
 
     key: str
     choices: tuple[str, ...] = ()
@@ -69,31 +69,31 @@ class Dimension:
 
     @property
     def is_ordered(self) -> bool:
-        """True for a range, and for choices that are rising numbers."""
+        """True for a range, and for choices in rising order."""
         numbers = [_number(choice) for choice in self.choices]
         known = [number for number in numbers if number is not None]
         return len(known) == len(numbers) and all(a < b for a, b in itertools.pairwise(known))
 
     @property
     def size(self) -> float:
-        """The number of values; infinite for a range that is not of whole numbers."""
+        """The number of values; infinite for a range of floats."""
         if self.choices:
             return len(self.choices)
         return len(self.whole_numbers()) if self.is_whole else math.inf
 
     def whole_numbers(self) -> list[str]:
-        """The values of a range of whole numbers, without those that rounding makes equal."""
+        """The values of a range of integers, without those that rounding makes equal."""
         return list(dict.fromkeys(self.text(number) for number in range(int(self.low), int(self.high) + 1)))
 
     def text(self, number: float) -> str:
-        """A number of the range as it is typed, rounded, and never outside."""
+        """Format a number of the range as it is typed: rounded, and never out of range."""
         if self.is_whole:
             rounded = float(f"{number:.{DIGITS}g}") if abs(number) >= 1 else 0.0
             return str(int(min(max(rounded, self.low), self.high)))
         return f"{min(max(float(f'{number:.{DIGITS}g}'), self.low), self.high):.12g}"
 
     def at(self, share: float) -> str:
-        """The value at a share of the dimension, from 0 to below 1, with all values equally likely on its scale."""
+        """Return the value at a fraction of the dimension, from 0 to below 1, uniform on its scale."""
         if self.choices:
             return self.choices[int(share * len(self.choices))]
         if self.is_whole and not self.is_log:
@@ -105,7 +105,7 @@ class Dimension:
         return self.text(self.low + share * (self.high - self.low))
 
     def ends(self) -> list[str]:
-        """The values that the schema has to allow."""
+        """The values that must be valid in the schema."""
         return list(self.choices) or [self.text(self.low), self.text(self.high)]
 
     def __str__(self) -> str:
@@ -122,7 +122,7 @@ class Space:
 
     @classmethod
     def of(cls, overrides: Sequence[Override]) -> tuple[Self, list[str]]:
-        """Read the space of a command, and what is wrong with it, a line each."""
+        """Read the space of a command; also return a line for each mistake."""
         last = {override.get_key_element(): override for override in overrides}
         read = [_Reader(override) for override in last.values()]
         mistakes = [mistake for reader in read for mistake in reader.mistakes()]
@@ -140,7 +140,7 @@ class Space:
                 other = by_key.get(one.condition.key)
                 possible = other.choices if other else filter(None, [values.get(one.condition.key)])
                 if one.condition.value not in possible:
-                    yield f"{one.key}: where {one.condition} is never so in this space"
+                    yield f"{one.key}: the condition {one.condition} never holds in this space"
         if LAYERS in by_key and "model.hidden" not in {*by_key, *values}:
             yield f"{LAYERS}: needs model.hidden, the width of each layer"
 
@@ -150,7 +150,7 @@ class Space:
         return sum(1 for _ in self.all()) if all(one.size < math.inf for one in self.dimensions) else math.inf
 
     def active(self, dimension: Dimension, values: Assignment) -> bool:
-        """Tell whether a dimension is drawn where these values have been."""
+        """Tell whether a dimension is drawn, given these values."""
         given = dict(word.split("=", 1) for word in self.fixed)
         return dimension.condition is None or dimension.condition.holds({**given, **values})
 
@@ -167,7 +167,7 @@ class Space:
         yield from found
 
     def overrides(self, values: Assignment) -> tuple[str, ...]:
-        """The words of a command that trains an assignment; [256,256] for two layers of 256."""
+        """Return the overrides that train an assignment; [256,256] for two layers of 256."""
         given = dict(word.split("=", 1) for word in self.fixed)
         words = {**given, **values}
         if layers := words.pop(LAYERS, None):
@@ -192,25 +192,25 @@ class _Reader:
     def mistakes(self) -> Iterator[str]:
         if not self.is_open:
             if "interval(" in self.text:
-                yield f"{self.text}: a range stands alone, not within a list"
+                yield f"{self.text}: a range cannot be part of a list"
             return
         if self.key in NOT_SEARCHED:
-            yield f"{self.key}: not searched: {NOT_SEARCHED[self.key]}"
+            yield f"{self.key}: cannot be searched: {NOT_SEARCHED[self.key]}"
         for tag in sorted(self.tags - {*SCALES}):
             if "=" not in tag:
-                yield f'{self.text}: a tag must be log, linear, or a condition "key=value", got {tag}'
+                yield f'{self.text}: a tag must be log, linear or a condition "key=value", got {tag}'
         if len(self._conditions()) > 1 or self.tags >= {*SCALES}:
-            yield f"{self.text}: one condition and one scale at most"
+            yield f"{self.text}: at most one condition and one scale are allowed"
         if self.ends is not None:
             low, high = self.ends
             if not -math.inf < low < high < math.inf:
-                yield f"{self.text}: must be from a lower to a higher number"
+                yield f"{self.text}: must go from a lower to a higher number"
             elif "log" in self.tags and low <= 0:
-                yield f"{self.text}: a log scale needs ends above 0"
+                yield f"{self.text}: a log scale needs positive ends"
         elif self.tags & {*SCALES}:
-            yield f"{self.text}: a scale is for an interval"
+            yield f"{self.text}: only an interval can have a scale"
         if self.key == LAYERS and not all(text.isdecimal() and int(text) for text in self._texts()):
-            yield f"{LAYERS}: must be numbers of layers from 1, got {self.text.partition('=')[2]}"
+            yield f"{LAYERS}: must be numbers of layers, at least 1, got {self.text.partition('=')[2]}"
 
     def dimension(self) -> Dimension:
         conditions = self._conditions()
@@ -235,7 +235,7 @@ def _is_open(override: Override) -> bool:
 
 
 def _is_whole(key: str) -> bool:
-    """Tell whether the schema has whole numbers for a key; for a key that may be a list, of its elements."""
+    """Tell whether the schema requires integers for a key; for a key that may be a list, for its elements."""
     field = fields(Config).get(key)
     words = str(field.annotation) if field is not None else ""
     return "int" in words and "float" not in words and "Rate" not in words

@@ -1,4 +1,4 @@
-"""Who is trained again at the end of a search, and who wins; imports neither torch nor Hydra."""
+"""Finalists and winner of a search; imports neither torch nor Hydra."""
 
 import statistics
 from collections import defaultdict
@@ -9,17 +9,17 @@ from mlplab.search import records
 from mlplab.search.halving import Outcome
 from mlplab.search.records import Final
 
-BEGINNING = 0  # the draw that is the configuration that the search began with
+BEGINNING = 0  # the draw of the base configuration
 
 
 def best(outcomes: Sequence[Outcome], epochs: int, number: int) -> list[int]:
-    """The best draws that came to the last rung, without the one that the search began with."""
+    """Return the best draws that reached the last rung, without the base configuration."""
     figures = [(figure, -draw) for draw, one in enumerate(outcomes) if draw and (figure := one.at(epochs))]
     return [-draw for _, draw in sorted(figures, reverse=True)[:number]]
 
 
 def chosen(folder: Path, runs: Iterable[Final]) -> int | None:
-    """The draw with the best mean validation accuracy over the seeds that choose; None if no run is complete."""
+    """Return the draw with the best mean validation accuracy over the selecting seeds; None if no run is complete."""
     by_draw: defaultdict[int, list[float]] = defaultdict(list)
     for run in runs:
         if run.chooses and (accuracy := validated(folder, run)) is not None:
@@ -30,6 +30,6 @@ def chosen(folder: Path, runs: Iterable[Final]) -> int | None:
 
 
 def validated(folder: Path, run: Final) -> float | None:
-    """The validation accuracy of a run of a finalist; None if it is not complete."""
+    """Return the validation accuracy of a finalist's run; None if it is not complete."""
     became = records.outcome(folder, run)
     return max(became.figures)[0] if became.has_ended else None

@@ -1,4 +1,4 @@
-"""A task in a process of its own: however it ends, the process that waits for it lives on and knows why."""
+"""Runs a task in a separate process: however the task ends, the waiting process survives and knows why."""
 
 import faulthandler
 import multiprocessing
@@ -16,17 +16,17 @@ from mlplab import startup
 from mlplab.errors import ConfigError, DataError, Interrupted, MlplabError
 
 POLL_S = 0.2
-LINGER_S = 5.0  # for what a task leaves behind, once it has returned
-NOT_KNOWN = 255  # what multiprocessing says of a process whose server was killed, which it outlives
+LINGER_S = 5.0  # for threads that a task leaves behind when it returns
+NOT_KNOWN = 255  # exit code that multiprocessing reports for a process whose fork server was killed
 
 _context: Any = multiprocessing.get_context(startup.START_METHOD)
-_lock = threading.Lock()  # multiprocessing looks at all processes when it starts one, and each can be looked at once
+_lock = threading.Lock()  # multiprocessing polls all processes when it starts one, and each can be polled once
 
 
 class Ended(NamedTuple):
-    code: int  # 128 and the number of the signal that killed it, or what it exited with
+    code: int  # 128 plus the number of the signal that killed it, or its exit code
     reason: str = ""
-    is_refused: bool = False  # for its configuration or its data
+    is_refused: bool = False  # refused for its configuration or its data
 
     @property
     def is_interrupted(self) -> bool:
@@ -34,14 +34,14 @@ class Ended(NamedTuple):
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Let each process have imported these when it starts, as the copy of one that did."""
+    """Import modules once, in a fork server from which each process starts."""
     _context.set_forkserver_preload(list(modules))
 
 
 def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Callable[[], float | None]) -> Ended:
-    """Call `task` in a process of its own, which gets SIGTERM when this one dies.
+    """Call `task` in a separate process, which gets SIGTERM when this one dies.
 
-    `grace` is asked all the time: once it gives seconds, the process gets SIGTERM, and SIGKILL after these.
+    `grace` is polled: once it returns seconds, the process gets SIGTERM, and SIGKILL after these seconds.
     """
     reader, writer = _context.Pipe(duplex=False)
     process = _context.Process(target=_serve, args=(writer, task, arguments), daemon=True)
@@ -54,7 +54,7 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
         writer.close()
     was_killed = _wait(reader, process.pid, grace)
     ended: Ended | None = None
-    with suppress(OSError, EOFError):  # it died before it could say anything
+    with suppress(OSError, EOFError):  # it died before it could answer
         ended = reader.recv()
     code = _exit_code(process)
     if ended is None and was_killed:
@@ -63,7 +63,7 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
 
 
 def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bool:
-    """Wait for the answer or the end, which closes the pipe, and say whether the process had to be killed."""
+    """Wait for the answer, or for the end, which closes the pipe; tell whether the process had to be killed."""
     asked = None
     killed = False
     while not reader.poll(POLL_S):
@@ -79,7 +79,7 @@ def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bo
 
 
 def _exit_code(process: Any) -> int:
-    """Return the exit code of a process that has answered or is dead; kill it if a thread holds it back."""
+    """Return the exit code of a process that has answered or died; kill it if a thread keeps it alive."""
     deadline = time.monotonic() + LINGER_S
     while True:
         with _lock:
@@ -92,7 +92,7 @@ def _exit_code(process: Any) -> int:
 
 
 def _serve(writer: Connection, task: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    """Call the task, in the new process, and send how it ended."""
+    """Call the task in the new process, and send its outcome."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     faulthandler.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -124,7 +124,7 @@ def _called(task: Callable[..., object], arguments: tuple[object, ...]) -> Ended
 
 
 def _end_with_parent() -> None:
-    """Let this process save and end when the one that waits for it was killed: nobody else would stop it."""
+    """Save and end this process if the waiting one is killed, because nothing else would stop it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -133,8 +133,8 @@ def _end_with_parent() -> None:
 
 def _cause(code: int) -> str:
     if code == NOT_KNOWN:
-        return "the process ended, and so did the one that knew how"
+        return "the process ended; its exit code is unknown, because the process that started it ended, too"
     if code >= 0:
-        return f"the process ended with exit code {code} and said nothing"
-    memory = ", as the system does when memory is short" if code == -9 else ""
+        return f"the process ended with exit code {code} and no message"
+    memory = ", which the system does when memory runs out" if code == -9 else ""
     return f"the process was killed by {signal.Signals(-code).name}{memory}"

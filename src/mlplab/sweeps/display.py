@@ -1,4 +1,4 @@
-"""The display of a sweep: a line for each job that ends, and on a terminal the jobs that are running."""
+"""The display of a sweep: a line for each job that ends, and in a terminal the running jobs."""
 
 import threading
 import time
@@ -19,11 +19,11 @@ REFRESH_S = 0.5
 
 @contextmanager
 def shown(jobs: Callable[[], Sequence[Job]], total: Callable[[], str] | None = None) -> Iterator[None]:
-    """Look at the folders of the jobs until they have ended, whoever trains them.
+    """Watch the folders of the jobs until they have ended, whichever worker trains them.
 
     Args:
-        jobs: what is to be done, which may become more; asked again and again.
-        total: what stands below the jobs that are running; the jobs that have ended and the time left if None.
+        jobs: returns the jobs; called repeatedly, because there may be more later.
+        total: returns the line below the running jobs; None for the number of ended jobs and the time left.
     """
     display = _Display(jobs, total)
     thread = threading.Thread(target=display.follow, name="display", daemon=True)
@@ -41,7 +41,7 @@ class _Display:
         self.total = total
         self.seen: list[Job] = []
         self.waiting: list[Job] = []  # that have not ended
-        self.first: tuple[float, float] | None = None  # when something had been done, and what was left then
+        self.first: tuple[float, float] | None = None  # time of the first progress, and the work left then
         self.is_over = threading.Event()
 
     def follow(self) -> None:
@@ -54,7 +54,7 @@ class _Display:
         self._tell(console, at_the_end=True)
 
     def _tell(self, console: Console, at_the_end: bool = False) -> None:
-        """Print a line for each job that has ended since the last time; another worker may take an interrupted one."""
+        """Print a line for each job that has ended since the last call; another worker may take an interrupted one."""
         new = [job for job in self.jobs() if job not in self.seen]
         self.seen += new
         self.waiting += new
@@ -90,7 +90,7 @@ class _Display:
         return Group(table)
 
     def _time_left(self, left: float, cost: float) -> str:
-        """Tell the time left, at the pace since something was first done: before that Python imports its packages."""
+        """Estimate the time left from the pace since the first progress, which excludes importing packages."""
         now = time.monotonic()
         if left == cost:
             return ""
@@ -113,7 +113,7 @@ def _outcome(job: Job, status: Status) -> str:
 
 
 def _bar(done: float) -> ProgressBar:
-    """Draw what is left in a grey that can be seen on black and on white."""
+    """Draw a bar; its rest is in a grey that is visible on black and on white."""
     return ProgressBar(1, done, width=20, style="bright_black")
 
 

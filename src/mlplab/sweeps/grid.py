@@ -1,4 +1,4 @@
-"""The jobs of a sweep: every combination of the values that were given, composed and checked before the first one."""
+"""The jobs of a sweep: every combination of the given values, all composed and checked before the first starts."""
 
 import itertools
 import math
@@ -19,21 +19,21 @@ from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
 from mlplab.sweeps.job import HASH_DIGITS, Job, folders
 
-LONGEST_LABEL = 120  # characters; file systems take 255 for a name
-MANY = 50  # jobs that take long enough to compose, at 0.06 s each, to say so
+LONGEST_LABEL = 120  # characters; file systems allow names of 255
+MANY = 50  # number of jobs from which composing, at 0.06 s each, is announced
 
 
 def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[Job]:
-    """Make a job of each configuration, the longest first; none of what `sweep_without` describes.
+    """Make a job for each configuration, the longest first, except those that `sweep_without` describes.
 
     Raises:
-        ConfigError: with a line for everything that is wrong in any of them.
+        ConfigError: with a line for each mistake in any of them.
     """
     combinations = _combinations(composed, loader, arguments)
     varying = [position for position, column in enumerate(zip(*combinations, strict=True)) if len(set(column)) > 1]
     if len(combinations) > MANY:
         print(f"{len(combinations)} jobs: composing and checking each ...", flush=True)
-    lines: dict[str, None] = {}  # a set that keeps the order
+    lines: dict[str, None] = {}  # an ordered set
     found: dict[str, tuple[tuple[str, ...], Config]] = {}
     for overrides in combinations:
         try:
@@ -55,18 +55,18 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
 
 
 def _combinations(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> list[tuple[str, ...]]:
-    """Each is of key=value, one for each key."""
-    columns: dict[str, list[str]] = {}  # the last that is given of a key counts
+    """Return every combination, a tuple with one key=value per key."""
+    columns: dict[str, list[str]] = {}  # the last value given for a key counts
     for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments):
         columns[override.get_key_element()] = _column(override)
     if not all(columns.values()):
-        raise ConfigError("A glob among these fits no choice: the grid has no job.")
+        raise ConfigError("A glob matches no choice: the grid has no jobs.")
     left_out = composed.sweep_without
     without = [left_out] if isinstance(left_out, str) else left_out or []
     every = itertools.product(*columns.values())
     left = [overrides for overrides in every if not any(_fits(overrides, str(each)) for each in without)]
     if not left:
-        raise ConfigError("sweep_without: leaves nothing of the grid")
+        raise ConfigError("sweep_without: no combination of the grid remains")
     return left
 
 
@@ -80,27 +80,27 @@ def _column(override: Override) -> list[str]:
 
 
 def _fits(overrides: Sequence[str], description: str) -> bool:
-    """`data=mnist`, `seed=1` fits "data=mnist,digits", and "seed=1 data=mnist"."""
+    """Tell whether a combination fits: `data=mnist`, `seed=1` fits "data=mnist,digits", and "seed=1 data=mnist"."""
     given = dict(override.split("=", 1) for override in overrides)
     wanted = dict(part.partition("=")[::2] for part in description.split())
     if not wanted or wanted.keys() - given.keys():
-        raise ConfigError(f"sweep_without: must be of key=value with keys of the grid, got {description!r}")
+        raise ConfigError(f"sweep_without: must be key=value pairs with keys of the grid, got {description!r}")
     return all(given[key] in values.split(",") for key, values in wanted.items())
 
 
 def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) -> Job:
     if config.trainer.devices not in (1, "1"):
-        raise ConfigError("trainer.devices: the jobs of a sweep are spread over all devices; leave it out.")
+        raise ConfigError("trainer.devices: a sweep spreads its jobs over all devices; omit it.")
     return Job(folder, overrides, name, config.hash, data_set(config), config.trainer.max_epochs, cost(config))
 
 
 def data_set(config: Config) -> tuple[str, str]:
-    """Name and folder of the data set of a run."""
+    """Return name and folder of the data set of a run."""
     return config.data.name, str(Path(config.data.root).expanduser().absolute())
 
 
 def cost(config: Config) -> float:
-    """Guess the seconds on one core, well enough to begin with the longest and to tell the time left."""
+    """Estimate the seconds on one core, well enough to start with the longest and to show the time left."""
     facts = DATASETS[config.data.name]
     images = facts.train_images - config.data.val_size
     steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)

@@ -1,4 +1,4 @@
-"""A job of a sweep, and how it stands, as its folder tells it."""
+"""A job of a sweep, with its state as stored in its folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ State = Literal["open", "taken", "complete", "failed"]
 
 @dataclass(frozen=True)
 class Job:
-    folder: Path  # of its run, in that of the sweep
+    folder: Path  # of its run, in the folder of the sweep
     overrides: tuple[str, ...]  # key=value
-    label: str  # tells it from the others of its grid
+    label: str  # distinguishes it from the others of its grid
     hash: str  # of its configuration
     data: tuple[str, str]  # name and folder of the data set
     epochs: int
-    cost: float  # a guess of its seconds
-    earlier: int = 0  # the last sign of life of an earlier attempt, whose failure does not count
-    until: int | None = None  # the epoch after which it pauses, and is done for now
+    cost: float  # estimated seconds
+    earlier: int = 0  # last sign of life of an earlier attempt, whose failure does not count
+    until: int | None = None  # the epoch after which it pauses
     attempts: int = 1  # after which a failure counts
 
     def result(self) -> Result | None:
@@ -48,14 +48,14 @@ class Job:
         return read_status(self.folder)
 
     def sign_of_life(self) -> int:
-        """When status.json was written: another number after each sign of life."""
+        """The time of status.json, which changes with each sign of life."""
         try:
             return (self.folder / "status.json").stat().st_mtime_ns
         except OSError:
             return 0
 
     def refusal(self) -> str:
-        """Why the folder cannot be used; empty if it can."""
+        """The reason why the folder cannot be used; empty if it can."""
         try:
             run_folder.refuse_others(self.folder)
         except (ConfigError, OSError) as error:
@@ -79,7 +79,7 @@ def write(path: Path, jobs: Sequence[Job]) -> None:
     """Write a line of JSON for each job.
 
     Raises:
-        CheckpointError: if the disk does not take it.
+        CheckpointError: if it cannot be written.
     """
     lines = (_LINE.dump_json(replace(job, folder=_relative(job.folder, path.parent))) + b"\n" for job in jobs)
     run_folder.write(path, b"".join(lines))
@@ -90,16 +90,16 @@ def _relative(folder: Path, sweep_folder: Path) -> Path:
 
 
 def read(path: Path) -> list[Job]:
-    """Read the jobs; none where the file is missing."""
+    """Read the jobs; none if the file is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = map(_LINE.validate_json, lines)
     return [replace(job, folder=path.parent / job.folder) for job in found]
 
 
 def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
-    """The folder of each job, by the hash of its configuration; `names` are those of new folders.
+    """Return the folder of each job, by the hash of its configuration; `names` are those of new folders.
 
-    A job keeps its folder in a larger grid, in which it would have a longer name.
+    A job keeps its folder in a larger grid, although its name would be longer there.
     """
     found = sorted(path.name for path in sweep_folder.iterdir()) if sweep_folder.is_dir() else []
     by_hash = {name.rpartition("-")[2]: name for name in reversed(found)}

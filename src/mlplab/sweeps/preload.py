@@ -1,4 +1,4 @@
-"""Imports and data of all jobs of a sweep: each is a copy of one process that has imported this module."""
+"""Imports and data for all jobs of a sweep: each job is forked from a process that has imported this module."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlplab import startup
 
-if multiprocessing.parent_process() is None:  # this is the one that is copied
+if multiprocessing.parent_process() is None:  # this is the process to fork
     for _number in startup.FOR_THE_LEADER:
         signal.signal(_number, signal.SIG_IGN)
 
@@ -26,11 +26,11 @@ from mlplab.sweeps import job, queue, worker  # noqa: E402, F401
 
 Plugins.instance()
 canvas.png(canvas.figure(1.0))  # imports matplotlib and finds its fonts
-versions()  # of the code as it is imported here: the files may change while the sweep runs
+versions()  # caches the digest of the imported code, because its files may change during the sweep
 
 _threads = torch.get_num_threads()
-torch.set_num_threads(1)  # a process that has begun others cannot be forked: OpenMP would wait for them in the copy
+torch.set_num_threads(1)  # a process with threads cannot be forked: in the fork, OpenMP would wait for them
 for _name, _root in {one.data for one in job.read(Path(os.environ.get(queue.SWEEP, ""), queue.JOBS))}:
-    with suppress(DataError):  # the job will say so
+    with suppress(DataError):  # the job will report it
         datasets.keep(_name, Path(_root))
 torch.set_num_threads(_threads)

@@ -1,4 +1,4 @@
-"""The queue of a sweep: a file in its folder, from which workers on all machines take job after job."""
+"""The queue of a sweep: a file in its folder, from which workers on all machines take jobs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,18 +19,18 @@ JOBS = "jobs.jsonl"
 SWEEP = "MLPLAB_SWEEP"  # in the environment of the process that preloads: the folder of the sweep
 CLAIMS = ".claims"  # a lock for each job that a worker has, and one for those who look for the next
 
-More = Callable[[], bool]  # writes what is to be done next into the file of jobs; False if nothing is
-Claim = Any  # a lock that is given back at the end of a `with`, or by the system
+More = Callable[[], bool]  # writes the next jobs into the file; False if there are none
+Claim = Any  # a lock that is released at the end of a `with`, or by the system
 
 
 @contextmanager
 def opened(folder: Path, jobs: Sequence[Job], multirun: bytes) -> Iterator[list[Job]]:
-    """Write down what is to be done, or join the process that has done so.
+    """Write the list of jobs, or join the process that has done so.
 
-    `multirun` is what Hydra composed of the command, for multirun.yaml, which marks the folder as a sweep's.
+    `multirun` is the composed configuration of the command, for multirun.yaml, which marks the folder as a sweep's.
 
     Raises:
-        ConfigError: if another process is at work there on other jobs, or the folder is not a sweep's.
+        ConfigError: if another process runs other jobs there, or the folder is not a sweep's.
         CheckpointError: if it cannot be written to.
     """
     with led(folder, multirun, lambda: _are_shared(folder, jobs)) as leads:
@@ -50,7 +50,7 @@ def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator
     """Lead a sweep, or join the process that does; yields whether this one leads.
 
     Raises:
-        ConfigError: if another process is at work there and `may_join` says no, or the folder is not a sweep's.
+        ConfigError: if another process uses the folder and `may_join` is false, or the folder is not a sweep's.
         CheckpointError: if it cannot be written to.
     """
     run_folder.refuse_others(folder)
@@ -60,7 +60,7 @@ def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator
         except ConfigError:  # another process has it
             if not may_join():
                 raise
-            print("Another process is at work on this sweep: joining it.", flush=True)
+            print("Another process is running this sweep: joining it.", flush=True)
             yield False
             return
         run_folder.write(folder / "multirun.yaml", multirun)
@@ -70,12 +70,12 @@ def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator
 
 
 def no_more() -> bool:
-    """A grid is written down as a whole."""
+    """Return False: all jobs of a grid are written at once."""
     return False
 
 
 class Queue:
-    """The jobs of a sweep's folder; `more` decides what comes next, once all that is written down has ended."""
+    """The jobs of a sweep's folder; `more` decides what comes next, once all of them have ended."""
 
     def __init__(self, folder: Path, more: More = no_more) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Queue:
         self._ended: dict[Job, State] = {}
 
     def take(self) -> tuple[Job, Claim] | None:
-        """The longest job that is open, which nobody else gets until its claim is given back; None if none is now."""
+        """Claim the longest open job, which no other worker gets until the claim is released; None if there is none."""
         with self._lock("next", timeout=-1):
             while True:
                 left = self.left()
@@ -92,12 +92,12 @@ class Queue:
                         continue
                     if self._state(job) == "open":
                         return job, claim
-                    claim.lock.release()  # it has ended since
+                    claim.lock.release()  # it has ended in the meantime
                 if left or not self.more():
                     return None
 
     def jobs(self) -> list[Job]:
-        """All that is written down at the moment."""
+        """The jobs written so far."""
         return job_file.read(self.folder / JOBS)
 
     def left(self) -> list[Job]:
@@ -108,7 +108,7 @@ class Queue:
             return not self.left() and not self.more()
 
     def is_taken(self) -> bool:
-        """Is any worker or another process at work on a job?"""
+        """Tell whether a worker or another process has a job."""
         begun = [job for job in self.left() if self._path(job.folder.name).exists()]
         with self._lock("next", timeout=-1):
             claims = [self._claim(job) for job in begun]
@@ -118,7 +118,7 @@ class Queue:
         return None in claims
 
     def has_success(self) -> bool:
-        """Has any job been completed since the sweep began? In a search a job that is refused is one of many draws."""
+        """Tell whether any job has completed; in a search always true, because a refused job is one of many draws."""
         return self.more is not no_more or "complete" in map(self._state, self.jobs())
 
     def _state(self, job: Job) -> State:
@@ -128,7 +128,7 @@ class Queue:
         return state
 
     def _claim(self, job: Job) -> Claim | None:
-        """None if another worker has the job, or a run is still at work in its folder."""
+        """Claim a job; None if another worker has it, or a run still uses its folder."""
         try:
             claim = self._lock(job.folder.name)
             if (job.folder / ".lock").exists():

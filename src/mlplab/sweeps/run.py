@@ -1,4 +1,4 @@
-"""A sweep from its grid to its answer: what is complete is skipped, workers train the rest, all of it is compared."""
+"""Runs a sweep: complete jobs are skipped, workers train the others, and a report compares all of them."""
 
 import re
 import shlex
@@ -28,13 +28,13 @@ POLL_S = 0.1
 
 
 def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> None:
-    """Raises what is wrong with the grid, Interrupted after a signal, JobsFailedError after failures."""
+    """Run or resume a sweep; raises ConfigError for mistakes, Interrupted after a signal, JobsFailedError."""
     refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     jobs = grid.jobs(composed, loader, arguments)
     run_folder.refuse_others(folder)
     remaining = [job for job in jobs if job.result() is None]
-    print(_plan(folder, jobs, remaining), flush=True)  # before it takes seconds to import torch
+    print(_plan(folder, jobs, remaining), flush=True)  # before importing torch, which takes seconds
     for label, refusal in [(job.label, job.refusal()) for job in remaining]:
         if refusal:
             print(f"{label}: {refusal}", file=sys.stderr)
@@ -47,16 +47,17 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
 
 
 def refuse(composed: DictConfig) -> None:
-    """Raises ConfigError."""
+    """Raise ConfigError for keys that a sweep does not allow."""
     if composed.resume is not None:
-        raise ConfigError("resume: takes one run, without -m.")
+        raise ConfigError("resume: takes one run; omit -m.")
     name = composed.sweep_name
     if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
         raise ConfigError(
-            f"sweep_name: must be of letters, digits and . _ + = , - after a letter or digit, got {name!r}"
+            "sweep_name: must begin with a letter or digit and contain only letters, digits and . _ + = , -,"
+            f" got {name!r}"
         )
     if any(override.startswith("hydra.sweep.subdir=") for override in composed.hydra.overrides.hydra):
-        raise ConfigError("hydra.sweep.subdir: the folder of a job is named by its configuration; leave it out.")
+        raise ConfigError("hydra.sweep.subdir: job folders are named by their configuration; omit it.")
     jobs = composed.jobs
     if jobs != "auto" and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise ConfigError(f"jobs: must be auto or a number of at least 1, got {jobs}")
@@ -65,7 +66,7 @@ def refuse(composed: DictConfig) -> None:
 
 
 def train(queue: Queue, jobs: int, recipe: worker.Recipe) -> None:
-    """Wait for the workers, and pass on to them what signals ask."""
+    """Wait for the workers, and pass signals on to them."""
     signals = stop.Signals(queue.folder)
     with signals.noted():
         are_at_work = _started(queue, jobs, recipe)
@@ -80,7 +81,7 @@ def train(queue: Queue, jobs: int, recipe: worker.Recipe) -> None:
 
 
 def _started(queue: Queue, jobs: int, recipe: worker.Recipe) -> Callable[[], bool]:
-    """Start as many workers as `jobs` of the configuration says, none without a job; return: are they at work?"""
+    """Start the number of workers given by `jobs`, none without a job; return a function that tells if any runs."""
     settings, wanted = recipe.composed.launcher, recipe.composed.jobs
     if settings.name == "slurm":
         return slurm.Array(queue, recipe, min(jobs, slurm.MOST if wanted == "auto" else wanted), settings).are_at_work
@@ -96,11 +97,13 @@ def _started(queue: Queue, jobs: int, recipe: worker.Recipe) -> Callable[[], boo
 def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
     complete = [job for job in jobs if job not in remaining]
     begun = [job for job in remaining if (job.folder / "checkpoints").exists()]
-    counts = {"complete": len(complete), "to go on": len(begun), "to begin": len(remaining) - len(begun)}
+    counts = {"complete": len(complete), "to resume": len(begun), "to start": len(remaining) - len(begun)}
     told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     lines = [f"{run_folder.short(folder)}: {len(jobs)} jobs, {told}"]
     damaged = [(job.label, result_file.damage(job.folder)) for job in remaining]
-    lines += [f"{label}: result.json is damaged, and made again: {damage}" for label, damage in damaged if damage]
+    lines += [
+        f"{label}: result.json is damaged, and will be written again: {damage}" for label, damage in damaged if damage
+    ]
     for what, some, made_with in (
         ("complete", complete, [result.versions for job in complete if (result := job.result())]),
         ("begun", begun, [status.versions[-1] for job in begun if (status := job.status()) and status.versions]),
@@ -114,7 +117,7 @@ def _plan(folder: Path, jobs: Sequence[Job], remaining: Sequence[Job]) -> str:
 
 
 def conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> None:
-    """Give the answer, and end as the sweep did."""
+    """Print the report, and raise the error with which the sweep ended."""
     refuse_if_stopped(stopped)
     if any(job.status() for job in jobs):
         report(folder)
@@ -123,17 +126,17 @@ def conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> No
         complete = f"{len(jobs) - missing} of {len(jobs)} jobs are complete."
         raise Interrupted(stopped.code - 128, f"{complete} Resume with: {command(folder)}")
     if missing:
-        raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Try them again with: {command(folder)}")
+        raise JobsFailedError(f"{missing} of {len(jobs)} jobs failed. Retry them with: {command(folder)}")
 
 
 def refuse_if_stopped(stopped: stop.Stop | None) -> None:
-    """Raise the refusal of a first job, which stopped the others."""
+    """Raise the refusal of the first job, which stopped the others."""
     if stopped is not None and stopped.reason:
         raise (ConfigError if stopped.code == ConfigError.exit_code else DataError)(stopped.reason)
 
 
 def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:
-    """Show and write the report; what goes wrong with it takes nothing away from the runs."""
+    """Print and write the report; a failure of it does not affect the runs."""
     try:
         found = of(folder)
         try:
@@ -144,11 +147,11 @@ def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:
         found.show(Console(), written)
     except Exception as error:
         print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
-        print(f"Try it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
+        print(f"Run it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
 
 
 def command(folder: Path) -> str:
-    """The command that goes on."""
+    """Return the command that resumes the sweep."""
     given = sys.argv[1:]
     named = any(argument.startswith(("sweep_name=", "hydra.sweep.dir=")) for argument in given)
     return f"python train.py {shlex.join(given if named else [*given, f'sweep_name={folder.name}'])}"

@@ -1,6 +1,6 @@
-"""Workers of a sweep on a SLURM cluster: an array of jobs, each of which pulls from the folder of the sweep.
+"""Workers of a sweep on a SLURM cluster: an array of SLURM jobs, each of which takes jobs from the sweep's folder.
 
-submitit submits them, starts them, and puts those that reach their time limit back into the queue.
+submitit submits and starts them, and requeues those that reach their time limit.
 """
 
 import logging
@@ -20,13 +20,13 @@ from mlplab.sweeps import stop
 from mlplab.sweeps.queue import CLAIMS, Queue
 from mlplab.sweeps.worker import Recipe, Worker
 
-LOGS = ".slurm"  # in the folder of the sweep, with what submitit sends to the workers
-MOST = 16  # workers, where jobs=auto
-SAVE_S = 25.0  # below KillWait, after which SLURM kills: 30 s unless a cluster says otherwise
-TIMEOUTS = 100  # how often a worker that reaches its limit goes back into the queue
+LOGS = ".slurm"  # in the folder of the sweep, with submitit's files for the workers
+MOST = 16  # workers, with jobs=auto
+SAVE_S = 25.0  # below KillWait, after which SLURM kills: 30 s by default
+TIMEOUTS = 100  # how often a worker that reaches its limit is requeued
 LOOK_S = 1.0
-IDLE_S = 10.0  # without a worker in sight, before SLURM is asked whether there is any
-LOST_S = 150.0  # the same, before workers that SLURM says nothing of are given up: requeued ones wait for two minutes
+IDLE_S = 10.0  # seconds without a running worker before SLURM is asked whether there is any
+LOST_S = 150.0  # the same, before workers unknown to SLURM are given up: requeued ones wait for two minutes
 
 
 def require() -> None:
@@ -38,7 +38,7 @@ def require() -> None:
 class Work:
     """The callable that submitit runs on a node: one worker, which SLURM may stop at any time.
 
-    SIGTERM comes when SLURM cancels it, or needs its node for others: the job saves, and any other worker goes on.
+    SLURM sends SIGTERM when it cancels or pre-empts the worker: the job saves, and another worker resumes it.
     """
 
     def __init__(self, queue: Queue, recipe: Recipe) -> None:
@@ -53,7 +53,7 @@ class Work:
         self.worker.join()
 
     def checkpoint(self) -> Any:
-        """Save before the time limit; submitit puts what this returns back into the queue."""
+        """Save before the time limit; submitit requeues the returned worker."""
         import submitit
 
         self._save()
@@ -70,16 +70,16 @@ class Work:
 
 
 class Array:
-    """The workers of a sweep as who leads it sees them; `settings` are `launcher` of the configuration.
+    """The workers of a sweep, for the process that leads it; `settings` is `launcher` of the configuration.
 
     Raises:
-        ConfigError: if the cluster does not take them.
+        ConfigError: if the cluster rejects them.
     """
 
     def __init__(self, queue: Queue, recipe: Recipe, count: int, settings: Mapping[str, Any]) -> None:
         import submitit
 
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # a cluster without accounting is none
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns on a cluster without accounting
         self.queue = queue
         self._seen = time.monotonic()
         self._cancelled = False
@@ -89,7 +89,7 @@ class Array:
             executor.update_parameters(**_parameters(settings, count))
             with executor.batch():
                 self.workers = [executor.submit(Work(queue, recipe)) for _ in range(count)]
-        except (RuntimeError, ValueError, TypeError, NameError) as error:  # no SLURM here, or a value that it refuses
+        except (RuntimeError, ValueError, TypeError, NameError) as error:  # no SLURM, or a rejected value
             raise ConfigError(f"launcher=slurm: {str(error).strip() or error!r}") from error
 
     def are_at_work(self) -> bool:
@@ -107,7 +107,7 @@ class Array:
         return True
 
     def _are_gone(self) -> bool:
-        """Ask submitit once no worker is in sight; what it does not know is gone if it had begun and stays away."""
+        """Ask submitit once no worker is running; unknown workers count as gone if they had started and stay away."""
         if self.queue.is_taken():
             self._seen = time.monotonic()
         idle_s = time.monotonic() - self._seen
@@ -128,7 +128,7 @@ class Array:
 
     def _note_lost(self) -> None:
         logs = run_folder.short(self.queue.folder / LOGS)
-        print(f"All workers on the cluster have ended. Their logs: {logs}", file=sys.stderr)
+        print(f"All workers on the cluster have ended. Logs: {logs}", file=sys.stderr)
         for job in self.queue.left():
             if job.sign_of_life() != job.earlier:
                 write_status(job.folder, "failed", reason=f"lost with its worker on the cluster ({logs})")
@@ -144,17 +144,17 @@ def _parameters(settings: Mapping[str, Any], count: int) -> dict[str, Any]:
         "slurm_partition": settings["partition"],
         "slurm_array_parallelism": count,
         "slurm_signal_delay_s": settings["signal"],
-        # After the loss of a node or a pre-emption a worker comes back, also where JobRequeue=0.
+        # After the loss of a node or a pre-emption a worker is requeued, even with JobRequeue=0.
         "slurm_additional_parameters": {"requeue": True, **settings["sbatch"]},
     }
 
 
 def _queued(folder: Path, worker: str) -> Path:
-    """A mark of a worker that has put itself back into the queue."""
+    """Return the marker file of a worker that has requeued itself."""
     return folder / CLAIMS / f"{worker}.queued"
 
 
 def _own_id() -> str:
-    """Return the number of this job as submitit has it: 7, or 7_0 in an array."""
+    """Return the ID of this job in submitit's form: 7, or 7_0 in an array."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal stop a sweep: its jobs save and end, wherever they run, and no other begins."""
+"""Ctrl-C, SIGTERM and a closed terminal stop a sweep: its jobs save and end, wherever they run, and no other starts."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from mlplab import startup
 from mlplab.runs import atomic_write
 
-GRACE_S = 8.0  # for a job, to save what it has
+GRACE_S = 8.0  # for a job to save
 MARK = ".stopped"  # in the folder of the sweep, where workers on other machines see it; the next sweep removes it
 
 
@@ -32,16 +32,16 @@ def ask(folder: Path, stop: Stop) -> None:
 
 
 def asked(folder: Path) -> Stop | None:
-    """Return the stop that was asked of the workers of a sweep; None if none was."""
+    """Return the stop request to the workers of a sweep; None if there is none."""
     content = atomic_write.read(folder / MARK, 2**16)
     try:
         return None if content is None else Stop(**json.loads(content))
-    except (ValueError, TypeError):  # somebody else made the file
+    except (ValueError, TypeError):  # the file was not written by `ask`
         return Stop(128 + signal.SIGTERM)
 
 
 class Signals:
-    """The signals that came, noted by a handler and passed on to the workers by who leads the sweep."""
+    """Signals recorded by a handler, which the leading process passes on to the workers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ class Signals:
     def pass_on(self) -> None:
         if self._passed_on == len(self._came):
             return
-        at_once = self._passed_on > 0 and self._came[-1] == signal.SIGINT  # an impatient system is not a person
+        at_once = self._passed_on > 0 and self._came[-1] == signal.SIGINT  # systems may repeat other signals
         self._passed_on = len(self._came)
         ask(self.folder, Stop(128 + self._came[-1], at_once=at_once))
         with suppress(OSError):  # of a terminal that has been closed

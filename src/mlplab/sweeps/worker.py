@@ -1,4 +1,4 @@
-"""Workers of a sweep: each takes the next job that is free, trains it in a process of its own, and takes the next."""
+"""Workers of a sweep: each takes the next free job, trains it in a separate process, and takes the next."""
 
 import logging
 import os
@@ -27,25 +27,25 @@ from mlplab.sweeps.queue import SWEEP, Queue
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-SIGNAL_S = 1.0  # between what a terminal sends to a job and what it sends to the sweep
+SIGNAL_S = 1.0  # seconds between a terminal's signal to a job and to the sweep
 
 
 class Recipe(NamedTuple):
-    """What the configuration of a job is made from, with its overrides."""
+    """The part of a job's configuration other than its overrides."""
 
     loader: ConfigLoader
     composed: DictConfig  # of the sweep
 
 
 class Worker(threading.Thread):
-    """A thread that trains jobs until none is left, or it is to stop; `gpu` is as CUDA_VISIBLE_DEVICES names it."""
+    """A thread that trains jobs until none is left or it is stopped; `gpu` is a name in CUDA_VISIBLE_DEVICES."""
 
     def __init__(self, queue: Queue, recipe: Recipe, gpu: str | None = None) -> None:
         super().__init__(daemon=True)
         self.queue = queue
         self.recipe = recipe
         self.gpu = gpu
-        self.leave_within: float | None = None  # seconds, once this worker alone is to stop
+        self.leave_within: float | None = None  # seconds, once only this worker is to stop
 
     def run(self) -> None:
         os.environ[SWEEP] = str(self.queue.folder)
@@ -58,7 +58,7 @@ class Worker(threading.Thread):
                     self._train(job)
             elif self.queue.is_over():
                 return
-            else:  # others have what is left, and one of them may die
+            else:  # other workers have the remaining jobs, and one of them may die
                 time.sleep(POLL_S)
 
     def _train(self, job: Job) -> None:
@@ -66,27 +66,27 @@ class Worker(threading.Thread):
         ended = child.run(train, (job.folder, job.overrides, self.recipe, self.gpu, job.until), self._grace)
         if ended.is_interrupted:
             time.sleep(SIGNAL_S * (self._grace() is None))
-        if ended.code == 0 and job.state() == "open":  # it would be trained for ever
-            ended = child.Ended(1, "it left no result that can be read")
+        if ended.code == 0 and job.state() == "open":  # otherwise it would be trained forever
+            ended = child.Ended(1, "it left no readable result")
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
             _note(job, ended, was_stopped, is_silent=job.sign_of_life() == before)
-        if ended.is_refused and not self.queue.has_success():  # the others would be refused as well
+        if ended.is_refused and not self.queue.has_success():  # the other jobs would be refused, too
             stop.ask(self.queue.folder, stop.Stop(ended.code, ended.reason))
 
     def _grace(self) -> float | None:
-        """The seconds that a job has to save and to end; None if nobody asked it to."""
+        """Return the seconds that a job has to save and end; None if it was not asked to stop."""
         asked = stop.asked(self.queue.folder)
         return self.leave_within if asked is None else asked.grace_s
 
 
 def spread(devices: Sequence[str], count: int) -> list[str | None]:
-    """The GPU of each worker; where there is one at most, nothing has to be chosen."""
+    """Return the GPU of each worker; None if there is at most one GPU."""
     return [devices[i % len(devices)] if len(devices) > 1 else None for i in range(count)]
 
 
 def gpus(devices: Path = Path("/dev")) -> list[str]:
-    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it hides stays hidden."""
+    """Return the GPUs of this machine, as named in CUDA_VISIBLE_DEVICES if that is set."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [gpu for gpu in visible.split(",") if gpu]
@@ -94,10 +94,10 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
 
 
 def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | None, until: int | None = None) -> None:
-    """Train a job, in its process, to its end or its next pause; its log has whatever it prints."""
+    """Train a job, in its process, to its end or its next pause; its log has all its output."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    from mlplab.sweeps import preload  # noqa: F401  # imported already in the copy of a process that did
+    from mlplab.sweeps import preload  # noqa: F401  # already imported in a forked process
     from mlplab.training import run
 
     with run_folder.locked(folder):
@@ -108,7 +108,7 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
         is_begun = (folder / "checkpoints").exists()
         if until is None or not is_begun:
             write(composed, folder)
-        if until is not None:  # what is shown of a run is drawn where it ends
+        if until is not None:  # pictures are drawn only by the part that ends the run
             config = config.model_copy(update={"show": Show(**dict.fromkeys(Show.model_fields, False))})
         log.info(introduction(config, folder))
         with suppress(Paused):
@@ -125,7 +125,7 @@ def _log_to(path: Path) -> None:
 
 
 def _note(job: Job, ended: child.Ended, was_stopped: bool, is_silent: bool) -> None:
-    """Write down how a job ended, unless it has done so, for all workers to see."""
+    """Record how a job ended, unless it has done so itself, for all workers."""
     state: State = "interrupted" if was_stopped else "failed"
     status = job.status()
     is_known = not is_silent and status is not None and status.status in (state, "diverged")

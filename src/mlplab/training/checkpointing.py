@@ -1,7 +1,7 @@
-"""The two checkpoints of a run: the best weights, and the state between two epochs, from which training goes on.
+"""The two checkpoints of a run: the best weights, and the state between two epochs, from which training resumes.
 
-What is not in a checkpoint (order, dropout, distortions) is a function of seed, epoch and step, so that a resumed run
-ends as one that nobody stopped.
+Order, dropout and distortions are not stored, because they are functions of seed, epoch and step. So a resumed run ends
+like an undisturbed one.
 """
 
 import math
@@ -20,18 +20,18 @@ RUN = "run"  # key of a checkpoint
 
 
 class RunState(BaseModel):
-    """A run over all processes that train it, beside what its network and its optimizer know."""
+    """State of a run across all processes that train it, besides that of its network and optimizer."""
 
     model_config = ConfigDict(strict=True)
 
-    stopped: bool = False  # for good, before its last epoch
+    stopped: bool = False  # early, before its last epoch
     seconds: float = 0.0  # of training
     untrained: dict[str, float] = {}  # metrics before training
-    made_with: list[dict[str, str]] = []  # versions and arithmetic of each process, in turn
+    made_with: list[dict[str, str]] = []  # versions and arithmetic of each process, in order
 
 
 class BestCheckpoint(Checkpoint):
-    """Saves when a validation gives a better value of a metric than any before."""
+    """Saves when a validation improves a metric."""
 
     def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class BestCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves where an epoch has ended; the file is written once what is shown of the epoch has been logged."""
+    """Saves at the end of an epoch; the file is written once the epoch has been logged and shown."""
 
     def __init__(self, path: Path, state: RunState) -> None:
         self.path = path
@@ -77,7 +77,7 @@ class LastCheckpoint(Checkpoint):
         release(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the state, unless a weight is not finite, so that the file of those that were stays.
+        """Copy the state, unless a weight is not finite: then the file of the previous epoch is kept.
 
         Raises:
             CheckpointError: if an earlier checkpoint could not be written.
@@ -99,6 +99,6 @@ class LastCheckpoint(Checkpoint):
 
 
 def release(trainer: Trainer) -> None:
-    """Let the checkpoint of the epoch that has ended be written."""
+    """Write the checkpoint of the epoch that has ended."""
     if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
         trainer.strategy.checkpoint_io.release()

@@ -22,23 +22,23 @@ MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, Arit
 
 
 def picture(path: Path, name: str) -> Path:
-    """Path for a plot of these weights: NAME for best.ckpt, STEM_NAME otherwise."""
+    """Return the path of a plot of these weights: NAME for best.ckpt, STEM_NAME otherwise."""
     weights = run_folder.find(path).stem
     return run_folder.folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
 
 
 def weights(path: Path) -> str:
-    """Say of which epoch the weights are, for titles."""
+    """Name the epoch of the weights, for titles."""
     content = checkpoint_file.read(run_folder.find(path))
     with _read_as_ours(path):
-        metrics = content["figures"]  # of an epoch, which later steps do not belong to
+        metrics = content["figures"]  # of a complete epoch; later steps do not belong to it
         return f"weights of epoch {metrics.get('epoch', 0) + (metrics.get('step') != content['global_step'])}"
 
 
 def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDataModule]:
     """Rebuild the classifier, in evaluation mode on the CPU, and its data module, whose images are not read yet.
 
-    They are read from `data_root`, or from where they were when it was trained.
+    They will be read from `data_root`, or from the folder used in training.
 
     Raises:
         CheckpointError: if `path` is missing, damaged, or no checkpoint of this project.
@@ -57,10 +57,10 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDa
 
 
 def last(folder: Path) -> dict[str, Any] | None:
-    """Read the last checkpoint of a run, or the one before if it is damaged; None if the run had not come so far.
+    """Read the last checkpoint of a run, or the one before if it is damaged; None if there is none yet.
 
     Raises:
-        CheckpointError: if there are some, and none can be read.
+        CheckpointError: if there are checkpoints, but none can be read.
     """
     path = run_folder.checkpoint(folder, "last")
     refusals = []
@@ -80,7 +80,7 @@ def last(folder: Path) -> dict[str, Any] | None:
 
 
 def state(folder: Path, content: dict[str, Any]) -> RunState:
-    """Raises CheckpointError if the last checkpoint of a run lacks the state of the run."""
+    """Return the state of the run in its last checkpoint; raises CheckpointError if it is missing."""
     with _read_as_ours(run_folder.checkpoint(folder, "last")):
         return RunState(**content[RUN])
 
@@ -90,7 +90,7 @@ def require_same_run(
 ) -> None:
     """Refuse to resume from the last checkpoint of another run, or without the best weights so far.
 
-    Those of a later epoch may be there already: the run will come to them again.
+    Best weights of a later epoch are accepted, because the run will reach them again.
 
     Raises:
         CheckpointError: if it cannot be resumed.
@@ -122,23 +122,23 @@ def _require_run(path: Path, content: dict[str, Any], classifier: Classifier, da
 
 
 def _require_network(content: dict[str, Any]) -> None:
-    """Compare names and shapes of weights with those of the network before it takes memory."""
+    """Compare names and shapes of weights with those of the network before memory is allocated."""
     with torch.device("meta"):
         Classifier(**content["hyper_parameters"]).load_state_dict(content["state_dict"], assign=True)
 
 
 @contextmanager
 def _read_as_ours(path: Path) -> Iterator[None]:
-    """Refuse content that is not, or not as, what this project writes."""
+    """Refuse content that this project did not write, or in another form."""
     try:
         yield
     except MISFIT as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of this project, or of another version of it: {reason(error)}\n"
-            "Give a checkpoint that train.py wrote."
+            "Give a checkpoint written by train.py."
         ) from error
 
 
 def reason(error: Exception) -> str:
-    """Say in a line what is wrong with a checkpoint."""
+    """Describe in one line what is wrong with a checkpoint."""
     return f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]

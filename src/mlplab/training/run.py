@@ -1,4 +1,4 @@
-"""Train, test and record one run."""
+"""Trains, tests and records one run."""
 
 import logging
 import os
@@ -39,25 +39,25 @@ def train(
     anyway: bool = False,
     pause_after: int | None = None,
 ) -> Result:
-    """Train, score the test set once with the best weights, and leave all of it in `folder`, result.json last.
+    """Train, score the test set once with the best weights, and write all files into `folder`, result.json last.
 
     Args:
         config: the run.
-        folder: its own folder.
-        resume: go on where an earlier process stopped in that folder; from the start if nothing was saved.
-        began: called when nothing stands in the way any more.
-        anyway: go on even where the arithmetic is another than that of the weights so far.
-        pause_after: epochs after which the run pauses, without a look at the test set; None to train to the end. What
-            is paused is resumed like what was stopped, and ends as a run that was never paused.
+        folder: of the run.
+        resume: resume a run in that folder; from the start if nothing was saved.
+        began: called once all checks have passed.
+        anyway: resume even if the arithmetic differs from that of the weights so far.
+        pause_after: epochs after which the run pauses, without using the test set; None to train to the end. A paused
+            run is resumed like a stopped one, and ends like a run that was never paused.
 
     Raises:
-        ConfigError: if the folder holds a run already, or torch or Lightning refuse a value, or the run cannot go on
+        ConfigError: if the folder already holds a run, torch or Lightning refuse a value, or the run cannot be resumed
             with the arithmetic that it began with.
         DataError: if the data set is missing or damaged.
-        CheckpointError: if a checkpoint cannot be written, or there is none to go on from that can be read.
+        CheckpointError: if a checkpoint cannot be written, or no checkpoint can be read for a resume.
         DivergedError: if the loss is not finite.
         Interrupted: after a signal.
-        Paused: after `pause_after` epochs; what they came to is in paused.json.
+        Paused: after `pause_after` epochs; their metrics are in paused.json.
     """
     startup.tune()
     with run_folder.locked(folder):
@@ -133,13 +133,13 @@ def _train(
 
 @contextmanager
 def _noted(folder: Path) -> Iterator[None]:
-    """Keep in status.json how the run stands."""
+    """Keep status.json up to date."""
     write_status(folder, "running")
     try:
         yield
     except BaseException as error:
         status: State = "failed" if isinstance(error, Exception) else "interrupted"
-        if read_result(folder) is not None:  # of this run, or of the shorter one that it was to make longer
+        if read_result(folder) is not None:  # of this run, or of the shorter one that it extends
             status = "completed"
         elif isinstance(error, DivergedError):
             status = "diverged"
@@ -151,36 +151,36 @@ def _noted(folder: Path) -> Iterator[None]:
 
 
 def _keep_threads(threads: str) -> None:
-    """Compute with the threads that a run began with: sums over other parts have other last bits."""
+    """Use as many threads as the run began with, because another number changes the rounding of sums."""
     if threads.isdecimal() and 1 <= int(threads) <= (os.cpu_count() or 1) and int(threads) != torch.get_num_threads():
-        log.info(f"keeps the {threads} threads that the run began with")
+        log.info(f"using {threads} threads, as when the run began")
         torch.set_num_threads(int(threads))
 
 
 def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, begun_with: Versions) -> list[dict[str, str]]:
-    """Note versions and arithmetic of this process, and return where those of earlier ones differ.
+    """Record versions and arithmetic of this process, and return the differences of earlier ones.
 
     Raises:
-        ConfigError: if the weights would be others than those of a run that goes on as it has `begun_with`.
+        ConfigError: if the weights would differ from those of a run that continues as it has `begun_with`.
     """
     now = provenance.versions() | provenance.arithmetic(trainer.strategy.root_device, str(trainer.precision))
     before = [made_with for made_with in state.made_with if provenance.changed(made_with, now)]
     decides = {key: begun_with[key] for key in begun_with.keys() - {"code", "mlplab", "lightning"}}
     if differences := provenance.changed(decides, now):
         raise ConfigError(
-            f"{run_folder.short(folder)}: cannot go on as it began: {differences}.\n"
-            "Its weights would come out different. Go on where it began, or add resume_anyway=true, and result.json"
-            " will say so."
+            f"{run_folder.short(folder)}: cannot be resumed as it began: {differences}.\n"
+            "Its weights would differ. Resume where it began, or add resume_anyway=true, which result.json"
+            " will record."
         )
     if before:
-        log.warning(f"begun otherwise: {provenance.changed(before[-1], now)}; the result says so")
+        log.warning(f"resumed with other versions: {provenance.changed(before[-1], now)}; the result records it")
     state.made_with = [*before, now]
     write_status(folder, "running", versions=state.made_with)
     return [{key: one[key] for key in one if one[key] != now.get(key)} for one in before]
 
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
-    """Read and verify the data, and make an untrained classifier that fits them."""
+    """Read and verify the data, and make an untrained classifier for them."""
     augment = config.regularization.distortions
     datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
@@ -199,12 +199,12 @@ def build(config: Config) -> tuple[ImageDataModule, Classifier]:
         seed=config.seed,
     )
     if config.trainer.precision in (64, "64", "64-true"):
-        classifier.double()  # Lightning would do so only after it has put a checkpoint into floats of 32 bits
+        classifier.double()  # Lightning would do so only after it has loaded a checkpoint into 32-bit floats
     return datamodule, classifier
 
 
 def _go_back(folder: Path, saved: Mapping[str, Any], logger: RunLogger | None) -> None:
-    """Take curves and result back to the checkpoint."""
+    """Truncate curves and set the result aside, to match the checkpoint."""
     run_folder.set_result_aside(folder)
     epochs = len(saved.get("history", []))
     if logger is not None:
@@ -213,7 +213,7 @@ def _go_back(folder: Path, saved: Mapping[str, Any], logger: RunLogger | None) -
 
 
 def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers: bool) -> None:
-    """Log what is trained on what."""
+    """Log the data set and the table of layers."""
     info = datamodule.info
     height, width = info.image_shape[1:]
     table = f"\n{layer_table(classifier.mlp, info.image_shape)}" if with_layers else ""
@@ -245,7 +245,9 @@ def _fit(
     if 0 <= steps <= classifier.steps:
         log.info(f"ended by trainer.max_steps={steps:,}, in epoch {epochs} of {trainer.max_epochs}")
     elif epochs < (trainer.max_epochs or 0):
-        log.info(f"stopped early, after {epochs} of {trainer.max_epochs} epochs: early_stopping.patience is over")
+        log.info(
+            f"stopped early after {epochs} of {trainer.max_epochs} epochs: no improvement in early_stopping.patience"
+        )
 
 
 def _score_best(
@@ -253,7 +255,7 @@ def _score_best(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Load the best weights and score the test set; return the metrics of their epoch, and of the test."""
     if not classifier.history:
-        raise ConfigError("Not one epoch was trained.")
+        raise ConfigError("No epoch was trained.")
     run_folder.choose_best(folder)
     best = run_folder.best_weights(folder)
     trainer.test(classifier, datamodule=datamodule, ckpt_path=best, weights_only=True, verbose=False)
@@ -265,7 +267,7 @@ def _score_best(
 
 
 def _hyperparameters(config: Config) -> dict[str, str | float]:
-    """Choose what most experiments vary, for TensorBoard."""
+    """Select the hyperparameters that most experiments vary, for TensorBoard."""
     decay = config.optimizer.weight_decay  # None: not an argument of this optimizer
     return {
         "data": config.data.name,
@@ -285,7 +287,7 @@ def _hyperparameters(config: Config) -> dict[str, str | float]:
 def _facts(
     config: Config, folder: Path, trainer: Trainer, classifier: Classifier, datamodule: ImageDataModule
 ) -> dict[str, Any]:
-    """Collect what the result says of the run beside its metrics and times."""
+    """Collect the facts of the result other than metrics and times."""
     return {
         "folder": folder,
         "status": "completed",

@@ -1,4 +1,4 @@
-"""One way to stop a run: a signal, or the end of its time, sets a flag that is read at the end of each block."""
+"""Stops a run: a signal, or the end of its time, sets a flag that is checked at the end of each block."""
 
 import logging
 import math
@@ -45,13 +45,13 @@ class Interruption(Callback):
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Let signals set the flag within; only the main thread may choose what a signal does."""
+        """Let signals set the flag within the context; only the main thread may set signal handlers."""
         if threading.current_thread() is threading.main_thread():
             self._numbers = [*startup.ending_signals(), *(startup.REQUEUE if "SLURM_JOB_ID" in os.environ else [])]
         before = {number: signal.signal(number, self._hear) for number in self._numbers}
         try:
             yield
-        except SystemExit:  # raised by Lightning, which listens too where its loops begin
+        except SystemExit:  # raised by Lightning, which installs its handler when its loops begin
             if self.signal is None:
                 raise
             raise self._interrupted("") from None
@@ -81,7 +81,7 @@ class Interruption(Callback):
         self._listen_alone()
 
     def _listen_alone(self) -> None:
-        """Take the place of Lightning's handler, which would end the process with 0."""
+        """Replace Lightning's handler, which would end the process with exit code 0."""
         for number in self._numbers:
             signal.signal(number, self._hear)
 
@@ -89,7 +89,7 @@ class Interruption(Callback):
         if self.signal is None:
             self.signal = number
             say("\n" * os.isatty(2) + "Stopping ...")  # below the bar if there is one
-        elif number == signal.SIGINT:  # only a second Ctrl-C means "at once"; schedulers repeat SIGTERM
+        elif number == signal.SIGINT:  # only a second Ctrl-C ends at once, because schedulers repeat SIGTERM
             say("Interrupted at once.")
             write_status(self.folder, "interrupted", "a second Ctrl-C")
             os._exit(130)
@@ -119,7 +119,7 @@ def _save(trainer: Trainer) -> None:
 
 
 def _requeue() -> None:
-    """Put the SLURM job back into the queue; the last task of an array has the number of the whole array, too."""
+    """Requeue the SLURM job; the last task of an array also has the number of the whole array."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
     try:

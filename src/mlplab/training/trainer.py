@@ -1,4 +1,4 @@
-"""The Lightning Trainer of a run, with the callbacks that a configuration asks for."""
+"""The Lightning Trainer of a run, with the callbacks of its configuration."""
 
 import logging
 import math
@@ -26,17 +26,17 @@ from mlplab.training.checkpointing import BestCheckpoint, LastCheckpoint, RunSta
 
 log = logging.getLogger(__name__)
 
-# Flags of a Trainer that others act on: the classifier, and what stops a run.
+# Flags that are handled by the classifier, or by the callback that stops a run.
 NOT_OF_A_TRAINER = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps", "max_time")
 
 
 def saves(config: Config) -> bool:
-    """Tell whether a run leaves checkpoints."""
+    """Tell whether a run writes checkpoints."""
     return not is_bare(config) and bool(config.trainer.flags.get("enable_checkpointing", True))
 
 
 def is_bare(config: Config) -> bool:
-    """Tell whether Lightning's barebones leaves out all that is shown and saved."""
+    """Tell whether Lightning's barebones mode disables all output."""
     return bool(config.trainer.flags.get("barebones"))
 
 
@@ -48,7 +48,7 @@ def make_trainer(
     callbacks: Sequence[Callback],
     begun_with: str | None = None,
 ) -> Trainer:
-    """Make the Trainer of a run; nothing is written yet. A run keeps the precision that it has `begun_with`.
+    """Make the Trainer of a run, without writing files. A run keeps the precision that it has `begun_with`.
 
     Raises:
         ConfigError: if Lightning refuses a flag.
@@ -57,7 +57,7 @@ def make_trainer(
     flags = {key: value for key, value in config.trainer.flags.items() if key not in NOT_OF_A_TRAINER}
     bar = flags.pop("enable_progress_bar")
     keeps = config.trainer.precision == BFLOAT16_IF_FAST and begun_with in ("bf16-mixed", "32-true")
-    # Of the bar and the summary there are others; one process on one device trains, whatever torchrun or SLURM say.
+    # Progress bar and summary are our own; one process trains on one device, whatever torchrun or SLURM say.
     flags |= {
         "precision": begun_with if keeps else precision(config),
         "logger": logger or False,
@@ -83,19 +83,19 @@ def make_trainer(
 
 
 def max_seconds(config: Config) -> float:
-    """Seconds that a run trains at most; what it had is saved then, so that it can be resumed."""
+    """Return the time limit of a run in seconds, after which it is saved, so that it can be resumed."""
     given = config.trainer.flags.get("max_time")
     try:
         seconds = Timer(given).time_remaining()
     except (MisconfigurationException, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(f"trainer.max_time: must be days:hours:minutes:seconds, got {given!r}") from error
     if seconds is not None and not saves(config):
-        raise ConfigError("trainer.max_time: needs checkpoints, from which the run is resumed")
+        raise ConfigError("trainer.max_time: needs checkpoints to resume from")
     return math.inf if seconds is None else seconds
 
 
 def precision(config: Config) -> str | int:
-    """Resolve bfloat16 "where it is fast"; any other precision is the one that was asked for."""
+    """Resolve bf16-if-fast; return any other precision unchanged."""
     asked = config.trainer.precision
     if "bf16" not in str(asked):
         return asked
@@ -105,35 +105,35 @@ def precision(config: Config) -> str | int:
     if asked == BFLOAT16_IF_FAST:
         _say_once(logging.INFO, f"precision 32-true on {hardware}")
         return "32-true"
-    # As an epoch of mnist_98_fast was, on a Xeon without the instructions.
+    # Measured for an epoch of mnist_98_fast on a Xeon without the instructions.
     _say_once(logging.WARNING, f"trainer.precision={asked} is about 4 times slower than 32-true on {hardware}")
     return asked
 
 
-@cache  # the jobs of a sweep are tried one after the other
+@cache  # a sweep checks many jobs
 def _say_once(level: int, text: str) -> None:
     log.log(level, text)
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn what Lightning and torch.optim refuse once they have seen the data into a ConfigError."""
+    """Turn errors that Lightning and torch.optim raise only once they have the data into a ConfigError."""
     try:
         yield
     except (MisconfigurationException, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if not str(frame.f_globals.get("__name__")).startswith(("lightning.", "torch.optim")):
             raise
-        raise ConfigError(f"trainer, optimizer: not possible here: {error}") from error
+        raise ConfigError(f"trainer, optimizer: not possible: {error}") from error
 
 
 def _quieten() -> None:
-    """Keep off the screen what Lightning says at every start, and what is meant here."""
+    """Suppress Lightning's messages at every start, and its warnings about what is intended here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only who asks for one has one
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # only on request
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the batches are in memory
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # one process needs none
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning.pytorch.utilities._pytree")
-    warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # who chose it knows
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # the figures are those of an epoch
+    warnings.filterwarnings("ignore", ".*barebones=True.* is configured.*")  # it was chosen
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # values are logged by epoch

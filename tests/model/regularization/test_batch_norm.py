@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  
 
 
 def _assert_statistics(network: nn.Sequential, datamodule: ImageDataModule) -> Tensor:
-    """Of the first batch norm: means over the batches of all images, by their sizes. Returns the running mean."""
+    """Assert that the first batch norm has weighted means over the batches of all images; return the running mean."""
     norm = network.get_submodule("batch_norm1")
     features = [network.get_submodule("linear1")(images.flatten(1)) for images, _ in datamodule.batches("train")]
     sizes = torch.tensor([[len(x)] for x in features])

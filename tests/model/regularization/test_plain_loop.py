@@ -1,4 +1,4 @@
-"""Runs with each aid, alone and together, against a plain loop."""
+"""Runs with each kind of regularisation, alone and together, compared with a plain loop."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Run folders as a sweep leaves them, with figures that are made up."""
+"""Run folders like those of a sweep, with made-up figures."""
 
 import json
 import random
@@ -75,13 +75,13 @@ def result(
 
 @dataclass
 class Sweep:
-    """Makes run folders below `folder`, numbered in the order of their making."""
+    """Creates run folders below `folder`, numbered in order."""
 
     folder: Path
     made: list[Path] = field(default_factory=list)
 
     def add(self, result: Mapping[str, Any] | str | bytes | None = None, status: object = None, name: str = "") -> Path:
-        """A run; text is written as it is."""
+        """Add a run; text is written as it is."""
         place = self.folder / (name or f"{len(self.made):03}")
         place.mkdir(parents=True)
         if result is not None:
@@ -95,7 +95,7 @@ class Sweep:
         return place
 
     def grid(self, seeds: Iterable[int], noise: float = 0.0005, **factors: Iterable[Any]) -> None:
-        """Every combination with every seed; accuracy grows a little with each step along a factor."""
+        """Add every combination with every seed; accuracy grows a little with each level of a factor."""
         chance = random.Random(0)
         lucks = {seed: chance.gauss(0, 0.001) for seed in seeds}
         levels = [list(values) for values in factors.values()]

@@ -21,7 +21,7 @@ GAINS = {"plain": 0.0, "dropout": 0.004, "ema": -0.002}
 
 @pytest.fixture
 def accs(tmp_path: Path) -> Accs:
-    """Validation and test accuracy of each seed, by data set and trick, of runs in `tmp_path`."""
+    """Create runs in `tmp_path`; return validation and test accuracy of each seed, by data set and trick."""
     chance, sweep = random.Random(1), Sweep(tmp_path)
     found: Accs = {}
     for data, base in (("mnist", 0.98), ("fashion", 0.89)):
@@ -42,7 +42,7 @@ def rows_against_plain(folder: Path) -> list[str]:
 
 def test_each_trick_is_compared_with_plain_on_each_data_set(accs: Accs, tmp_path: Path) -> None:
     report = Report.of(tmp_path)
-    assert [factor.name for factor in report.table.factors] == ["data", "trick"]  # not what a trick stands for
+    assert [factor.name for factor in report.table.factors] == ["data", "trick"]  # not the settings of a trick
     pairs = [("mnist", "dropout"), ("mnist", "ema"), ("fashion", "dropout"), ("fashion", "ema")]
     assert [one.configuration.values for one in report.differences] == pairs
     assert {comparison.factor for comparison in report.conclusions.comparisons} == {"data", "best configuration"}
@@ -62,7 +62,7 @@ def test_the_terminal_shows_the_comparison_with_plain(accs: Accs, tmp_path: Path
     out = io.StringIO()
     Report.of(tmp_path).show(Console(width=80, file=out))
     assert "Against plain" in out.getvalue()
-    assert "The test chooses nothing" in " ".join(out.getvalue().split())
+    assert "Test accuracy selects nothing" in " ".join(out.getvalue().split())
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_sentence_says_how_sure_it_is(adam: Sequence[float], says: str, tmp_pa
 
 
 def test_too_few_seeds_are_said_with_how_many_would_do() -> None:
-    """If mean and spread stayed; with two seeds, or an interval that is wider than differences can be."""
+    """The number is for the same mean and spread; shown with two seeds, or with an impossibly wide interval."""
     few = Comparison.of("optimizer", "Adam", "SGD", {0: 0.9, 1: -0.3, 2: 0.9}, 30)
     assert few.interval()[1] > 1
     assert few.sentence().endswith(f"3 seeds are too few to tell, {few.seeds_needed()} would do.")
@@ -109,7 +109,7 @@ def test_a_factor_that_never_varies_alone_is_named(tmp_path: Path) -> None:
     found = conclusions(tmp_path, {("SGD", 64): SGD, ("Adam", 128): [0.97, 0.98, 0.97]})
     assert [comparison.factor for comparison in found.comparisons] == ["best configuration"]
     assert found.sentences[-1] == (
-        "Not compared, as they never vary alone, with all else and the seed equal: hidden, optimizer."
+        "Not compared, because they never vary alone, with all other settings and the seed equal: hidden, optimizer."
     )
 
 
@@ -129,7 +129,7 @@ def test_a_level_is_averaged_over_the_other_factors_by_seed(tmp_path: Path) -> N
 
 
 def test_settings_that_lack_a_seed_are_left_out_for_all_seeds(tmp_path: Path) -> None:
-    """With 128 units Adam is far ahead, but not with every seed: the rest would show a spread that is none."""
+    """With 128 units Adam is far ahead, but lacks a seed: the other seeds would show a spurious spread."""
     accs: Accs = {
         ("SGD", 64): [0.950, 0.952, 0.951],
         ("Adam", 64): [0.960, 0.964, 0.962],

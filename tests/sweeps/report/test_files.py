@@ -41,7 +41,7 @@ def test_report_csv_has_full_precision(sweep: Sweep) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(1)", "+1+1", "-1+1", "-cmd", "\uff1d1+1"])
 def test_what_a_spreadsheet_would_compute_is_text(text: str, tmp_path: Path) -> None:
-    """In names of folders, settings and metrics, and in reasons."""
+    """Tested in names of folders, settings and metrics, and in reasons."""
     sweep = Sweep(tmp_path)
     for acc, activation in ((0.9, text), (0.8, "ReLU")):
         sweep.add(result(config(model__activation=activation) | {text: acc}, acc), name=f"{text}{acc}")
@@ -148,5 +148,5 @@ def test_a_report_changes_nothing_that_it_reports(sweep: Sweep) -> None:
 
 def test_what_cannot_be_written_is_an_error_of_the_folder(sweep: Sweep) -> None:
     (sweep.folder / "report.csv").mkdir()
-    with pytest.raises(CheckpointError, match="the report cannot be written there: Is a directory"):
+    with pytest.raises(CheckpointError, match="the report cannot be written: Is a directory"):
         Report.of(sweep.folder).write(pictures=False)

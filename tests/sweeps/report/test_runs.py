@@ -1,4 +1,4 @@
-"""What is read from run folders, and what becomes of damaged ones."""
+"""Reading of run folders, intact and damaged."""
 
 import io
 import json
@@ -67,7 +67,7 @@ REASONS = {
 
 
 def test_damaged_results_are_listed_and_the_others_count(tmp_path: Path) -> None:
-    """A sweep trains them again: it asks `read_result`."""
+    """A sweep trains them again, because it uses `read_result`."""
     sweep = Sweep(tmp_path)
     for seed in range(2):
         sweep.add(result(config(seed=seed)))
@@ -140,8 +140,8 @@ def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
         ("b", "diverged", "the loss is not finite"),
         ("c", "interrupted", "in epoch 3"),
         ("d", "running", "in epoch 3"),
-        ("e", "killed", "its process is gone"),
-        ("f", "running", "it goes on"),
+        ("e", "killed", "its process no longer exists"),
+        ("f", "running", "still running"),
         ("g", "damaged", "status.json cannot be read"),
         ("h", "damaged", "it has no result.json"),
         ("i", "damaged", "status.json cannot be read"),

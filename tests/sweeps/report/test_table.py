@@ -34,11 +34,11 @@ def test_ranked_by_validation_and_never_by_test(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     assert [configuration.values for configuration in table.configurations] == [((32,),), ((64,),), ((16,),), ((128,),)]
     assert [configuration.values for configuration in table.validated] == [((32,),), ((64,),), ((16,),)]
-    assert table.notes == ("Last and not ranked, as it has no validation: 1 configuration.",)
+    assert table.notes == ("Last and not ranked, without validation: 1 configuration.",)
 
 
 def test_equal_accuracies_are_sorted_by_their_settings(tmp_path: Path) -> None:
-    """A width and the list of it are one."""
+    """A width and a list with this width are the same."""
     sweep = Sweep(tmp_path)
     widths: list[Any] = [[512, 512], [1024], [64], [], [8, 8]]
     for hidden in widths:
@@ -84,7 +84,7 @@ def test_the_newest_of_repeated_runs_counts(tmp_path: Path) -> None:
         os.utime(path, (10**9 - age, 10**9 - age))
     table = table_of(tmp_path)
     assert [configuration.val_acc for configuration in table.configurations] == [Spread(0.97, None, 1)]
-    assert table.notes == ("Not counted, as a newer run has the same settings and seed: 2 runs.",)
+    assert table.notes == ("Not counted, because a newer run has the same settings and seed: 2 runs.",)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_the_newest_of_repeated_runs_counts(tmp_path: Path) -> None:
         ([{"torch": "2.11.0"}], ""),
         (
             [{"torch": "2.9.0", "code": "aaa"}, {"torch": "2.10.0", "code": "bbb"}],
-            "2 runs began with other versions than they ended with: code aaa, torch 2.10.0, torch 2.9.0.",
+            "2 runs were begun and finished with different versions: code aaa, torch 2.10.0, torch 2.9.0.",
         ),
     ],
 )
 def test_mixed_versions_are_noted(earlier: list[dict[str, str]], note: str, tmp_path: Path) -> None:
-    """Of several runs, and of those that were resumed."""
+    """Mixed versions can come from several runs, or from resumed ones."""
     sweep = Sweep(tmp_path)
     for width in (64, 128):
         versions = {"torch": "2.11.0", "code": "bbb"}

@@ -75,7 +75,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 def _configured(folder: Path) -> dict[str, str]:
-    folder.chmod(0o755)  # munged wants its socket to be reachable
+    folder.chmod(0o755)  # munged requires a reachable socket
     (folder / "state").mkdir()
     (folder / "spool").mkdir()
     key = folder / "munge.key"

@@ -27,7 +27,7 @@ def slurm(*command: str) -> str:
 
 
 class Sweep:
-    """Six jobs of digits, for two workers; they wait after their first epoch as long as the file `held` is there."""
+    """Six jobs of digits for two workers; they wait after their first epoch while the file `held` exists."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -47,7 +47,7 @@ class Sweep:
         return self.processes[-1]
 
     def training(self, count: int = 2) -> dict[str, Path]:
-        """The run folders in which something can be gone on with, by the id of the worker."""
+        """The run folders that can be resumed, by the ID of the worker."""
         wait_until(lambda: len(self._training()) >= count)
         return self._training()
 
@@ -66,7 +66,7 @@ def _status(folder: Path) -> dict[str, object]:
 
 
 def _worker(folder: Path) -> str:
-    """What SLURM calls the job in which a run trains."""
+    """Return SLURM's ID of the job that trains a run."""
     variables = Path(f"/proc/{_status(folder)['pid']}/environ").read_text().split("\0")
     environment = dict(variable.partition("=")[::2] for variable in variables)
     array = environment.get("SLURM_ARRAY_JOB_ID")
@@ -95,13 +95,13 @@ def test_two_workers_train_six_jobs(sweep: Sweep) -> None:
     assert process.returncode == 0, err
     assert len(sweep.results()) == 6
     assert len(list((sweep.folder / ".slurm").glob("*/*_log.err"))) == 2
-    assert "six: 6 jobs, 6 to begin" in out
+    assert "six: 6 jobs, 6 to start" in out
     assert "[6/6] " in err
 
 
 @pytest.mark.parametrize("how", ["KILL", "TERM", "requeue"])
 def test_the_death_of_a_worker_is_no_matter(sweep: Sweep, how: str) -> None:
-    """Killed, cancelled or put back into the queue: its job is free, and another worker goes on with it."""
+    """If a worker is killed, cancelled or requeued, its job is free, and another worker resumes it."""
     process = sweep.start()
     worker, folder = next(iter(sweep.training().items()))
     if how == "requeue":
@@ -152,7 +152,7 @@ def test_the_sweep_says_so_when_all_workers_are_lost_and_the_same_command_goes_o
         slurm("scancel", "--signal=KILL", f"{worker}.0")
     out, err = process.communicate()
     assert process.returncode == 6, err
-    assert "All workers on the cluster have ended. Their logs: outputs/sweeps/six/.slurm" in err
+    assert "All workers on the cluster have ended. Logs: outputs/sweeps/six/.slurm" in err
     assert out.count("failed: lost with its worker on the cluster (outputs/sweeps/six/.slurm)") == 2
     process = sweep.start(where=(), hold=False)
     sweep.held.unlink()

@@ -1,3 +1,4 @@
-"""Regularization, each kind off by default and one idea a file. Dropout and noise are layers of mlplab.model.mlp; label
-smoothing, of a line, is in mlplab.model.training_step.
+"""Regularization, one kind per file, off by default.
+
+Dropout and noise are layers in mlplab.model.mlp; label smoothing is in mlplab.model.training_step.
 """

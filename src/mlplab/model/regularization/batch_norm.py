@@ -1,9 +1,9 @@
-"""Statistics of batch norm for evaluation: means over the batches of all training images, under the weights of then.
+"""Statistics of batch norm for evaluation: means over the batches of all training images, with the current weights.
 
-Those that torch keeps in training are averages over past weights, and over images with noise and dropout, or mixed,
-which an evaluation does not have (Li et al. 2019, "Understanding the disharmony between dropout and batch
-normalization"). Rasmus et al. (2015) and Izmailov et al. (2018) renew them before they evaluate. Where distortions are
-all that changes the images, the running ones are kept.
+torch's running statistics are averages over past weights, and over images with noise, dropout or mixup, which an
+evaluation does not have (Li et al. 2019, "Understanding the disharmony between dropout and batch normalization").
+Rasmus et al. (2015) and Izmailov et al. (2018) recompute them before they evaluate. If images are changed by
+distortions only, the running statistics are kept.
 """
 
 from collections.abc import Iterable
@@ -21,11 +21,11 @@ def draws(network: nn.Sequential) -> bool:
 
 @torch.no_grad()
 def renew(network: nn.Sequential, batches: Iterable[Tensor]) -> None:
-    """Replace the running statistics, if there are any, by the means over all images; nothing is dropped or added.
+    """Replace the running statistics, if there are any, by means over all images, without dropout and noise.
 
     Args:
-        network: whose statistics are renewed.
-        batches: images (B, C, H, W) as the network takes them; a batch of one has no variance and is left out.
+        network: its statistics are replaced.
+        batches: normalised images (B, C, H, W); a batch of one has no variance and is skipped.
     """
     norms = [layer for layer in network if isinstance(layer, nn.BatchNorm1d)]
     if not norms:

@@ -1,6 +1,6 @@
-"""Max-norm: the weights into a hidden unit are kept within a ball.
+"""Max-norm: an upper bound on the norm of the weights into each hidden unit.
 
-Srivastava et al. (2014), section 5.1, bound those of hidden units: the output layer is free, as are biases.
+As in Srivastava et al. (2014), section 5.1, the output layer and biases are not bounded.
 """
 
 from collections.abc import Iterable

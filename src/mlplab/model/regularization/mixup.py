@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018): train on weighted means of two images, with the same mean of their losses."""
+"""Mixup (Zhang et al. 2018): trains on weighted means of two images, with the same weighted mean of their losses."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 class Mixture(NamedTuple):
-    """Mixing of one batch: one share for all its images, as in the authors' own code."""
+    """Mixing of one batch, with one weight for all its images as in the authors' code."""
 
-    share: Tensor  # () float32 of an image itself, the rest is of its partner
+    share: Tensor  # () float32, the weight of an image; its partner has the rest
     partners: Tensor  # (B,) int64, a permutation of the batch
 
     def mixed(self, values: Tensor) -> Tensor:
-        """Images (B, ...) or targets (B, K), mixed: cross-entropy is linear in the targets, and so mixed with them."""
+        """Mix images (B, ...) or targets (B, K): cross-entropy is linear in the targets, and so is mixed with them."""
         return torch.lerp(values[self.partners], values, self.share)
 
     def labels(self, labels: Tensor) -> Tensor:
-        """The label (B,) that has the larger share in each mixed image."""
+        """Return the label (B,) with the larger weight in each mixed image."""
         return torch.where(self.share >= 0.5, labels, labels[self.partners])
 
 
 def draw(size: int, alpha: float, seed: int) -> tuple[float, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
-    """Draw a share from Beta(alpha, alpha), and a permutation of `size` images, as a function of `seed` (32 bits).
+    """Draw a weight from Beta(alpha, alpha), and a permutation of `size` images, as a function of `seed` (32 bits).
 
     numpy promises that a RandomState gives the same numbers in every version.
     """

@@ -1,4 +1,4 @@
-"""Averages of the weights, which validate, test and predict in place of those that are trained."""
+"""Weight averaging: averages of the weights are used for validation, test and prediction."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class WeightAverage(nn.Module):
-    """An average of the weights and buffers of a network; it begins as a copy of them."""
+    """An average of the weights and buffers of a network; initially a copy of them."""
 
-    n_averaged: Tensor  # how many states are in it, ()
+    n_averaged: Tensor  # number of averaged states, ()
 
     def __init__(self, network: nn.Sequential) -> None:
         super().__init__()
@@ -19,17 +19,17 @@ class WeightAverage(nn.Module):
         self.register_buffer("n_averaged", torch.tensor(0))
 
     def follow(self, network: nn.Module) -> Callable[[], None]:
-        """Average `network`, whose tensors must stay where they are; returns what to call after each step."""
+        """Average `network`, whose tensors must stay in place; return the function to call after each step."""
         self.averages = [*self.module.parameters(), *self.module.buffers()]
         self.values = [*network.parameters(), *network.buffers()]
         self.count = int(self.n_averaged)
         return self.after_step
 
     def after_step(self) -> None:
-        """Take in the weights after a step, or not."""
+        """Update the average after a step, if it is an average over steps."""
 
     def after_block(self, progress: float, is_epoch_over: bool) -> None:
-        """Take in the weights after a block of steps, or not; `progress`: share of epochs, this one included."""
+        """Update the average after a block, if it is over epochs; `progress`: fraction of epochs, with this one."""
 
     def _take_in(self, share: float) -> None:
         self._move(share)
@@ -38,7 +38,7 @@ class WeightAverage(nn.Module):
 
     @torch.no_grad()
     def _move(self, share: float) -> None:
-        """Move each average by a share of the way to its value; a count, which has no mean, is copied."""
+        """Move each average by a fraction of the way to its value; counts are copied."""
         for average, value in zip(self.averages, self.values, strict=True):
             if average.is_floating_point():
                 average.lerp_(value, share)
@@ -47,9 +47,9 @@ class WeightAverage(nn.Module):
 
 
 class Ema(WeightAverage):
-    """Exponential average over steps, of the running statistics of batch norm too (Tarvainen and Valpola 2017).
+    """Exponential average over steps, including the running statistics of batch norm (Tarvainen and Valpola 2017).
 
-    Step n moves it towards the weights by 1 - decay, or by 1/n where that is more: it begins as the plain mean.
+    Step n moves it towards the weights by 1 - decay, or by 1/n if that is more, so that it begins as the plain mean.
     """
 
     def __init__(self, network: nn.Sequential, decay: float) -> None:
@@ -61,10 +61,10 @@ class Ema(WeightAverage):
 
 
 class Swa(WeightAverage):
-    """Plain mean over the ends of all epochs that end after a share `start` of them (Izmailov et al. 2018).
+    """Mean over the ends of all epochs after a fraction `start` of them (Izmailov et al. 2018).
 
-    Until the first of these it is the weights themselves. Statistics of batch norm are renewed under the mean weights,
-    see `mlplab.model.regularization.batch_norm`.
+    Before the first of these it equals the weights. Statistics of batch norm are recomputed with the mean weights, see
+    `mlplab.model.regularization.batch_norm`.
     """
 
     def __init__(self, network: nn.Sequential, start: float) -> None:
@@ -73,7 +73,7 @@ class Swa(WeightAverage):
 
     @property
     def is_mean(self) -> bool:
-        """Tell whether its weights are a mean, of which the statistics of batch norm are not."""
+        """Tell whether its weights are a mean, so that the statistics of batch norm must be recomputed."""
         return bool(self.count)
 
     def after_block(self, progress: float, is_epoch_over: bool) -> None:

@@ -1,4 +1,4 @@
-"""The difference of each level of a setting from its baseline, such as `plain`, with all else equal."""
+"""The difference of each level of a setting from its baseline, such as `plain`, with all other settings equal."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from mlplab.sweeps.report.table import Configuration, Factor, Table
 
 @dataclass(frozen=True)
 class Difference:
-    """A configuration against the one that differs in this factor alone, and has its baseline."""
+    """A configuration compared with the one that differs only in having the baseline of a factor."""
 
     factor: Factor
     configuration: Configuration
@@ -20,17 +20,17 @@ class Difference:
 
 
 def level_of(factor: Factor) -> str | None:
-    """Return the level that the others are compared with."""
+    """Return the level with which the others are compared."""
     return REFERENCES.get(factor.key)
 
 
 def differences(table: Table) -> Iterator[Difference]:
-    """Yield those with two or more seeds in common, by the other settings, the greatest first."""
+    """Yield differences with at least two common seeds, by the other settings, the largest first."""
     for position, factor in enumerate(table.factors):
         if level_of(factor) is None:
             continue
         alike: defaultdict[tuple[Setting, ...], list[Configuration]] = defaultdict(list)
-        for one in table.validated:  # by falling validation accuracy
+        for one in table.validated:  # by decreasing validation accuracy
             alike[one.values[:position] + one.values[position + 1 :]].append(one)
         for configurations in alike.values():
             yield from _from_baseline(factor, position, configurations)
@@ -54,6 +54,6 @@ def explanation(found: Sequence[Difference]) -> str:
     together = "" if len(found) == 1 else f" for all of {factor.name} together (Bonferroni)"
     return (
         f"1 point is 1 % of accuracy above {level_of(factor)}, over pairs of runs with the same seed. With the same"
-        f" other settings, the intervals of validation hold{together} with {CONFIDENCE:.0%} confidence, and so, by"
-        " themselves, do those of the test: over seeds, not over other images. The test chooses nothing."
+        f" other settings, the validation intervals hold{together} with {CONFIDENCE:.0%} confidence, and separately so"
+        " do the test intervals. They cover variation over seeds, not over images. Test accuracy selects nothing."
     )

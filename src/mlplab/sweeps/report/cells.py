@@ -1,4 +1,4 @@
-"""The tables of a report, column by column, and how each column is written."""
+"""The tables of a report: their columns, and the format of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,14 +14,14 @@ TIMES = ("best_epoch", "fit_s", "total_s", "images_per_s")
 
 class Column(NamedTuple):
     heading: str  # in tables for people; "" if only CSV has the column
-    values: Sequence[object]  # None where there is nothing
+    values: Sequence[object]  # None for an empty cell
     text: Callable[[Any], str] = str  # of a value, for people
     name: str = ""  # in CSV
     exact: Callable[[Any], object] = lambda value: value  # in full precision, for CSV
     is_setting: bool = False
 
     def texts(self, most: int | None = None) -> list[str]:
-        """The first `most` values for people."""
+        """Format the first `most` values for people."""
         return ["-" if value is None else self.text(value) for value in self.values[:most]]
 
 
@@ -32,11 +32,11 @@ class Section(NamedTuple):
     heading: str
     columns: Columns = ()
     lines: Sequence[str] = ()
-    is_to_copy: bool = False  # lines that are not broken in two
+    is_to_copy: bool = False  # non-breaking lines
 
 
 def ranking(table: Table) -> Columns:
-    """A row per configuration, the best first."""
+    """Make a table with a row per configuration, the best first."""
     ranked = table.configurations
     ranks = [rank if one.val_acc else None for rank, one in enumerate(ranked, 1)]
     sd = "sd" if any(len(one.runs) > 1 for one in ranked) else ""
@@ -54,7 +54,7 @@ def ranking(table: Table) -> Columns:
 
 
 def differences(table: Table, found: Sequence[Difference]) -> Columns:
-    """A row per configuration that has a baseline: what it gains or loses, in points."""
+    """Make a table with a row per configuration that has a baseline: its gain or loss, in points."""
     columns = _settings(table, [one.configuration for one in found])
     for split in ("val", "test"):
         figures = zip(*(_mean_and_ends(getattr(one, split)) for one in found), strict=True)
@@ -64,7 +64,7 @@ def differences(table: Table, found: Sequence[Difference]) -> Columns:
 
 
 def runs(table: Table, complete: Sequence[Run], unfinished: Sequence[Unfinished]) -> Columns:
-    """A row per run, whether it counts or not."""
+    """Make a table with a row per run, whether or not it is counted."""
     counted = {run.name for configuration in table.configurations for run in configuration.runs}
     statuses = ["completed" if run.name in counted else "repeated" for run in complete]
     found: list[Run | Unfinished] = [*complete, *unfinished]

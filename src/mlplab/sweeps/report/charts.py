@@ -1,4 +1,4 @@
-"""The pictures of a report, as matplotlib's figures."""
+"""The pictures of a report, as matplotlib figures."""
 
 import math
 import statistics
@@ -19,13 +19,13 @@ BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 
 def draw(table: Table) -> dict[str, "canvas.Figure"]:
-    """Draw what the table has enough for, by file name."""
+    """Draw the pictures for which there is enough data, by file name."""
     charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves_of_best}
     return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
 
 
 def factors(table: Table) -> "canvas.Figure | None":
-    """A panel for each factor: every run is a dot, and each level has a mean."""
+    """Draw a panel for each factor: a dot for every run, a dash for the mean of each level."""
     shown = _by_effect(table)[:MOST_PANELS]
     if not shown:
         return None
@@ -39,7 +39,7 @@ def factors(table: Table) -> "canvas.Figure | None":
             spread = [position + 0.3 * ((0.5 + GOLDEN * k) % 1 - 0.5) for k in range(len(accs))]
             axes.plot(spread, sorted(accs), "o", color=BLUE, markersize=4, alpha=0.5, markeredgewidth=0)
         means = [statistics.fmean(accs) for accs in levels.values()]
-        style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names have no order
+        style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names are unordered
         axes.plot(range(len(means)), means, style, color=VERMILION, markersize=16, markeredgewidth=2, linewidth=1)
         _name_levels(axes, factor, list(levels), LETTERS * (2 if across == 1 else 1))
         axes.set(xlim=(-0.5, len(levels) - 0.5), xlabel=label(factor.name))
@@ -53,7 +53,7 @@ def factors(table: Table) -> "canvas.Figure | None":
 
 
 def heatmap(table: Table) -> "canvas.Figure | None":
-    """The two factors with the greatest effect; each cell is the mean over all others."""
+    """Draw the two factors with the largest effect; each cell is the mean over all other factors."""
     strongest = [factor for factor in _by_effect(table) if len(_levels(table, factor)) <= MOST_CELLS][:2]
     if len(strongest) < 2:
         return None
@@ -63,7 +63,7 @@ def heatmap(table: Table) -> "canvas.Figure | None":
 
     figure = canvas.figure(1.8 + 0.42 * max(4, len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_facecolor("#eeeeee")  # of cells that were not tried
+    axes.set_facecolor("#eeeeee")  # of untried combinations
     grid = [[means.get((row, column), math.nan) for column in columns] for row in rows]
     image = axes.imshow(grid, cmap="cividis", aspect="auto")
     middle = (min(means.values()) + max(means.values())) / 2
@@ -80,7 +80,7 @@ def heatmap(table: Table) -> "canvas.Figure | None":
 
 
 def accuracy_by_time(table: Table) -> "canvas.Figure | None":
-    """A mark for each configuration, with the spread of its seeds; the best three are named."""
+    """Draw a marker for each configuration, with the spread of its seeds; the best three are named."""
     ranked = table.validated
     if not ranked:
         return None
@@ -109,11 +109,11 @@ def accuracy_by_time(table: Table) -> "canvas.Figure | None":
 
 
 def curves_of_best(table: Table) -> "canvas.Figure | None":
-    """Loss and accuracy by epoch of the run with the best validation accuracy."""
+    """Draw loss and accuracy by epoch of the run with the best validation accuracy."""
     runs = [(run, one) for one in table.validated for run in one.runs if run.history and "val/acc" in run.metrics]
     if not runs:
         return None
-    from mlplab.plots.run import curves  # with numpy, which the answer of a sweep does not need
+    from mlplab.plots.run import curves  # imports numpy, which the printed report does not need
 
     run, configuration = max(runs, key=lambda pair: pair[0].metrics["val/acc"])
     setting = table.text(configuration)
@@ -122,7 +122,7 @@ def curves_of_best(table: Table) -> "canvas.Figure | None":
 
 
 def _by_effect(table: Table) -> list[Factor]:
-    """Sort the factors, first the one whose levels have the most different means."""
+    """Sort the factors, first the one whose levels have the most widely spread means."""
 
     def effect(factor: Factor) -> float:
         means = [statistics.fmean(accs) for accs in _levels(table, factor).values()]
@@ -132,13 +132,13 @@ def _by_effect(table: Table) -> list[Factor]:
 
 
 def _levels(table: Table, factor: Factor) -> dict[Setting, list[float]]:
-    """Accuracies in percent of all runs, by level, in the order of the levels."""
+    """Return the accuracies in percent of all runs, by level, in the order of the levels."""
     accs = _accs(table, factor)
     return {level: accs[level,] for (level,) in sorted(accs, key=order)}
 
 
 def _accs(table: Table, *factors: Factor) -> dict[tuple[Setting, ...], list[float]]:
-    """Accuracies in percent of all runs, by their levels of some factors."""
+    """Return the accuracies in percent of all runs, by their levels of some factors."""
     positions = [table.factors.index(factor) for factor in factors]
     accs: defaultdict[tuple[Setting, ...], list[float]] = defaultdict(list)
     for one in table.validated:
@@ -147,7 +147,7 @@ def _accs(table: Table, *factors: Factor) -> dict[tuple[Setting, ...], list[floa
 
 
 def _name_levels(axes: "canvas.Axes", factor: Factor, levels: Sequence[Setting], letters: int) -> None:
-    """Label the axis below: slanted where labels would touch, and only some of many."""
+    """Label the x axis: slanted if labels would overlap, and only some if there are many."""
     positions = range(0, len(levels), math.ceil(len(levels) / MOST_TICKS))
     labels = [_level(factor, levels[position]) for position in positions]
     axes.set_xticks(positions, labels)

@@ -14,7 +14,7 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One setting against another; differences are fractions of 1."""
+    """A comparison of two settings; differences are fractions of 1."""
 
     factor: str
     first: str
@@ -24,7 +24,7 @@ class Comparison:
 
     @classmethod
     def of(cls, factor: str, one: str, other: str, differences: Mapping[int, float], among: int) -> Self:
-        """Compare two of `among` levels or configurations; the one with the better mean becomes the first."""
+        """Compare two out of `among` levels or configurations; the one with the better mean comes first."""
         pairs = math.comb(among, 2)
         if statistics.fmean(differences.values()) >= 0:
             return cls(factor, one, other, differences, pairs)
@@ -41,10 +41,10 @@ class Comparison:
     @property
     def has_spread(self) -> bool:
         values = self.differences.values()
-        return max(values) - min(values) > 1e-9  # less is rounding
+        return max(values) - min(values) > 1e-9  # a smaller difference is rounding
 
     def interval(self) -> tuple[float, float]:
-        """Return the ends of the mean difference, such that the intervals of all `of_pairs` hold together.
+        """Return the confidence interval of the mean difference; the intervals of all `of_pairs` hold together.
 
         Student (1908), The Probable Error of a Mean: t with n - 1 degrees of freedom, over the differences of pairs.
         Bonferroni's inequality: m intervals that each miss with probability a / m all hold with at least 1 - a (Dunn
@@ -55,12 +55,12 @@ class Comparison:
 
     @property
     def has_too_few_seeds(self) -> bool:
-        """True if the sign is open with two seeds, or with an interval wider than differences can be."""
+        """True if the sign is uncertain with two seeds, or the interval is wider than possible differences."""
         reach = self._reach(self.seeds)
         return reach >= abs(self.mean) and (self.seeds < FEWEST or abs(self.mean) + reach > 1)
 
     def seeds_needed(self) -> int:
-        """Return with how many the interval would exclude 0, if mean and spread stayed; at most MOST_SEEDS."""
+        """Return the number of seeds with which the interval would exclude 0, for the same mean and spread."""
         return bisect.bisect_left(
             range(MOST_SEEDS), True, self.seeds + 1, key=lambda n: self._reach(n) < abs(self.mean)
         )
@@ -82,7 +82,7 @@ class Comparison:
         if not self.has_spread:
             return f"{first} leads {second} by {points:.2f} points with each of {seeds}: without spread, no interval"
         low, high = (100 * end for end in self.interval())
-        digits = next((digits for digits in (2, 3, 4) if round(low, digits)), 4)  # an end at 0 would say nothing
+        digits = next((digits for digits in (2, 3, 4) if round(low, digits)), 4)  # an end shown as 0 would be ambiguous
         figures = f"{_fixed(points, digits)} points ({_fixed(low, digits)} to {_fixed(high, digits)}, {seeds})"
         if low > 0:
             return f"{first} is better than {second} by {figures}"

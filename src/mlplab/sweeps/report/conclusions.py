@@ -1,4 +1,4 @@
-"""The differences in validation accuracy that exceed the spread of the seeds, as sentences."""
+"""Sentences about differences in validation accuracy that exceed the spread over seeds."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ ONE_SEED = (
     " 'seed=range(0,5)'."
 )
 
-Pairing: TypeAlias = tuple[tuple[Setting, ...], int]  # the settings and the seed that both runs of a pair share
+Pairing: TypeAlias = tuple[tuple[Setting, ...], int]  # the settings and the seed that the runs of a pair share
 Levels: TypeAlias = dict[Setting, dict[Pairing, float]]  # validation accuracy by level of a factor
 
 
@@ -42,7 +42,7 @@ class Conclusions:
             found += of_factor
             if len(levels) > 1 and not of_factor:
                 alone.append(factor.name)
-        if len(table.factors) > 1:  # with one factor it is a difference of levels
+        if len(table.factors) > 1:  # with one factor, this is a difference of levels
             found += _best_against_second(table, configurations)
         told = tuple(comparison for comparison in found if comparison.seeds > 1)
         return cls(told, (*_sentences(told), *_untold(alone, len(found) - len(told))))
@@ -68,15 +68,15 @@ def _against_best(factor: Factor, levels: Levels) -> Iterator[Comparison]:
         for others, seed in _balanced(levels[best].keys() & levels[level].keys()):
             by_seed[seed].append(levels[best][others, seed] - levels[level][others, seed])
         if by_seed:
-            # Pairs with one seed share their luck: the seeds are independent, not the pairs.
+            # Pairs with the same seed are correlated: seeds are independent, pairs are not.
             differences = {seed: statistics.fmean(by_seed[seed]) for seed in sorted(by_seed)}
             yield Comparison.of(factor.name, factor.text(best), factor.text(level), differences, len(levels))
 
 
 def _balanced(pairings: Set[Pairing]) -> set[Pairing]:
-    """Keep the same settings for each seed: otherwise means would differ by their settings, not by chance.
+    """Keep the same settings for each seed: otherwise means would differ by settings, not by chance.
 
-    A run that diverged takes its settings out for all seeds; if all settings lack a seed, as many pairs as can be stay.
+    A diverged run removes its settings for all seeds. If every setting lacks a seed, as many pairs as possible remain.
     """
     seeds_of: defaultdict[tuple[Setting, ...], set[int]] = defaultdict(set)
     for others, seed in pairings:
@@ -92,7 +92,7 @@ def _balanced(pairings: Set[Pairing]) -> set[Pairing]:
 
 
 def _fair_means(levels: Levels) -> dict[Setting, float]:
-    """Average over the pairings that all levels were tried with; if there are none, that two or more were."""
+    """Average over the pairings tried with all levels; if there are none, over those tried with two or more."""
     tried = Counter(pairing for pairings in levels.values() for pairing in pairings)
     fair = {pairing for pairing, times in tried.items() if times == len(levels)}
     fair = fair or {pairing for pairing, times in tried.items() if times > 1}
@@ -127,7 +127,8 @@ def _sentences(told: Sequence[Comparison]) -> Iterator[str]:
 
 def _untold(alone: Sequence[str], with_one_seed: int) -> Iterator[str]:
     if alone:
-        yield f"Not compared, as they never vary alone, with all else and the seed equal: {', '.join(alone)}."
+        never = "Not compared, because they never vary alone, with all other settings and the seed equal"
+        yield f"{never}: {', '.join(alone)}."
     if with_one_seed:
         share = "1 comparison has" if with_one_seed == 1 else f"{with_one_seed} comparisons have"
-        yield f"{share} only one seed in common, too few to tell a difference from chance."
+        yield f"{share} only one seed in common, too few to tell differences from chance."

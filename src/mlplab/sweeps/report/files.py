@@ -20,7 +20,7 @@ def markdown(title: str, sections: Iterable[Section], pictures: Sequence[str]) -
 
 
 def content(section: Section) -> list[str]:
-    """The paragraphs of a section without its heading: its table, and its lines, as a list where there are several."""
+    """Format a section without its heading: its table, and its lines, as a list if there are several."""
     bullet = "- " if section.heading and not section.columns else ""
     lines = "\n".join(f"{bullet}{_escaped(line)}" for line in section.lines)
     return [part for part in (_table(section.columns), lines) if part]
@@ -39,7 +39,7 @@ def _escaped(text: str) -> str:
 
 
 def as_csv(columns: Columns) -> str:
-    """A row per line; an apostrophe goes in front of text that a spreadsheet would compute."""
+    """Format a table as CSV; an apostrophe precedes text that a spreadsheet would evaluate."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     contents = ([column.name, *map(column.exact, column.values)] for column in columns)

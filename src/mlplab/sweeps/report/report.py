@@ -1,4 +1,4 @@
-"""A report in a terminal and as files. Imports neither torch nor Hydra, so that it takes a second or two."""
+"""A report, printed and as files. Imports neither torch nor Hydra, so that it takes only a second or two."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class Report:
     folder: Path
     table: Table
     conclusions: Conclusions
-    differences: tuple[Difference, ...]  # from a baseline, where a setting has one
+    differences: tuple[Difference, ...]  # from a baseline, if a setting has one
     complete: tuple[Run, ...]
     unfinished: tuple[Unfinished, ...]
-    answer: tuple[Section, ...] = ()  # what stands before the ranking
-    pictures: Callable[[], Mapping[str, "Figure"]] = dict  # that are added to those of the table
+    answer: tuple[Section, ...] = ()  # text before the ranking
+    pictures: Callable[[], Mapping[str, "Figure"]] = dict  # added to those of the table
 
     @classmethod
     def of(
@@ -79,20 +79,20 @@ class Report:
         return Section(heading, columns, [baseline.explanation(self.differences)])
 
     def show(self, console: Console, written: Sequence[Path] = ()) -> None:
-        """Print the sections, and the names of the files that `write` has written."""
+        """Print the sections, and the names of the files written by `write`."""
         paths = [run_folder.short(path) for path in written]
         for section in (*self.sections, Section("Written", lines=paths, is_to_copy=True)):
             terminal.show(console, section)
 
     def write(self, pictures: bool = True) -> list[Path]:
-        """Write report.md, report.csv, runs.csv and the pictures into the folder, each whole or not at all.
+        """Write report.md, report.csv, runs.csv and the pictures into the folder, each atomically.
 
         Raises:
-            ConfigError: if the folder is a run, or holds foreign files of these names; nothing is written then.
+            ConfigError: if the folder is a run, or holds foreign files of these names; then nothing is written.
             CheckpointError: if it cannot be written to.
         """
-        if (self.folder / "status.json").exists():  # its curves.png is another
-            raise ConfigError(f"{self.folder}: is a run itself, and a report of it is not written there.")
+        if (self.folder / "status.json").exists():  # it has another curves.png
+            raise ConfigError(f"{self.folder}: is a single run; no report is written into it.")
         figures = {**self.pictures(), **charts.draw(self.table)} if pictures else {}
         drawn = {name: canvas.png(figure) for name, figure in figures.items()}
         title = f"Report of {printable(self.folder.resolve().name)}"
@@ -105,7 +105,7 @@ class Report:
         try:
             atomic_write.write_own({self.folder / name: content for name, content in contents.items()})
         except OSError as error:
-            raise CheckpointError(f"{self.folder}: the report cannot be written there: {error.strerror}.") from error
+            raise CheckpointError(f"{self.folder}: the report cannot be written: {error.strerror}.") from error
         return [self.folder / name for name in contents]
 
 

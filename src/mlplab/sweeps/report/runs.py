@@ -1,4 +1,4 @@
-"""All runs below a folder: the complete ones with their figures, the others with what became of them."""
+"""All runs below a folder: the complete ones with their metrics, the others with their state."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ MARKS = {"result.json", "status.json", ".hydra"}  # each is found in run folders
 class Run(Result):
     """A complete run of a report."""
 
-    name: str  # its folder, from the folder of the report
+    name: str  # its folder, relative to that of the report
     settings: dict[str, Any]  # as `settings.of` returns them
     written: float  # time of result.json
 
@@ -30,11 +30,11 @@ class Unfinished:
     status: str
     reason: str
     log: Path | None
-    settings: Mapping[str, Setting]  # none where they cannot be read
+    settings: Mapping[str, Setting]  # none if they cannot be read
 
 
 def read_runs(folder: Path) -> tuple[list[Run], list[Unfinished]]:
-    """In the order of their names."""
+    """Read all runs below a folder, in the order of their names."""
     found = [_read(place, printable(os.path.relpath(place, folder))) for place in sorted(_run_folders(folder))]
     return [run for run in found if isinstance(run, Run)], [run for run in found if isinstance(run, Unfinished)]
 
@@ -86,12 +86,12 @@ def _what_became(folder: Path) -> tuple[str, str]:
         return "damaged", "it has no result.json" if said else "status.json cannot be read"
     progress = f"in epoch {said.epoch}" if said.epoch else ""
     if said.is_killed:
-        return "killed", progress or "its process is gone"
+        return "killed", progress or "its process no longer exists"
     if said.status == "paused":
         pause = read_pause(folder)
         return "paused", f"after {len(pause.history)} epochs" if pause else "paused.json is missing or damaged"
     if said.status == "running":
-        return "running", progress or "it goes on"
+        return "running", progress or "still running"
     return said.status, _first_line(progress if said.reason is None else said.reason)
 
 
@@ -100,4 +100,4 @@ def _printable(versions: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _first_line(text: str) -> str:
-    return printable((text.strip().splitlines() or ["no reason was noted"])[0])
+    return printable((text.strip().splitlines() or ["no reason was recorded"])[0])

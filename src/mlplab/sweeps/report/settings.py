@@ -1,4 +1,4 @@
-"""The settings of a run: dotted keys with plain values, and how a person reads and sorts them."""
+"""The settings of a run: dotted keys with plain values, their short format and their order."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | None"
 
 # Seeds are merged into mean and spread; the others affect none of the metrics that are compared.
 NOT_SETTINGS = {"seed", *keys_that_affect("nothing", "untrained")}
-# A name for settings that vary together, and the name that the others are compared with.
+# A key that names settings that vary together, and its baseline.
 REFERENCES = {"trick": "plain"}
 BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
 
@@ -37,7 +37,7 @@ def _plain(key: str, value: object) -> Setting:
 
 
 def shown(key: str, value: Setting, digits: int = 6) -> str:
-    """Write a value as short as it can be read: 512x512 for widths, none for no hidden layer, - for nothing."""
+    """Format a value briefly: 512x512 for widths, none for no hidden layer, - for null."""
     match value:
         case None:
             return "-"
@@ -52,12 +52,12 @@ def shown(key: str, value: Setting, digits: int = 6) -> str:
 
 
 def printable(text: str) -> str:
-    """One line, without what a terminal would take for a command or a file cannot hold."""
+    """Make a text printable: one line, without control characters or characters that a file cannot hold."""
     return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def order(value: Setting) -> tuple[Any, ...]:
-    """Sorts numbers as numbers, and few layers before many."""
+    """Return a sort key that sorts numbers as numbers, and few layers before many."""
     match value:
         case None:
             return (0,)

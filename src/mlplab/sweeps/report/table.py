@@ -1,4 +1,4 @@
-"""The configurations, ranked by validation accuracy: runs that differ only by seed are one."""
+"""The configurations, ranked by validation accuracy; runs that differ only by seed form one configuration."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -27,7 +27,7 @@ class Factor:
     """A setting that varies."""
 
     key: str
-    name: str  # as short as it is clear
+    name: str  # short, but unambiguous
 
     def text(self, level: Setting, digits: int = 6) -> str:
         return shown(self.key, level, digits)
@@ -42,18 +42,18 @@ class Configuration:
     runs: tuple[Run, ...]  # one per seed
 
     def accs(self, split: str = "val") -> dict[int, float]:
-        """Accuracy by seed, of "val" or "test"; empty without validation."""
+        """Return the accuracy by seed, of "val" or "test"; empty without validation."""
         key = f"{split}/acc"
         return {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
 
     def gains(self, other: Self, split: str = "val") -> dict[int, float]:
-        """Accuracy less that of another configuration, by the seeds that both have."""
+        """Return the accuracy minus that of another configuration, by common seed."""
         own, others = self.accs(split), other.accs(split)
         return {seed: own[seed] - others[seed] for seed in sorted(own.keys() & others.keys())}
 
     @property
     def val_acc(self) -> Spread | None:
-        """None without validation."""
+        """Mean and deviation of the validation accuracy; None without validation."""
         accs = self.accs()
         return Spread.of([*accs.values()]) if accs else None
 
@@ -80,7 +80,7 @@ class Table:
     def of(cls, runs: Sequence[Run]) -> Self:
         factors = varying_factors(runs)
         alike: defaultdict[tuple[Setting, ...], dict[int, Run]] = defaultdict(dict)
-        for run in sorted(runs, key=lambda run: run.written):  # of two with the same seed the newest stays
+        for run in sorted(runs, key=lambda run: run.written):  # of several with the same seed, the newest is kept
             alike[tuple(run.settings.get(factor.key) for factor in factors)][run.seed] = run
         configurations = [
             Configuration(values, tuple(by_seed[seed] for seed in sorted(by_seed))) for values, by_seed in alike.items()
@@ -89,7 +89,7 @@ class Table:
         return cls(factors, tuple(configurations), tuple(_notes(configurations, len(runs))))
 
     def text(self, configuration: Configuration) -> str:
-        """Its levels in one line."""
+        """The levels of the configuration in one line."""
         pairs = zip(self.factors, configuration.values, strict=True)
         return ", ".join(factor.text(level) for factor, level in pairs)
 
@@ -99,10 +99,10 @@ class Table:
 
 
 def varying_factors(runs: Sequence[Run]) -> tuple[Factor, ...]:
-    """Return the settings that tell the runs apart, without those that only follow from another.
+    """Return the settings that distinguish the runs, without those determined by another.
 
-    Where optimizer.name varies, the rate or the momentum that comes with each optimizer tells nothing new; nor does a
-    setting that a named set of settings brings along.
+    If optimizer.name varies, the learning rate or momentum that comes with each optimizer adds nothing, and neither
+    does a setting that belongs to a named set of settings.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     varying = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
@@ -124,7 +124,7 @@ def _follows(key: str, name: str, runs: Sequence[Run]) -> bool:
 
 
 def _rank(configuration: Configuration) -> tuple[bool, float, tuple[object, ...]]:
-    """Sort by validation alone: whoever chooses by the test images has none left to test with."""
+    """Sort by validation accuracy only, so that the test accuracy stays unbiased."""
     spread = configuration.val_acc
     return spread is None, -spread.mean if spread else 0, tuple(map(order, configuration.values))
 
@@ -133,10 +133,10 @@ def _notes(configurations: Sequence[Configuration], number_of_runs: int) -> Iter
     counted = [run for configuration in configurations for run in configuration.runs]
     unranked = sum(configuration.val_acc is None for configuration in configurations)
     if unranked:
-        yield f"Last and not ranked, as it has no validation: {_count(unranked, 'configuration')}."
+        yield f"Last and not ranked, without validation: {_count(unranked, 'configuration')}."
     repeated = number_of_runs - len(counted)
     if repeated:
-        yield f"Not counted, as a newer run has the same settings and seed: {_count(repeated, 'run')}."
+        yield f"Not counted, because a newer run has the same settings and seed: {_count(repeated, 'run')}."
     for package in sorted({package for run in counted for package in run.versions}):
         versions = Counter(run.versions.get(package, "unknown") for run in counted)
         if len(versions) > 1:
@@ -145,11 +145,11 @@ def _notes(configurations: Sequence[Configuration], number_of_runs: int) -> Iter
     changed = [differences for run in counted if (differences := _earlier(run))]
     if changed:
         found = ", ".join(sorted(set[str]().union(*changed)))
-        yield f"{_count(len(changed), 'run')} began with other versions than they ended with: {found}."
+        yield f"{_count(len(changed), 'run')} were begun and finished with different versions: {found}."
 
 
 def _earlier(run: Run) -> set[str]:
-    """Return the versions of a run's earlier processes that its last one did not have."""
+    """Return the versions of a run's earlier processes that differ from those of its last one."""
     noted = (pair for versions in run.earlier_versions for pair in versions.items())
     return {f"{package} {version}" for package, version in noted if run.versions.get(package) != version}
 

@@ -32,7 +32,7 @@ def show(console: Console, section: Section) -> None:
 
 
 def _show_table(console: Console, columns: Columns) -> None:
-    """Never truncate a number: narrow the gaps, then let the terminal wrap long rows."""
+    """Print a table without truncating numbers: narrow the gaps, then let the terminal wrap long rows."""
     for gap in (2, 1):
         grid = _grid(columns, gap)
         needed = Measurement.get(console, console.options.update(width=1000), grid).minimum
