@@ -113,5 +113,5 @@ def test_what_is_wrong_with_a_space(words: list[str], said: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    assert len(mistakes("seed=1,2", "optimizer.lr=interval(1,1)", "model.layers=0")) == 2
+    assert len(mistakes("seed=1,2", "optimizer.lr=interval(1,1)", "model.layers=0")) == 3
     assert len(mistakes("seed=1,2", "optimizer.lr=interval(1,1)", "model.layers=0,1", "model.hidden=4")) == 3

@@ -121,6 +121,10 @@ class Status(BaseModel):
     reason: str | None = None
     failures: int = 0  # since the run was last paused
 
+    def has_failed(self, attempts: int) -> bool:
+        """True if the run diverged, or failed so many times; a single attempt fails for any reason."""
+        return self.status == "diverged" or (self.status == "failed" and (attempts == 1 or self.failures >= attempts))
+
     @property
     def is_killed(self) -> bool:
         """True if the state is "running" but its process no longer exists; processes of other machines are trusted."""
@@ -175,6 +179,7 @@ def write_status(
     status: State,
     reason: str | None = None,
     versions: Sequence[Versions] | None = None,
+    counts: bool = True,
     **progress: float,
 ) -> None:
     """Write status.json with the current time; earlier versions and failures are kept.
@@ -186,7 +191,7 @@ def write_status(
         versions = before.versions if before else []
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     facts: dict[str, Any] = {"versions": list(versions), **progress}
-    failures = (before.failures if before else 0) + (status == "failed")
+    failures = (before.failures if before else 0) + (status == "failed" and counts)
     if status in ("paused", "completed"):
         failures = 0
     facts |= {"failures": failures} if failures else {}

@@ -100,7 +100,7 @@ class Answer:
     @cached_property
     def finalists(self) -> dict[int, Finalist]:
         """Finalists by draw, first the one with the best mean over the selecting seeds."""
-        runs = [(final, read_result(self.folder / final.folder)) for final in self.finals]
+        runs = [(final, read_result(records.place_of(self.folder, final))) for final in self.finals]
         found = {
             draw: Finalist(
                 self.drawn[draw],
@@ -154,7 +154,10 @@ class Answer:
         if best.drawn.number == BEGINNING:
             yield "nothing that was found is better than the base configuration"
             return
-        if told := _compared(best, self.finalists[BEGINNING], "quoted", 2):
+        base = self.finalists.get(BEGINNING)
+        if base is None:
+            yield "the base configuration failed"
+        elif told := _compared(best, base, "quoted", 2):
             yield told.sentence().removeprefix("search: ")
 
     def _not_told_apart(self, best: Finalist) -> Iterator[str]:

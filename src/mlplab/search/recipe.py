@@ -13,6 +13,8 @@ from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.search.answer import Answer, Finalist, percent
 
+GROUPS = ("data", "regularization", "optimizer", "scheduler", "show", "launcher", "experiment", "ablation")
+
 
 def write(answer: Answer, path: Path) -> None:
     """Write the winner, with its measured accuracy in the header.
@@ -48,8 +50,8 @@ def text(answer: Answer, best: Finalist, name: str) -> str:
 def _tree(overrides: Sequence[str]) -> dict[str, Any]:
     """Turn overrides into a Hydra config: groups become defaults, keys become values."""
     words = [word.lstrip("+").split("=", 1) for word in overrides]
-    groups = [{f"override /{key}": value} for key, value in words if "." not in key and key != "seed"]
-    values = {key: yaml.safe_load(value) for key, value in words if "." in key}
+    groups = [{f"override /{key}": value} for key, value in words if key in GROUPS]
+    values = {key: yaml.safe_load(value) for key, value in words if key not in GROUPS and key != "seed"}
     return ({"defaults": groups} if groups else {}) | nested({key: _number(value) for key, value in values.items()})
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
@@ -20,7 +20,7 @@ from mlplab.search.halving import Draw, Figure, Outcome
 SEARCH, DRAWS, FINALISTS = "search.json", "draws.jsonl", "finalists.jsonl"
 ATTEMPTS = 2  # attempts at a run, before it counts as the worst
 LARGEST = 2**28  # bytes of a file
-FREE = ("budget", "minutes", "finalists", "seeds", "keep")  # settings that may change when a search is resumed
+FREE = ("budget", "minutes", "finalists", "keep")  # settings that may change when a search is resumed
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Final:
     folder: str
 
 
+Record = TypeVar("Record", Drawn, Final)
+
+
 def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
     """Tell whether the same search was begun in a folder, with the same budget or a smaller one.
 
@@ -77,6 +80,17 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
         if now < had:
             raise ConfigError(f"search.{key}: can only be raised, from {had:g}; got {now:g}")
     return True
+
+
+def is_same(folder: Path, asked: Mapping[str, Any]) -> bool:
+    """Tell whether a search was begun with these very settings, so that another process may join it."""
+    before = read(folder) or {}
+    return all(before.get(key) == asked[key] for key in asked)
+
+
+def restart_clock(folder: Path) -> None:
+    """Leave out of search.minutes the time since the last process ended; raises CheckpointError."""
+    _write(folder, {**(read(folder) or {}), "since": time.time()})
 
 
 def begin(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -119,6 +133,8 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         asked = json.loads(content)
         assert isinstance(asked["settings"]["budget"], int | float)
+        assert all(isinstance(rung, int) for rung in asked["rungs"])
+        asked["settings"]["minutes"]
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise CheckpointError(f"{folder / SEARCH}: damaged. Choose another sweep_name.") from error
     return dict(asked)
@@ -130,14 +146,16 @@ def draws(folder: Path) -> list[Drawn]:
     Raises:
         CheckpointError: if a line is damaged.
     """
-    found = [Drawn(**line) for line in _lines(folder / DRAWS)]
+    found = _records(folder / DRAWS, Drawn)
+    if [one.number for one in found] != list(range(len(found))):
+        raise CheckpointError(f"{folder / DRAWS}: damaged. Choose another sweep_name.")
     last = [one for one in found if one.wave == found[-1].wave]
     return found if not last or len(last) == last[0].of else found[: -len(last)]
 
 
 def finalists(folder: Path) -> list[Final]:
     """Read the runs of finalists; raises CheckpointError if a line is damaged."""
-    return [Final(**line) for line in _lines(folder / FINALISTS)]
+    return _records(folder / FINALISTS, Final)
 
 
 def add(folder: Path, drawn: Sequence[Drawn]) -> None:
@@ -160,7 +178,7 @@ def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
     Raises:
         ConfigError: if its folder holds another run.
     """
-    place = folder / drawn.folder
+    place = place_of(folder, drawn)
     result = read_result(place)
     if result is not None and result.config_hash != drawn.hash:
         raise ConfigError(f"{run_folder.short(place)}: holds another run. Move it away.")
@@ -168,19 +186,25 @@ def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
         return Outcome(_figures(result.history), has_ended=True)
     pause, status = read_pause(place), read_status(place)
     figures = _figures(pause.history) if pause is not None and pause.config_hash == drawn.hash else ()
-    failed = status is not None and (status.status == "diverged" or status.failures >= ATTEMPTS)
-    return Outcome(figures, has_failed=failed)
+    return Outcome(figures, has_failed=status is not None and status.has_failed(ATTEMPTS))
+
+
+def place_of(folder: Path, drawn: Drawn | Final) -> Path:
+    """The folder of a run: one of another sweep only while its result is there."""
+    place = folder / drawn.folder
+    is_own = place.parent == folder
+    return place if is_own or read_result(place) is not None else folder / place.name
 
 
 def _figures(history: Sequence[Mapping[str, float]]) -> list[Figure]:
     return [(epoch["val/acc"], -epoch["val/loss"]) for epoch in history if "val/acc" in epoch]
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _records(path: Path, kind: type[Record]) -> list[Record]:
     content = atomic_write.read(path, LARGEST) or b""
     try:
-        return [json.loads(line) for line in content.split(b"\n")[:-1]]  # a torn line has no newline
-    except ValueError as error:
+        return [kind(**json.loads(line)) for line in content.split(b"\n")[:-1]]  # a torn line has no newline
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged. Choose another sweep_name.") from error
 
 

@@ -38,12 +38,18 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     search, asked = _read(folder, Recipe(loader, composed), arguments)
     run_folder.refuse_others(folder)
     queue = Queue(folder, search.more)
-    is_done = records.begun(folder, asked) and queue.is_over()
-    print("\n".join(_plan(search)), flush=True)  # before importing torch, which takes seconds
+    is_begun = records.begun(folder, asked)
+    if is_begun and search.settings.minutes is not None:
+        records.restart_clock(folder)
+    is_done = is_begun and queue.is_over()
+    plan = (
+        [f"{run_folder.short(folder)}: the search is complete. There is nothing to do."] if is_done else _plan(search)
+    )
+    print("\n".join(plan), flush=True)  # before importing torch, which takes seconds
     name, root = data_set(search.base)
     download.require(name, Path(root))
     if not is_done:
-        with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.begun(folder, asked)) as leads:
+        with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.is_same(folder, asked)) as leads:
             if leads:
                 records.begin(folder, asked)
             queue.is_over()  # records the first wave
@@ -107,6 +113,10 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     base = candidates.config({})
     if not base.validates:
         raise ConfigError("data.val_size: a search needs validation images to compare draws by")
+    if base.trainer.check_val_every_n_epoch != 1:
+        raise ConfigError(
+            "trainer.check_val_every_n_epoch: must be 1 in a search, which compares draws after any epoch"
+        )
     warms_up = base.scheduler.warmup > 0 or base.scheduler.name in RISING
     rules = settings.rules(base.trainer.max_epochs, warms_up)
     asked = {
@@ -121,9 +131,11 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
 def _tidy(search: Search) -> None:
     """Delete the checkpoints of draws that did not reach the last rung; their metrics are kept."""
     for drawn, outcome in zip(search.drawn(), search.outcomes(), strict=True):
-        if outcome.at(search.rules.rungs[-1]) is None:
-            for name in ("best", "last"):
-                run_folder.checkpoint(search.folder / drawn.folder, name).unlink(missing_ok=True)
+        place = records.place_of(search.folder, drawn)
+        if outcome.at(search.rules.rungs[-1]) is None and place.parent == search.folder:
+            last = run_folder.checkpoint(place, "last")
+            for path in (last, run_folder.previous(last), run_folder.checkpoint(place, "best")):  # best needs no last
+                path.unlink(missing_ok=True)
 
 
 def _is_of_the_search(word: Override) -> bool:

@@ -51,7 +51,7 @@ class Search:
         wave = self.wave()
         drawn = self.drawn()
         jobs = [self.job(drawn[piece.draw], self.rules.rungs[piece.rung]) for piece in wave.pieces]
-        if not jobs:
+        if not wave.pieces:
             jobs = [self.final_job(one) for one in finalists.next_runs(self)]
         return [job for job in jobs if job.state() == "open"]
 
@@ -84,7 +84,7 @@ class Search:
         """Return the job of a draw, to the end or to an earlier epoch."""
         epochs = self.rules.rungs[-1]
         return Job(
-            folder=self.folder / drawn.folder,
+            folder=records.place_of(self.folder, drawn),
             overrides=tuple(drawn.overrides),
             label=drawn.label,
             hash=drawn.hash,

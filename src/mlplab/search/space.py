@@ -21,6 +21,7 @@ from mlplab.config.fields import fields
 from mlplab.config.schema import Config
 
 LAYERS = "model.layers"  # a key that exists only in spaces
+LARGEST_COUNTED = 100_000  # assignments
 LOG_FROM = 100  # ratio of the ends from which a range is on a log scale by default
 DIGITS = 3  # significant digits of a drawn value, so that the printed value is the one used
 SCALES = ("log", "linear")
@@ -76,10 +77,10 @@ class Dimension:
 
     @property
     def size(self) -> float:
-        """The number of values; infinite for a range of floats."""
+        """The number of values, or a bound of it; infinite for a range of floats."""
         if self.choices:
             return len(self.choices)
-        return len(self.whole_numbers()) if self.is_whole else math.inf
+        return self.high - self.low + 1 if self.is_whole else math.inf
 
     def whole_numbers(self) -> list[str]:
         """The values of a range of integers, without those that rounding makes equal."""
@@ -138,16 +139,21 @@ class Space:
         for one in self.dimensions:
             if one.condition is not None:
                 other = by_key.get(one.condition.key)
+                if other is not None and other.condition is not None:
+                    yield f"{one.key}: its condition depends on {other.key}, which has a condition itself"
                 possible = other.choices if other else filter(None, [values.get(one.condition.key)])
                 if one.condition.value not in possible:
                     yield f"{one.key}: the condition {one.condition} never holds in this space"
+        if LAYERS in values and not (values[LAYERS].isdecimal() and int(values[LAYERS])):
+            yield f"{LAYERS}: must be the number of layers, from 1, got {values[LAYERS]}"
         if LAYERS in by_key and "model.hidden" not in {*by_key, *values}:
             yield f"{LAYERS}: needs model.hidden, the width of each layer"
 
     @property
     def size(self) -> float:
-        """The number of assignments; infinite if there are ranges."""
-        return sum(1 for _ in self.all()) if all(one.size < math.inf for one in self.dimensions) else math.inf
+        """The number of assignments, or a bound of it above LARGEST_COUNTED; infinite if there are ranges of floats."""
+        bound = math.prod(one.size for one in self.dimensions)
+        return sum(1 for _ in self.all()) if bound <= LARGEST_COUNTED else bound
 
     def active(self, dimension: Dimension, values: Assignment) -> bool:
         """Tell whether a dimension is drawn, given these values."""
@@ -156,21 +162,23 @@ class Space:
 
     def all(self) -> Iterator[dict[str, str]]:
         """Yield every assignment of a finite space."""
-        found: list[dict[str, str]] = [{}]
-        for one in self.dimensions:
-            texts = one.choices or one.whole_numbers()
-            found = [
-                {**values, one.key: text} if self.active(one, values) else values
-                for values in found
-                for text in (texts if self.active(one, values) else [""])
-            ]
-        yield from found
+        yield from self._all({}, self.dimensions)
+
+    def _all(self, values: dict[str, str], left: Sequence[Dimension]) -> Iterator[dict[str, str]]:
+        if not left:
+            yield values
+        elif not self.active(left[0], values):
+            yield from self._all(values, left[1:])
+        else:
+            for text in left[0].choices or left[0].whole_numbers():
+                yield from self._all({**values, left[0].key: text}, left[1:])
 
     def overrides(self, values: Assignment) -> tuple[str, ...]:
         """Return the overrides that train an assignment; [256,256] for two layers of 256."""
         given = dict(word.split("=", 1) for word in self.fixed)
         words = {**given, **values}
-        if layers := words.pop(LAYERS, None):
+        layers = words.pop(LAYERS, None)
+        if layers and "model.hidden" in words:
             words["model.hidden"] = f"[{','.join([words['model.hidden']] * int(layers))}]"
         return tuple(f"{key}={value}" for key, value in words.items())
 
@@ -184,7 +192,7 @@ class _Reader:
         self.override = override
         self.is_open = _is_open(override)
         value: Any = override.value()
-        self.tags: set[str] = set(value.tags) if self.is_open else set()
+        self.tags: set[str] = set(getattr(value, "tags", ()))
         self.is_whole = isinstance(getattr(value, "start", None), int) or _is_whole(self.key)
         is_range = isinstance(value, IntervalSweep)
         self.ends: tuple[float, float] | None = (float(value.start), float(value.end)) if is_range else None

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mlplab.runs.result import read_result
 from mlplab.search import records
 from mlplab.search.halving import Outcome
 from mlplab.search.records import Final
@@ -31,5 +32,5 @@ def chosen(folder: Path, runs: Iterable[Final]) -> int | None:
 
 def validated(folder: Path, run: Final) -> float | None:
     """Return the validation accuracy of a finalist's run; None if it is not complete."""
-    became = records.outcome(folder, run)
-    return max(became.figures)[0] if became.has_ended else None
+    result = read_result(records.place_of(folder, run))
+    return None if result is None else result.metrics["val/acc"]

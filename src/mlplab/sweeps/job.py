@@ -68,7 +68,7 @@ class Job:
         if self.until is not None and (pause := self.pause()) is not None and len(pause.history) >= self.until:
             return "complete"
         status = self.status()
-        has_failed = status is not None and (status.status == "diverged" or status.failures >= self.attempts)
+        has_failed = status is not None and status.has_failed(self.attempts)
         return "failed" if (has_failed and self.sign_of_life() != self.earlier) or self.refusal() else "open"
 
 

@@ -95,6 +95,11 @@ class Queue:
                     claim.lock.release()  # it has ended in the meantime
                 if left or not self.more():
                     return None
+                self._ended.clear()  # a folder may have been moved away
+
+    @property
+    def is_search(self) -> bool:
+        return self.more is not no_more
 
     def jobs(self) -> list[Job]:
         """The jobs written so far."""
@@ -118,8 +123,8 @@ class Queue:
         return None in claims
 
     def has_success(self) -> bool:
-        """Tell whether any job has completed; in a search always true, because a refused job is one of many draws."""
-        return self.more is not no_more or "complete" in map(self._state, self.jobs())
+        """Tell whether any job has completed."""
+        return "complete" in map(self._state, self.jobs())
 
     def _state(self, job: Job) -> State:
         state = self._ended.get(job) or job.state()

@@ -130,7 +130,8 @@ class Array:
         logs = run_folder.short(self.queue.folder / LOGS)
         print(f"All workers on the cluster have ended. Logs: {logs}", file=sys.stderr)
         for job in self.queue.left():
-            if job.sign_of_life() != job.earlier:
+            status = job.status()
+            if status is not None and status.status != "paused" and job.sign_of_life() != job.earlier:
                 write_status(job.folder, "failed", reason=f"lost with its worker on the cluster ({logs})")
 
 

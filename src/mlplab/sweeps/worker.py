@@ -71,7 +71,7 @@ class Worker(threading.Thread):
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
             _note(job, ended, was_stopped, is_silent=job.sign_of_life() == before)
-        if ended.is_refused and not self.queue.has_success():  # the other jobs would be refused, too
+        if ended.is_refused and (self.queue.is_search or not self.queue.has_success()):  # others would be, too
             stop.ask(self.queue.folder, stop.Stop(ended.code, ended.reason))
 
     def _grace(self) -> float | None:
@@ -132,7 +132,8 @@ def _note(job: Job, ended: child.Ended, was_stopped: bool, is_silent: bool) -> N
     try:
         job.folder.mkdir(exist_ok=True)
         if not is_known:
-            write_status(job.folder, state, reason=(ended.reason or "no reason was given").splitlines()[0])
+            reason = (ended.reason or "no reason was given").splitlines()[0]
+            write_status(job.folder, state, reason, counts=not ended.is_refused)
         with (job.folder / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{ended.reason}\n")
     except (OSError, MlplabError) as error:

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from mlplab import startup
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.errors import CheckpointError, ConfigError, DivergedError, Paused
+from mlplab.errors import CheckpointError, ConfigError, DataError, DivergedError, Paused
 from mlplab.model.classifier import Classifier
 from mlplab.model.summary import layer_table
 from mlplab.monitoring.tensorboard import Board
@@ -145,7 +145,8 @@ def _noted(folder: Path) -> Iterator[None]:
             status = "diverged"
         elif isinstance(error, Paused):
             status = "paused"
-        write_status(folder, status, run_folder.first_line(error))
+        counts = not isinstance(error, ConfigError | DataError | CheckpointError)  # those are no fault of the network
+        write_status(folder, status, run_folder.first_line(error), counts=counts)
         raise
     write_status(folder, "completed")
 
