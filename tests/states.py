@@ -40,6 +40,17 @@ def result(folder: Path) -> dict[str, Any]:
     return {name: content[name] for name in names}
 
 
+def histories(folder: Path) -> dict[str, Any]:
+    """The metrics by epoch of each run of a search, complete or paused, but for times."""
+    found = {}
+    for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
+        history = json.loads(path.read_text())["history"]
+        for epoch in history:
+            del epoch["seconds"]
+        found[path.parent.name] = history
+    return found
+
+
 def of(folder: Path, name: str = "last") -> dict[str, Any]:
     """Return the content of a checkpoint, except times, and counts of Lightning before and after training."""
     content = checkpoint_file.read(folder / "checkpoints" / f"{name}.ckpt")

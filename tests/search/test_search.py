@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import states
 from conftest import PROJECT, Command, Finished, Program
 from filelock import FileLock
 from fork_server import Server
@@ -26,17 +27,6 @@ Whole = tuple[Path, Finished]
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def histories(folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the history of each run, without times."""
-    found = {}
-    for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
-        history = json.loads(path.read_text())["history"]
-        found[path.parent.name] = [
-            {key: value for key, value in epoch.items() if key != "seconds"} for epoch in history
-        ]
-    return found
 
 
 def search(program: Program, *words: str) -> Finished:
@@ -100,7 +90,7 @@ def test_two_workers_make_the_same_search(whole: Whole, program: Program) -> Non
     assert finished.code == 0, finished.err
     for name in ("draws.jsonl", "finalists.jsonl"):
         assert (folder_of(program) / name).read_bytes() == (whole[0] / name).read_bytes()
-    assert histories(folder_of(program)) == histories(whole[0])
+    assert states.histories(folder_of(program)) == states.histories(whole[0])
 
 
 def test_a_search_that_is_killed_goes_on_as_if_it_were_not(whole: Whole, program: Program) -> None:
@@ -115,18 +105,18 @@ def test_a_search_that_is_killed_goes_on_as_if_it_were_not(whole: Whole, program
     finished = search(program, *WORDS, "jobs=2")
     assert finished.code == 0, finished.err
     assert (folder_of(program) / "draws.jsonl").read_bytes() == (whole[0] / "draws.jsonl").read_bytes()
-    assert histories(folder_of(program)) == histories(whole[0])
+    assert states.histories(folder_of(program)) == states.histories(whole[0])
 
 
 def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optuna(copy: Program) -> None:
-    before = histories(folder_of(copy))
+    before = states.histories(folder_of(copy))
     code = "import runpy, sys; sys.argv[0] = 'train.py'; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
     check = "\nassert not {'torch', 'optuna', 'lightning'} & set(sys.modules), 'imported'"
     (copy.folder / "wrapped.py").write_text(f"{code}{check}")
     finished = copy.run(PROJECT / "train.py", *WORDS, script=str(copy.folder / "wrapped.py"), before=lambda: None)
     assert finished.code == 0, finished.err
     assert "\nWinner\n" in finished.out
-    assert histories(folder_of(copy)) == before
+    assert states.histories(folder_of(copy)) == before
 
 
 def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Program) -> None:

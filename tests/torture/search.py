@@ -1,11 +1,9 @@
 """Searches whose processes are killed, and runs that are paused in processes of their own."""
 
-import json
 import random
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import runs
 import states
@@ -48,7 +46,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
             for name in ("draws.jsonl", "finalists.jsonl"):
                 is_same = (search / name).read_bytes() == (whole / name).read_bytes()
                 found += [] if is_same else [f"another {name}"]
-            found += [] if _histories(search) == _histories(whole) else ["other histories"]
+            found += [] if states.histories(search) == states.histories(whole) else ["other histories"]
             report.add(f"five kills of a search's processes, {sampler}, {at_once} at once", found)
 
 
@@ -70,13 +68,3 @@ def paused_in_processes(folder: Path, dice: random.Random, report: Report) -> No
 
 def _search(folder: Path, sampler: str, at_once: int) -> list[str]:
     return [*SPACE, f"hydra.sweep.dir={folder}", f"search.sampler={sampler}", f"jobs={at_once}"]
-
-
-def _histories(folder: Path) -> dict[str, Any]:
-    found = {}
-    for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
-        history = json.loads(path.read_text())["history"]
-        for epoch in history:
-            del epoch["seconds"]
-        found[path.parent.name] = history
-    return found

@@ -42,7 +42,7 @@ class Outcome:
     has_failed: bool = False
 
     def at(self, epochs: int) -> Figure | None:
-        """Return the best figure within these epochs, whose weights the run keeps; None if it has not reached them."""
+        """Return the best figure within these epochs; None if it has not reached them."""
         if len(self.figures) >= epochs or self.has_ended:
             return max(self.figures[:epochs], default=None)
         return None

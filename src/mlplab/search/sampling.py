@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlplab.search.space import Assignment, Dimension, Space
+from mlplab.search.space import LARGEST_COUNTED, Assignment, Dimension, Space
 
 if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 20  # attempts at a new draw, before a finite space is enumerated
-LARGEST_GRID = 100_000  # assignments of a space that counts as finite
 
 IsNew = Callable[[Assignment], bool]
 
@@ -78,7 +77,7 @@ def _left(
     space: Space, found: Sequence[dict[str, str]], is_new: IsNew, generator: random.Random
 ) -> dict[str, str] | None:
     """Draw at random from the remaining assignments of a finite space."""
-    if space.size > LARGEST_GRID:
+    if space.size > LARGEST_COUNTED:
         return None
     left = [values for values in space.all() if values not in found and is_new(values)]
     return generator.choice(left) if left else None

@@ -1,11 +1,9 @@
 """A search whose workers run on a real SLURM, and are cancelled; and whose leader is killed."""
 
-import json
 import os
-from pathlib import Path
-from typing import Any
 
 import pytest
+import states
 from conftest import Program
 from test_slurm import CLUSTER, slurm
 from waiting import wait_until
@@ -38,14 +36,4 @@ def test_a_search_on_a_cluster_is_that_of_one_machine(program: Program) -> None:
     assert "\nWinner\n" in out
     for name in ("draws.jsonl", "finalists.jsonl"):
         assert (sweeps / "there" / name).read_bytes() == (sweeps / "here" / name).read_bytes()
-    assert _histories(sweeps / "there") == _histories(sweeps / "here")
-
-
-def _histories(folder: Path) -> dict[str, Any]:
-    found = {}
-    for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
-        history = json.loads(path.read_text())["history"]
-        for epoch in history:
-            del epoch["seconds"]
-        found[path.parent.name] = history
-    return found
+    assert states.histories(sweeps / "there") == states.histories(sweeps / "here")
