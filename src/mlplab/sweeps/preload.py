@@ -18,6 +18,7 @@ import torch  # noqa: E402
 from hydra.core.plugins import Plugins  # noqa: E402
 
 import mlplab.training.run  # noqa: E402, F401
+from mlplab.config import torch_signatures  # noqa: E402
 from mlplab.data import datasets  # noqa: E402
 from mlplab.errors import DataError  # noqa: E402
 from mlplab.plots import canvas  # noqa: E402
@@ -25,6 +26,9 @@ from mlplab.runs.provenance import versions  # noqa: E402
 from mlplab.sweeps import job, queue, worker  # noqa: E402, F401
 
 Plugins.instance()
+for _known in (torch_signatures.optimizers, torch_signatures.schedulers, torch_signatures.activations):
+    _known()  # caches the names, whose reading takes a quarter of a second
+torch_signatures.trainer_flags()
 canvas.png(canvas.figure(1.0))  # imports matplotlib and finds its fonts
 versions()  # caches the digest of the imported code, because its files may change during the sweep
 
