@@ -11,6 +11,8 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
+from mlplab.errors import Paused
+from mlplab.runs.result import read_pause
 from mlplab.training.run import train
 
 Row = tuple[dict[str, str | float], dict[str, float]]
@@ -64,3 +66,17 @@ def test_each_run_is_a_row_of_the_hparams_tab(tiny: Compose, tmp_path: Path) -> 
         if name != "unvalidated":
             figures["val/acc_best"] = result.metrics["val/acc"]
         assert found[name][1] == pytest.approx(figures)
+
+
+def test_runs_of_a_search_are_rows_that_lack_no_metric(tiny: Compose, tmp_path: Path) -> None:
+    """TensorBoard hides a row without one of the metrics, and a paused run has no test accuracy."""
+    with pytest.raises(Paused):
+        train(tiny("seed=1"), tmp_path / "paused", pause_after=1)
+    (best,) = (epoch["val/acc"] for epoch in read_pause(tmp_path / "paused").history)
+    complete = train(tiny(), tmp_path / "complete", pause_after=2)
+    shown = {"paused": {"val/acc_best": best}, "complete": {"val/acc_best": complete.metrics["val/acc"]}}
+    assert {name: metrics for name, (_, metrics) in rows(tmp_path).items()} == {
+        name: pytest.approx(metrics) for name, metrics in shown.items()
+    }
+    resumed = train(tiny("seed=1"), tmp_path / "paused", resume=True, pause_after=2)
+    assert rows(tmp_path)["paused"][1] == pytest.approx({"val/acc_best": resumed.metrics["val/acc"]})

@@ -1,13 +1,15 @@
-"""Pictures of a search: accuracy of its draws, by epoch and by value."""
+"""Pictures of a search: its progress, and the accuracy of its draws by epoch and by value."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREY, ORANGE, PALE, VERMILION, label
+from mlplab.search import halving
 from mlplab.search.halving import Figure as Accuracy
-from mlplab.search.halving import Outcome
+from mlplab.search.halving import Outcome, Rules
 from mlplab.search.records import Drawn
 
 if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictures does not need it
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictur
     from matplotlib.figure import Figure
 
 MOST_PANELS, MOST_LABELS, LONGEST_LABEL = 9, 8, 14
+BEST = 4  # one draw of so many is a line of the parallel coordinates
 VAL_ACC = "validation accuracy (%)"
 LOG_FROM = 100  # factor between the ends of an axis
 
@@ -23,8 +26,143 @@ def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[in
     """Draw the pictures for which there is enough data, by file name."""
     if not any(one.figures for one in outcomes):
         return {}
-    panels = values(drawn, outcomes, rungs)
-    return {"rungs.png": curves(outcomes, rungs), **({"space.png": panels} if panels else {})}
+    found = {
+        "progress.png": progress(drawn, outcomes, rungs),
+        "rungs.png": curves(outcomes, rungs),
+        "space.png": values(drawn, outcomes, rungs),
+        "parallel.png": parallel(drawn, outcomes),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure | None":
+    """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws."""
+    steps = list(_best_so_far(drawn, outcomes, rungs))
+    if not steps:
+        return None
+    figure = canvas.figure(3.4, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    accs = sorted(100 * max(one.figures)[0] for one in outcomes if one.figures)
+    complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
+    for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
+        ends = [step[place] for step in steps]
+        axes.step(ends, [step[2] for step in steps], where="post", color=VERMILION, label="this search")
+        runs = range(1, min(len(accs), int(ends[-1] / unit)) + 1)
+        expected = [_expected_best(accs, number) for number in runs]
+        axes.plot([unit * number for number in runs], expected, "--", color=GREY, label="random search")
+        axes.set_xlabel(("epochs of training", "minutes of training on one core")[place])
+        canvas.style(axes, "both")
+    margin = 0.03 * (accs[-1] - expected[0])
+    panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, accs[-1] + margin)
+    panels[0].set_ylabel(VAL_ACC)
+    panels[0].legend(fontsize=8, loc="lower right")
+    figure.suptitle(
+        "best complete run so far; dashed: expected with complete runs of the same draws, in a random order", fontsize=9
+    )
+    return figure
+
+
+def _best_so_far(
+    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]
+) -> Iterator[tuple[float, float, float]]:
+    """Yield epochs, minutes and the best accuracy in percent, after each run that completes."""
+    rules = Rules(tuple(rungs), 1, 1 + max(one.wave for one in drawn))
+    epochs, seconds, best = 0, 0.0, 0.0
+    for wave in halving.waves(rules, [one.draw for one in drawn], outcomes.__getitem__):
+        for piece in wave.pieces:
+            became, before = outcomes[piece.draw], rungs[piece.rung - 1] if piece.rung else 0
+            part = became.seconds[before : rungs[piece.rung]]
+            epochs, seconds = epochs + len(part), seconds + sum(part)
+            figure = became.at(rungs[-1])
+            if piece.rung == len(rungs) - 1 and figure is not None:
+                best = max(best, 100 * figure[0])
+                yield epochs, seconds / 60, best
+
+
+def _expected_best(accs: Sequence[float], number: int) -> float:
+    """Return the expected best of `number` out of these rising values (Dodge et al. 2019, arXiv:1909.03004)."""
+    ways = math.comb(len(accs), number)
+    return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
+
+
+def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "Figure | None":
+    """Draw a line for each draw of the best quarter through its values; it has a gap where a key was not drawn."""
+    keys = list(dict.fromkeys(key for one in drawn for key in one.values))
+    tried = [
+        (100 * max(became.figures)[0], one.values)
+        for one, became in zip(drawn, outcomes, strict=True)
+        if became.figures
+    ]
+    best = sorted(tried, key=lambda pair: pair[0])[-max(1, len(tried) // BEST) :]
+    if len(keys) < 2 or len(best) < 2:
+        return None
+    figure = canvas.figure(3.6, layout="constrained")
+    axes = figure.add_subplot()
+    scales = [_Scale.of(key, [one.values[key] for one in drawn if key in one.values]) for key in keys]
+    accs = [acc for acc, _ in best]
+    for acc, chosen in best:
+        places = [scale.place(chosen.get(scale.key)) for scale in scales]
+        share = (acc - accs[0]) / ((accs[-1] - accs[0]) or 1)
+        axes.plot(range(len(keys)), places, "o-", color=_shade(share), markersize=3, linewidth=0.8 + share, alpha=0.8)
+    for position, scale in enumerate(scales):
+        axes.axvline(position, color=PALE, linewidth=0.8, zorder=0)
+        for place, text in scale.ticks():
+            axes.text(position + 0.03, place, text, fontsize=7, color="#444444")
+    axes.set_xticks(range(len(keys)), [label(key) for key in keys], fontsize=8)
+    axes.set(yticks=[], xlim=(-0.1, len(keys) - 0.6), ylim=(-0.05, 1.08))
+    axes.spines[:].set_visible(False)
+    figure.suptitle(
+        f"the best {len(best)} of {len(tried)} draws, {accs[0]:.2f} (pale) to {accs[-1]:.2f} % (dark)", fontsize=9
+    )
+    return figure
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The upright axis of a key, from 0 to 1."""
+
+    key: str
+    names: Sequence[str]  # the values of a key that is not a range
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, key: str, texts: Sequence[str]) -> "_Scale":
+        numbers = [number for text in texts if (number := _number(text)) is not None]
+        names = sorted(set(texts), key=lambda text: (_number(text) or 0.0, text))
+        if len(numbers) < len(texts) or len(names) <= MOST_LABELS // 2:
+            return cls(key, names)
+        return cls(key, (), min(numbers), max(numbers))
+
+    @property
+    def is_log(self) -> bool:
+        return self.low > 0 and self.high >= LOG_FROM * self.low
+
+    def place(self, text: str | None) -> float:
+        if text is None:
+            return math.nan
+        if self.names:
+            return self.names.index(text) / max(1, len(self.names) - 1)
+        low, high, number = self.low, self.high, float(text)
+        if self.is_log:
+            low, high, number = math.log(low), math.log(high), math.log(number)
+        return (number - low) / ((high - low) or 1)
+
+    def ticks(self) -> Iterator[tuple[float, str]]:
+        """Yield places, and what stands there."""
+        if self.names:
+            yield from ((self.place(name), label(name, LONGEST_LABEL)) for name in self.names)
+        else:
+            yield from ((self.place(str(end)), f"{end:.3g}") for end in (self.low, self.high))
+
+
+def _shade(share: float) -> tuple[float, float, float]:
+    """A blue, the darker the greater."""
+    return 0.75 * (1 - share), 0.85 - 0.41 * share, 0.95 - 0.25 * share
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
 
 
 def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":

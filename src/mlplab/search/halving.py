@@ -9,7 +9,7 @@ and Talwalkar 2016 (arXiv:1502.07943); comparing a run with all that ever reache
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -35,11 +35,13 @@ class Outcome:
         figures: of the validation after each epoch.
         has_ended: no epoch follows, because all are trained or it stopped early.
         has_failed: no epoch follows, and the run counts as the worst.
+        seconds: of each epoch, with its validation.
     """
 
     figures: Sequence[Figure] = ()
     has_ended: bool = False
     has_failed: bool = False
+    seconds: Sequence[float] = ()
 
     def at(self, epochs: int) -> Figure | None:
         """Return the best figure within these epochs; None if it has not reached them."""
@@ -116,7 +118,15 @@ class _Replay:
 
 
 def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False) -> Wave:
-    """Return the first wave that is not over.
+    """Return the first wave that is not over; see `waves`."""
+    *_, last = waves(rules, draws, outcome, is_used_up)
+    return last
+
+
+def waves(
+    rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False
+) -> Iterator[Wave]:
+    """Yield the waves from the first to the one that is not over.
 
     Args:
         rules: of the search.
@@ -129,9 +139,10 @@ def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcom
     for number in itertools.count():
         new = [Piece(draw.number, 0) for draw in draws if draw.wave == number < rules.waves]
         if number < rules.waves and not new and not is_used_up:
-            return Wave(number, to_draw=rules.wave)
+            yield Wave(number, to_draw=rules.wave)
+            return
         pieces = (*replay.promotions(is_draining=not new), *new)
+        yield Wave(number, pieces)
         if not pieces or not all(outcome(piece.draw).is_over(rules.rungs[piece.rung]) for piece in pieces):
-            return Wave(number, pieces)
+            return
         replay.end(pieces, by_number)
-    raise AssertionError("a search ends")

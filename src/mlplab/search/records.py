@@ -15,7 +15,7 @@ from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import read_pause, read_result, read_status
-from mlplab.search.halving import Draw, Figure, Outcome
+from mlplab.search.halving import Draw, Outcome
 
 SEARCH, DRAWS, FINALISTS = "search.json", "draws.jsonl", "finalists.jsonl"
 ATTEMPTS = 2  # attempts at a run, before it counts as the worst
@@ -183,10 +183,10 @@ def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
     if result is not None and result.config_hash != drawn.hash:
         raise ConfigError(f"{run_folder.short(place)}: holds another run. Move it away.")
     if result is not None:
-        return Outcome(_figures(result.history), has_ended=True)
+        return _outcome(result.history, has_ended=True)
     pause, status = read_pause(place), read_status(place)
-    figures = _figures(pause.history) if pause is not None and pause.config_hash == drawn.hash else ()
-    return Outcome(figures, has_failed=status is not None and status.has_failed(ATTEMPTS))
+    history = pause.history if pause is not None and pause.config_hash == drawn.hash else ()
+    return _outcome(history, has_failed=status is not None and status.has_failed(ATTEMPTS))
 
 
 def place_of(folder: Path, drawn: Drawn | Final) -> Path:
@@ -196,8 +196,10 @@ def place_of(folder: Path, drawn: Drawn | Final) -> Path:
     return place if is_own or read_result(place) is not None else folder / place.name
 
 
-def _figures(history: Sequence[Mapping[str, float]]) -> list[Figure]:
-    return [(epoch["val/acc"], -epoch["val/loss"]) for epoch in history if "val/acc" in epoch]
+def _outcome(history: Sequence[Mapping[str, float]], has_ended: bool = False, has_failed: bool = False) -> Outcome:
+    validated = [epoch for epoch in history if "val/acc" in epoch]
+    figures = [(epoch["val/acc"], -epoch["val/loss"]) for epoch in validated]
+    return Outcome(figures, has_ended, has_failed, [epoch["seconds"] for epoch in validated])
 
 
 def _records(path: Path, kind: type[Record]) -> list[Record]:

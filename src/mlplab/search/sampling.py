@@ -56,7 +56,7 @@ def by_tpe(space: Space, number: int, is_new: IsNew, seed: str, history: Sequenc
         )
     study = optuna.create_study(sampler=sampler, direction="maximize")
     study.add_trials([_frozen(space, trial) for trial in history])
-    return _collect(space, number, is_new, generator, lambda: _suggested(space, study.ask()))
+    return _collect(space, number, is_new, generator, lambda: suggested(space, study.ask()))
 
 
 def _collect(
@@ -87,7 +87,9 @@ def _random(space: Space, generator: random.Random) -> dict[str, str]:
     return _filled(space, lambda one: one.at(generator.random()))
 
 
-def _suggested(space: Space, trial: "optuna.Trial") -> dict[str, str]:
+def suggested(space: Space, trial: "optuna.Trial") -> dict[str, str]:
+    """Draw the values of an Optuna trial."""
+
     def suggest(one: Dimension) -> str:
         if one.choices and one.is_ordered:
             return one.choices[trial.suggest_int(one.key, 0, len(one.choices) - 1)]

@@ -91,7 +91,7 @@ class Search:
             data=data_set(self.base),
             epochs=epochs,
             cost=drawn.cost * (until or epochs) / epochs,
-            until=until if until != epochs else None,
+            until=until or epochs,
             attempts=records.ATTEMPTS,
         )
 

@@ -26,7 +26,7 @@ class Job:
     epochs: int
     cost: float  # estimated seconds
     earlier: int = 0  # last sign of life of an earlier attempt, whose failure does not count
-    until: int | None = None  # the epoch after which it pauses
+    until: int | None = None  # the epoch after which a run of a search pauses; its last one for a whole run
     attempts: int = 1  # after which a failure counts
 
     def result(self) -> Result | None:

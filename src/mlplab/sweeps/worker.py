@@ -106,9 +106,10 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
         composed = recipe.loader.load_sweep_config(recipe.composed, list(overrides))
         config = config_of(composed)
         is_begun = (folder / "checkpoints").exists()
-        if until is None or not is_begun:
+        is_last = until is None or until >= config.trainer.max_epochs
+        if is_last or not is_begun:
             write(composed, folder)
-        if until is not None:  # pictures are drawn only by the part that ends the run
+        if not is_last:  # pictures are drawn only by the part that ends the run
             config = config.model_copy(update={"show": Show(**dict.fromkeys(Show.model_fields, False))})
         log.info(introduction(config, folder))
         with suppress(Paused):

@@ -47,8 +47,8 @@ def train(
         resume: resume a run in that folder; from the start if nothing was saved.
         began: called once all checks have passed.
         anyway: resume even if the arithmetic differs from that of the weights so far.
-        pause_after: epochs after which the run pauses, without using the test set; None to train to the end. A paused
-            run is resumed like a stopped one, and ends like a run that was never paused.
+        pause_after: epochs after which a run of a search pauses, without using the test set; its last epoch, or None,
+            to train to the end. A paused run is resumed like a stopped one, and ends like one that was never paused.
 
     Raises:
         ConfigError: if the folder already holds a run, torch or Lightning refuse a value, or the run cannot be resumed
@@ -101,15 +101,16 @@ def _train(
         except Paused:
             seconds = state.seconds + time.perf_counter() - fit_started
             run_folder.pause(folder, Pause(config_hash=config.hash, seconds=seconds, history=classifier.history))
+            accs = [epoch["val/acc"] for epoch in classifier.history if "val/acc" in epoch]
+            _add_row(logger, config, {"val/acc": max(accs)} if accs else {}, classifier.steps)
             raise
         fit_s = state.seconds + time.perf_counter() - fit_started - board.drawing_s
         best, test = _score_best(trainer, classifier, datamodule, folder)
 
         metrics = state.untrained | {name: value for name, value in best.items() if "/" in name} | test
-        if logger is not None:
-            best_val = {"val/acc_best": metrics["val/acc"]} if "val/acc" in metrics else {}
-            shown_metrics = {**best_val, "test/acc": metrics["test/acc"]}
-            logger.log_result(_hyperparameters(config), shown_metrics, classifier.steps)
+        # A row lacks no metric of the others, or TensorBoard hides it: paused runs of a search have no test accuracy.
+        row = {name: acc for name, acc in metrics.items() if name == "val/acc" or pause_after is None}
+        _add_row(logger, config, row, classifier.steps)
         if shown:
             board.finish(trainer, classifier, int(best["epoch"]))
         result = Result(
@@ -265,6 +266,14 @@ def _score_best(
         return classifier.history[-1], test
     of_epoch = classifier.history[int(classifier.loaded_metrics["epoch"]) - 1]
     return {**of_epoch, **classifier.loaded_metrics}, test
+
+
+def _add_row(logger: RunLogger | None, config: Config, metrics: Mapping[str, float], step: int) -> None:
+    """Add a row to TensorBoard's HParams tab."""
+    names = {"val/acc": "val/acc_best", "test/acc": "test/acc"}
+    if logger is not None:
+        row = {shown: metrics[name] for name, shown in names.items() if name in metrics}
+        logger.log_result(_hyperparameters(config), row, step)
 
 
 def _hyperparameters(config: Config) -> dict[str, str | float]:

@@ -73,9 +73,14 @@ def test_accuracy_by_time_marks_configurations_and_names_three(table: Table) -> 
     figure = charts.accuracy_by_time(table)
     assert figure is not None
     (axes,) = figure.axes
-    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in axes.get_lines()]
+    *lines, front = axes.get_lines()
+    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
     expected = [(of.fit_s, 100 * of.val_acc.mean) for of in table.configurations if of.val_acc]
     assert points == [pytest.approx(point) for point in expected]
+    on_front = [one for one in expected if not any(s <= one[0] and acc > one[1] for s, acc in expected)]
+    assert list(zip(front.get_xdata(), front.get_ydata(), strict=True)) == [
+        pytest.approx(one) for one in sorted(on_front)
+    ]
     (legend,) = figure.legends
     names = [f"{rank}: {table.text(table.configurations[rank - 1])}" for rank in (1, 2, 3)]
     assert [text.get_text() for text in legend.get_texts()] == names

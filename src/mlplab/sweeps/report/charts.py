@@ -96,6 +96,9 @@ def accuracy_by_time(table: Table) -> "canvas.Figure | None":
             name = label(table.text(one) or "the only configuration", 70)
             style = {"markersize": 7, "zorder": 3, "label": f"{position + 1}: {name}"}
         axes.errorbar(one.fit_s, 100 * spread.mean, error, fmt=marker, color=color, elinewidth=0.8, **style)
+    front = _front([(one.fit_s, 100 * one.val_acc.mean) for one in ranked if one.val_acc is not None])
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", color=GREY, linewidth=0.9, zorder=1)
     times = [one.fit_s for one in ranked]
     if min(times) > 0 and max(times) > 10 * min(times):
         axes.set_xscale("log")
@@ -104,8 +107,18 @@ def accuracy_by_time(table: Table) -> "canvas.Figure | None":
     axes.grid(color=PALE, linewidth=0.6)
     has_spread = any(len(one.runs) > 1 for one in ranked)
     title = "the best by validation" + ("; bars: standard deviation over seeds" if has_spread else "")
+    title += "; grey line: the best up to each time" if len(front) > 1 else ""
     figure.legend(loc="outside lower left", fontsize=8, title=title, title_fontsize=8)
     return figure
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that are better than all faster ones (Pareto front), by rising time."""
+    front: list[tuple[float, float]] = []
+    for seconds, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((seconds, accuracy))
+    return front
 
 
 def curves_of_best(table: Table) -> "canvas.Figure | None":

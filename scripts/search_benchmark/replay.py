@@ -1,0 +1,104 @@
+"""Replays searches on recorded curves, and compares what they find for the same epochs."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+
+from curves import Curves, Rank
+from policies import POLICIES, Steps, figures_of
+from record import EPOCHS
+
+FULL_RUNS = 30
+BUDGET = FULL_RUNS * EPOCHS
+GRID = range(2 * EPOCHS, BUDGET + 1, EPOCHS // 3)  # budgets of epochs
+SHOWN = (90, 135, 180, BUDGET)
+BY_BUDGET = "one epoch, then the best ninth"  # its number of draws follows from the budget
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best complete run of a search within a budget, by validation."""
+
+    regret: float  # points of test accuracy below the best recorded configuration; nan without a complete run
+    seconds: float  # of training
+    draws: int
+
+
+Path = dict[int, Found]  # by budget
+
+
+def replay(curves: Curves, policy: str, seed: int, rank: Rank = "accuracy", kept: Rank = "loss") -> Path:
+    """Replay a search that compares runs by `rank`, and keeps the weights of the epoch with the best `kept`."""
+    search = partial(POLICIES[policy], curves, seed, by=rank)
+    if policy == BY_BUDGET:
+        return {budget: _found(curves, search(budget=budget), [budget], rank, kept)[budget] for budget in GRID}
+    return _found(curves, search(budget=BUDGET), GRID, rank, kept)
+
+
+def _found(curves: Curves, steps: Steps, budgets: Sequence[int], rank: Rank, kept: Rank) -> Path:
+    best = max(truths(curves, kept))
+    found: Path = {}
+    left = list(budgets)
+    epochs, seconds, draws = 0, 0.0, set[int]()
+    winner, highest = None, (-math.inf, 0.0)
+    for step in steps:
+        while left and epochs + step.cost > left[0]:
+            found[left.pop(0)] = _now(curves, winner, best, kept, seconds, len(draws))
+        if not left:
+            break
+        curve = curves.runs[step.draw]
+        epochs += step.cost
+        seconds += curve.seconds[max(0, step.reached - step.cost) : step.reached].sum()
+        draws.add(step.draw)
+        if step.reached == EPOCHS and not curve.has_failed:
+            figure = max(figures_of(curves, step.draw, EPOCHS, rank))
+            winner, highest = (step.draw, figure) if figure > highest else (winner, highest)
+    return found | {budget: _now(curves, winner, best, kept, seconds, len(draws)) for budget in left}
+
+
+def _now(curves: Curves, winner: int | None, best: float, kept: Rank, seconds: float, draws: int) -> Found:
+    return Found(math.nan if winner is None else best - truths(curves, kept)[winner], seconds, draws)
+
+
+_TRUTHS: dict[tuple[int, Rank], list[float]] = {}
+
+
+def truths(curves: Curves, kept: Rank) -> list[float]:
+    """Test accuracy of each recorded configuration, in percent."""
+    key = (id(curves), kept)
+    if key not in _TRUTHS:
+        _TRUTHS[key] = [curves.truth(curve.draw, kept) for curve in curves.runs]
+    return _TRUTHS[key]
+
+
+def replays(
+    curves: Curves,
+    repetitions: int,
+    jobs: int,
+    rank: Rank = "accuracy",
+    kept: Rank = "loss",
+    names: Sequence[str] = tuple(POLICIES),
+) -> dict[str, list[Path]]:
+    """Repeat each search with other draws."""
+    seeds = range(repetitions)
+    with ProcessPoolExecutor(jobs) as pool:
+        running = {
+            name: pool.map(replay, repeat(curves), repeat(name), seeds, repeat(rank), repeat(kept), chunksize=5)
+            for name in names
+        }
+        return {name: list(found) for name, found in running.items()}
+
+
+def regret(paths: Sequence[Path], budget: int) -> tuple[float, float]:
+    """Return the mean regret and its standard error."""
+    values = [path[budget].regret for path in paths if not math.isnan(path[budget].regret)]
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+
+
+def epochs_to(paths: Sequence[Path], goal: float) -> int | None:
+    """Return the budget from which the mean regret is at most `goal`; None if it never is."""
+    return next((budget for budget in GRID if regret(paths, budget)[0] <= goal), None)
