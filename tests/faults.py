@@ -1,16 +1,21 @@
 """Jobs of a sweep that go wrong, by their seeds, and draws of a search, by their widths.
 
-Or they are held, where HELD names a file, as long as it is there.
+Or they are held, where HELD names a file, as long as it is there. One is killed as it pauses, where KILLED_AT_PAUSE
+names a file that is not there yet. With POISONED, test accuracies are random.
 """
 
 import os
+import random
 import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlplab.runs import folder as run_folder
+from mlplab.runs.result import Result
 from mlplab.sweeps import worker
 
 CAUSES = {
@@ -38,8 +43,33 @@ def _hold(file: Path) -> None:
     Classifier.training_step = held  # type: ignore[method-assign]
 
 
+def _kill_at_pause(once: Path) -> None:
+    pause = run_folder.pause
+
+    def killed(*arguments: Any) -> None:
+        with suppress(FileExistsError):
+            once.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        pause(*arguments)
+
+    run_folder.pause = killed
+
+
+def _poison() -> None:
+    complete = run_folder.complete
+
+    def poisoned(result: Result) -> None:
+        complete(result.model_copy(update={"metrics": {**result.metrics, "test/acc": random.random()}}))
+
+    run_folder.complete = poisoned
+
+
 def train(folder: Path, *arguments: Any) -> None:
     """Replacement for the task of a job's process."""
+    if once := os.environ.get("KILLED_AT_PAUSE"):
+        _kill_at_pause(Path(once))
+    if "POISONED" in os.environ:
+        _poison()
     if held := os.environ.get("HELD"):
         _hold(Path(held))
         _train(folder, *arguments)

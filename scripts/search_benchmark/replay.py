@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 
 from curves import Curves, Rank
 from policies import POLICIES, Steps, figures_of
@@ -23,7 +22,7 @@ BY_BUDGET = "one epoch, then the best ninth"  # its number of draws follows from
 class Found:
     """The best complete run of a search within a budget, by validation."""
 
-    regret: float  # points of test accuracy below the best recorded configuration; nan without a complete run
+    regret: float  # points of test accuracy below the best recorded configuration; infinite without a complete run
     seconds: float  # of training
     draws: int
 
@@ -61,7 +60,7 @@ def _found(curves: Curves, steps: Steps, budgets: Sequence[int], rank: Rank, kep
 
 
 def _now(curves: Curves, winner: int | None, best: float, kept: Rank, seconds: float, draws: int) -> Found:
-    return Found(math.nan if winner is None else best - truths(curves, kept)[winner], seconds, draws)
+    return Found(math.inf if winner is None else best - truths(curves, kept)[winner], seconds, draws)
 
 
 _TRUTHS: dict[tuple[int, Rank], list[float]] = {}
@@ -76,26 +75,19 @@ def truths(curves: Curves, kept: Rank) -> list[float]:
 
 
 def replays(
-    curves: Curves,
-    repetitions: int,
-    jobs: int,
-    rank: Rank = "accuracy",
-    kept: Rank = "loss",
-    names: Sequence[str] = tuple(POLICIES),
-) -> dict[str, list[Path]]:
-    """Repeat each search with other draws."""
-    seeds = range(repetitions)
+    curves: Curves, policy: str, repetitions: int, jobs: int, rank: Rank = "accuracy", kept: Rank = "loss"
+) -> list[Path]:
+    """Repeat a search with other draws."""
     with ProcessPoolExecutor(jobs) as pool:
-        running = {
-            name: pool.map(replay, repeat(curves), repeat(name), seeds, repeat(rank), repeat(kept), chunksize=5)
-            for name in names
-        }
-        return {name: list(found) for name, found in running.items()}
+        several = pool.map(partial(replay, curves, policy, rank=rank, kept=kept), range(repetitions), chunksize=5)
+        return list(several)
 
 
 def regret(paths: Sequence[Path], budget: int) -> tuple[float, float]:
-    """Return the mean regret and its standard error."""
-    values = [path[budget].regret for path in paths if not math.isnan(path[budget].regret)]
+    """Return the mean regret and its standard error; infinite if a search had no complete run yet."""
+    values = [path[budget].regret for path in paths]
+    if math.inf in values:
+        return math.inf, math.inf
     return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
 
 

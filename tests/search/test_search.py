@@ -85,9 +85,16 @@ def test_paused_runs_know_nothing_of_the_test_images(whole: Whole) -> None:
     assert not [path for path in files if b"test/" in path.read_bytes()]
 
 
-def test_two_workers_make_the_same_search(whole: Whole, program: Program) -> None:
+def test_two_workers_make_the_same_search_whatever_the_test_images_say(whole: Whole, program: Program) -> None:
+    program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "POISONED": "1"}
     finished = search(program, *WORDS, "jobs=2")
     assert finished.code == 0, finished.err
+    tests, poisoned = (
+        [json.loads(path.read_text())["metrics"]["test/acc"] for path in sorted(folder.glob("*/result.json"))]
+        for folder in (whole[0], folder_of(program))
+    )
+    assert len(tests) == len(poisoned)
+    assert tests != poisoned
     for name in ("draws.jsonl", "finalists.jsonl"):
         assert (folder_of(program) / name).read_bytes() == (whole[0] / name).read_bytes()
     assert states.histories(folder_of(program)) == states.histories(whole[0])

@@ -50,6 +50,8 @@ PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {
     "sweeps": sweeps.killed_at_random_times,
     "sweep-starts": sweeps.started_together,
     "search": search.killed_at_random_times,
+    "search-points": search.killed_at_named_points,
+    "search-workers": search.with_any_workers,
     "pauses": search.paused_in_processes,
     "disk": damage.full_and_read_only_disks,
     "bits": damage.flipped_bits,

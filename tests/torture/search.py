@@ -1,6 +1,8 @@
 """Searches whose processes are killed, and runs that are paused in processes of their own."""
 
+import os
 import random
+import signal
 import time
 from itertools import product
 from pathlib import Path
@@ -15,6 +17,14 @@ SPACE = [
     *("optimizer=adam,sgd", 'optimizer.momentum=tag("optimizer=sgd",interval(0.5,0.99))'),
     *("search=halving", "search.budget=4", "search.wave=6", "search.finalists=1", "search.seeds=1"),
 ]
+SMALL = ["search.budget=2", "search.wave=6", "trainer.max_epochs=3"]  # five waves, with two rungs
+POINTS = {  # calls before which a search is killed, and how many it has made before
+    "before the draws of a wave": ("mlplab.search.records.add", 1),
+    "after the line of a draw": ("os.fsync", 8),
+    "within the line of a draw": ("os.fsync", 9),
+    "between waves": ("mlplab.sweeps.job.write", 2),
+    "among finalists": ("mlplab.search.records.add_finalists", 1),
+}
 SAMPLERS = ("random", "tpe")
 AT_ONCE = (1, 2)
 OPTIMIZERS = ("optimizer=adam", "optimizer=rmsprop", "optimizer=sgd optimizer.momentum=0.9")
@@ -43,11 +53,75 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
             with runs.start(folder, *_search(search, sampler, at_once)) as process:
                 code, printed = runs.finish(process)
             found = [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
-            for name in ("draws.jsonl", "finalists.jsonl"):
-                is_same = (search / name).read_bytes() == (whole / name).read_bytes()
-                found += [] if is_same else [f"another {name}"]
-            found += [] if states.histories(search) == states.histories(whole) else ["other histories"]
+            found += _differences(search, whole)
             report.add(f"five kills of a search's processes, {sampler}, {at_once} at once", found)
+
+
+def killed_at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
+    """The whole search, or the process of a run just before it pauses."""
+    whole = folder / "whole"
+    _complete(folder, whole, 0, 1)
+    for name, (call, calls) in POINTS.items():
+        search = folder / name.replace(" ", "-")
+        with runs.start(
+            folder, *_search(search, "random", 2), *SMALL,
+            program="tests/torture/killed_search.py", TORTURE_CALL=call, TORTURE_CALLS=str(calls),
+        ) as process:  # fmt: skip
+            code, printed = runs.finish(process)
+        found = [] if code == -signal.SIGKILL else [f"was not killed: {code}: {printed[-500:]}"]
+        wait_until_over(search)
+        if name.startswith("within"):
+            os.truncate(search / "draws.jsonl", (search / "draws.jsonl").stat().st_size - 20)
+        report.add(
+            f"a kill of a search {name}", [*found, *_complete(folder, search, 0, 2), *_differences(search, whole)]
+        )
+    search = folder / "pause"
+    path = os.pathsep.join([str(runs.PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+    found = _complete(folder, search, 0, 2, PYTHONPATH=path, KILLED_AT_PAUSE=str(folder / "killed"))
+    found += [] if (folder / "killed").exists() else ["no run was killed"]
+    report.add("a kill of a run of a search at its pause", [*found, *_differences(search, whole)])
+
+
+def with_any_workers(folder: Path, dice: random.Random, report: Report, seeds: int = 5) -> None:
+    """The same search with 1, 2 and 4 workers, and with 2 that are killed."""
+    for seed in range(seeds):
+        whole = folder / f"1-{seed}"
+        _complete(folder, whole, seed, 1)
+        for at_once in (2, 4):
+            search = folder / f"{at_once}-{seed}"
+            report.add(
+                f"a search with {at_once} workers",
+                [*_complete(folder, search, seed, at_once), *_differences(search, whole)],
+            )
+        search = folder / f"killed-{seed}"
+        with runs.start(folder, *_search(search, "random", 2), *SMALL, f"search.seed={seed}") as process:
+            time.sleep(dice.uniform(3, 6))
+            for pid in [*descendants(process.pid), process.pid]:
+                kill(pid)
+            runs.finish(process)
+        wait_until_over(search)
+        report.add(
+            "a search with 2 workers that are killed",
+            [*_complete(folder, search, seed, 2), *_differences(search, whole)],
+        )
+
+
+def _complete(folder: Path, search: Path, seed: int, at_once: int, **environment: str) -> list[str]:
+    """Run or resume a small search to its end; return what went wrong."""
+    words = [*_search(search, "random", at_once), *SMALL, f"search.seed={seed}"]
+    with runs.start(folder, *words, **environment) as process:
+        code, printed = runs.finish(process)
+    return [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+
+
+def _differences(search: Path, whole: Path) -> list[str]:
+    names = [name for name in ("draws.jsonl", "finalists.jsonl") if _read(search / name) != _read(whole / name)]
+    others = [] if states.histories(search) == states.histories(whole) else ["other histories"]
+    return [*(f"another {name}" for name in names), *others]
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def paused_in_processes(folder: Path, dice: random.Random, report: Report) -> None:
