@@ -1,19 +1,20 @@
 """Searches over the digits: new, repeated, extended, killed and with failing draws, and their reports."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import faults
+import in_process
 import pytest
 import states
-from conftest import PROJECT, Command, Finished, Program
+from conftest import PROJECT, Command, Finished, Program, Script
 from filelock import FileLock
-from fork_server import Server
 from waiting import wait_until
 
-FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
+from mlplab.sweeps import worker
+
 FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "sweep_name=mine")
 SPACE = ("optimizer.lr=interval(1e-4,1e-1)", "model.hidden=8,16")
 SMALL = (
@@ -29,32 +30,31 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def search(program: Program, *words: str) -> Finished:
-    return program.run(*words, script="train.py")
-
-
-def folder_of(program: Program) -> Path:
-    return program.folder / "outputs" / "sweeps" / "mine"
+@pytest.fixture
+def folder(command: Command, tmp_path: Path) -> Path:
+    """Where `command` keeps a search."""
+    return tmp_path / "outputs" / "sweeps" / "mine"
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server: Server) -> Whole:
+def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Whole:
     """An undisturbed search with one worker."""
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "search"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             shared.mkdir()
-            finished = search(Program(shared, fork_server), *WORDS, "jobs=1")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(shared)
+                finished = in_process.train(*WORDS, "jobs=1")
             (shared / "printed.json").write_text(json.dumps([finished.code, finished.out, finished.err]))
     return shared / "outputs" / "sweeps" / "mine", Finished(*json.loads((shared / "printed.json").read_text()))
 
 
 @pytest.fixture
-def copy(whole: Whole, program: Program) -> Program:
+def copy(whole: Whole, folder: Path) -> Path:
     """A copy of the search, to resume."""
-    shutil.copytree(whole[0], folder_of(program))
-    return program
+    return Path(shutil.copytree(whole[0], folder))
 
 
 def test_a_search_ends_in_a_winner(whole: Whole) -> None:
@@ -85,118 +85,124 @@ def test_paused_runs_know_nothing_of_the_test_images(whole: Whole) -> None:
     assert not [path for path in files if b"test/" in path.read_bytes()]
 
 
-def test_two_workers_make_the_same_search_whatever_the_test_images_say(whole: Whole, program: Program) -> None:
+def test_two_workers_make_the_same_search_whatever_the_test_images_say(
+    whole: Whole, program: Program, folder: Path
+) -> None:
     program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "POISONED": "1"}
-    finished = search(program, *WORDS, "jobs=2")
+    finished = program.run(*WORDS, "jobs=2", script="train.py")
     assert finished.code == 0, finished.err
     tests, poisoned = (
-        [json.loads(path.read_text())["metrics"]["test/acc"] for path in sorted(folder.glob("*/result.json"))]
-        for folder in (whole[0], folder_of(program))
+        [json.loads(path.read_text())["metrics"]["test/acc"] for path in sorted(place.glob("*/result.json"))]
+        for place in (whole[0], folder)
     )
     assert len(tests) == len(poisoned)
     assert tests != poisoned
     for name in ("draws.jsonl", "finalists.jsonl"):
-        assert (folder_of(program) / name).read_bytes() == (whole[0] / name).read_bytes()
-    assert states.histories(folder_of(program)) == states.histories(whole[0])
+        assert (folder / name).read_bytes() == (whole[0] / name).read_bytes()
+    assert states.histories(folder) == states.histories(whole[0])
 
 
-def test_a_search_that_is_killed_goes_on_as_if_it_were_not(whole: Whole, program: Program) -> None:
+def test_a_search_that_is_killed_goes_on_as_if_it_were_not(
+    whole: Whole, program: Program, command: Command, folder: Path
+) -> None:
     for paused in (1, 5):
         with program.start(*WORDS, "jobs=2") as process:
-            wait_until(lambda: len(list(folder_of(program).glob("*/paused.json"))) >= paused, process)  # noqa: B023
+            wait_until(lambda: len(list(folder.glob("*/paused.json"))) >= paused, process)  # noqa: B023
             process.kill()
             process.communicate()
         if paused == 1:
-            with (folder_of(program) / "draws.jsonl").open("a") as file:
+            with (folder / "draws.jsonl").open("a") as file:
                 file.write('{"number": 4, "wa')  # the line that was torn
-    finished = search(program, *WORDS, "jobs=2")
+    finished = command(*WORDS, "jobs=2")
     assert finished.code == 0, finished.err
-    assert (folder_of(program) / "draws.jsonl").read_bytes() == (whole[0] / "draws.jsonl").read_bytes()
-    assert states.histories(folder_of(program)) == states.histories(whole[0])
+    assert (folder / "draws.jsonl").read_bytes() == (whole[0] / "draws.jsonl").read_bytes()
+    assert states.histories(folder) == states.histories(whole[0])
 
 
-def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optuna(copy: Program) -> None:
-    before = states.histories(folder_of(copy))
+def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optuna(copy: Path, program: Program) -> None:
+    before = states.histories(copy)
     code = "import runpy, sys; sys.argv[0] = 'train.py'; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
     check = "\nassert not {'torch', 'optuna', 'lightning'} & set(sys.modules), 'imported'"
-    (copy.folder / "wrapped.py").write_text(f"{code}{check}")
-    finished = copy.run(PROJECT / "train.py", *WORDS, script=str(copy.folder / "wrapped.py"), before=lambda: None)
+    (program.folder / "wrapped.py").write_text(f"{code}{check}")
+    finished = program.run(PROJECT / "train.py", *WORDS, script=str(program.folder / "wrapped.py"), before=lambda: None)
     assert finished.code == 0, finished.err
     assert "\nWinner\n" in finished.out
-    assert states.histories(folder_of(copy)) == before
+    assert states.histories(copy) == before
 
 
-def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Program) -> None:
-    finished = search(copy, *WORDS, "search.budget=6", "jobs=2")
+def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Path, command: Command) -> None:
+    finished = command(*WORDS, "search.budget=6", "jobs=2")
     assert finished.code == 0, finished.err
-    grown = (folder_of(copy) / "draws.jsonl").read_bytes()
+    grown = (copy / "draws.jsonl").read_bytes()
     assert grown.startswith((whole[0] / "draws.jsonl").read_bytes())
     assert len(grown.splitlines()) == 12
-    finished = search(copy, *WORDS)
+    finished = command(*WORDS)
     assert finished.code == 2
     assert "search.budget: can only be raised, from 6; got 4" in finished.err
 
 
-def test_another_space_is_refused(copy: Program) -> None:
-    finished = search(copy, *SMALL, *FAST, "optimizer.lr=interval(1e-3,1e-1)", "model.hidden=8,16")
+def test_another_space_is_refused(copy: Path, command: Command) -> None:
+    finished = command(*SMALL, *FAST, "optimizer.lr=interval(1e-3,1e-1)", "model.hidden=8,16")
     assert finished.code == 2
     assert "holds another search" in finished.err
     assert "Choose another sweep_name." in finished.err
 
 
-def test_the_winner_becomes_a_recipe(copy: Program) -> None:
-    recipe = copy.folder / "found.yaml"
-    finished = copy.run(folder_of(copy), "--recipe", recipe, script="scripts/report.py")
+def test_the_winner_becomes_a_recipe(copy: Path, script: Script, tmp_path: Path) -> None:
+    recipe = tmp_path / "found.yaml"
+    finished = script("report.py", copy, "--recipe", recipe)
     assert finished.code == 0, finished.err
     said = next(line for line in finished.out.splitlines() if "python train.py" in line).split("train.py ")[1]
     written = recipe.read_text()
     assert written.startswith("# @package _global_\n# python train.py experiment=found\n")
     assert said.strip() in written
-    assert copy.run(folder_of(copy), "--recipe", recipe, script="scripts/report.py").code == 2
+    assert script("report.py", copy, "--recipe", recipe).code == 2
     assert recipe.read_text() == written
 
 
-def test_draws_that_fail_are_named_and_the_others_go_on(program: Program) -> None:
-    program.environment["PYTHONPATH"] = FAULTY_PYTHON
+def test_draws_that_fail_are_named_and_the_others_go_on(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "train", faults.train)
     words = ("search=random", "search.wave=5", "search.budget=5", "search.finalists=0", *FAST, "trainer.max_epochs=1")
-    finished = search(program, *words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
+    finished = command(*words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
     assert finished.code == 6
     assert "2 of 5 runs failed and count as the worst." in finished.err
     assert "ZeroDivisionError: as the test wants it" in finished.out
     assert "killed by SIGKILL" in finished.out
     failures = {
         path.parent.name.partition("-")[0]: json.loads(path.read_text()).get("failures", 0)
-        for path in folder_of(program).glob("*/status.json")
+        for path in folder.glob("*/status.json")
     }
     assert failures == {"beginning": 0, "hidden=11": 2, "hidden=13": 2, "hidden=14": 0, "hidden=15": 0}
-    again = search(program, *words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
+    again = command(*words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
     assert again.code == 6
     assert "ZeroDivisionError" in again.out
 
 
-def test_a_draw_that_diverges_is_the_worst(program: Program) -> None:
+def test_a_draw_that_diverges_is_the_worst(command: Command) -> None:
     words = ("search=grid", "search.wave=3", "search.budget=3", "search.finalists=1", "search.seeds=1", *FAST)
-    finished = search(program, *words, "optimizer=sgd", "optimizer.lr=0.05,1e30", "jobs=2")
+    finished = command(*words, "optimizer=sgd", "optimizer.lr=0.05,1e30", "jobs=2")
     assert finished.code == 6, finished.err
     assert "1 of 7 runs failed" in finished.err
     assert "diverged" in finished.out
     assert "\nWinner\n" in finished.out
 
 
-def test_runs_of_a_grid_count(program: Program) -> None:
-    grid = program.run("-m", *FAST, "model.hidden=8,16", "optimizer=adam,sgd", "jobs=2")
+def test_runs_of_a_grid_count(command: Command, folder: Path) -> None:
+    grid = command("-m", *FAST, "model.hidden=8,16", "optimizer=adam,sgd", "jobs=2")
     assert grid.code == 0, grid.err
-    before = {path: path.stat().st_mtime_ns for path in folder_of(program).glob("*/result.json")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
     words = ("search=grid", "search.budget=9", "search.finalists=0", *FAST, "model.hidden=8,16", "optimizer=adam,sgd")
-    finished = search(program, *words, "jobs=2")
+    finished = command(*words, "jobs=2")
     assert finished.code == 0, finished.err
-    after = {path: path.stat().st_mtime_ns for path in folder_of(program).glob("*/result.json")}
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
     assert before.items() < after.items()
     assert len(after) == 5  # the configuration that the command begins with is new
     elsewhere = tuple(word for word in words if word != "sweep_name=mine")
-    finished = search(program, *elsewhere, "sweep_name=other", f"search.learn_from=[{folder_of(program)}]", "jobs=2")
+    finished = command(*elsewhere, "sweep_name=other", f"search.learn_from=[{folder}]", "jobs=2")
     assert finished.code == 0, finished.err
-    assert not list(folder_of(program).with_name("other").glob("*/result.json"))
+    assert not list(folder.with_name("other").glob("*/result.json"))
 
 
 @pytest.mark.parametrize(
@@ -232,13 +238,13 @@ def test_mistakes_are_refused_before_anything_is_made(
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_search_by_the_clock_ends_and_resumes_with_more_time(program: Program) -> None:
+def test_a_search_by_the_clock_ends_and_resumes_with_more_time(command: Command, folder: Path) -> None:
     space = ("model.hidden=8,16", "optimizer=adam,sgd")  # four, and the base configuration
     words = ("search=random", "search.wave=2", "search.finalists=0", *FAST, *space, "jobs=2")
-    finished = search(program, *words, "search.minutes=0.0001")
+    finished = command(*words, "search.minutes=0.0001")
     assert finished.code == 0, finished.err
-    assert len(lines(folder_of(program) / "draws.jsonl")) == 2
-    assert search(program, *words, "search.minutes=0.0001").code == 0
-    assert len(lines(folder_of(program) / "draws.jsonl")) == 2
-    assert search(program, *words, "search.minutes=1000").code == 0
-    assert len(lines(folder_of(program) / "draws.jsonl")) == 5
+    assert len(lines(folder / "draws.jsonl")) == 2
+    assert command(*words, "search.minutes=0.0001").code == 0
+    assert len(lines(folder / "draws.jsonl")) == 2
+    assert command(*words, "search.minutes=1000").code == 0
+    assert len(lines(folder / "draws.jsonl")) == 5
