@@ -132,14 +132,8 @@ def test_a_signal_ends_a_run_without_a_result(
         ("model.hiden=3", ["model.hiden: unknown key; did you mean model.hidden?"]),
         ("+typo=1", ["typo: unknown key"]),
         ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
-        ("optimizer=adm", ["optimizer=adm: unknown, must be one of adam, rmsprop, sgd; did you mean adam?"]),
         ("experiment=fashion_12", ["experiment=fashion_12: unknown, must be one of fashion_100, fashion_128"]),
-        ("model=3", ["model: has keys: model.hidden, model.dropout, model.activation, model.batch_norm"]),
         ("data=null", ["data=null"]),
-        ("model.hidden=abc", ["model.hidden: must be a valid integer, got 'abc'"]),
-        ("optimizer.momentum=0.9", ["optimizer.momentum: Adam takes lr, betas"]),
-        ("data.val_size=60000", ["data.val_size: must be at most 59999"]),
-        ("seed=1,2", ["seed=1,2: has several values: add -m for a sweep over them"]),
         (
             "model.hidden=512,256 seeed=1",
             [
@@ -149,21 +143,17 @@ def test_a_signal_ends_a_run_without_a_result(
         ),
         ("optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search"]),
         ("-m optimizer.lr=interval(1e-4,1e-1)", ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search"]),
-        ("sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: choose only one per"]),
         ("-m sweep=tricks,hidden_by_optimizer", ["sweep=tricks,hidden_by_optimizer: choose only one per command"]),
         ("sweep=tricks seed=1 sweep=hidden_by_optimizer", ["sweep=tricks sweep=hidden_by_optimizer: choose only one"]),
         ("-m sweep_name=a,b", ["sweep_name=a,b: choose only one"]),
         ("-m optimizer=glob(x*)", ["A glob matches no choice"]),
-        ("-m --cfg job", ["--cfg and --info: show one run; omit -m."]),
         ("--cfg job --info all", ["--cfg and --info: show one run"]),
         ("--resolve", ["--resolve: needs --cfg."]),
-        ("--epochs=3", ["--epochs=3: a key is given without dashes, as key=value; did you mean trainer.max_epochs?"]),
         (
             "--batch-size 3",
             ["--batch-size: a key is given without dashes, as key=value; did you mean data.batch_size?"],
         ),
         ("-lr=0.1", ["-lr=0.1: a key is given without dashes, as key=value; did you mean optimizer.lr?"]),
-        ("seed=1 -x", ["-x: a key is given without dashes, as key=value"]),
         ("--cfg", ["argument --cfg/-c: expected one argument. All options: python train.py --hydra-help"]),
         ("--package data", ["--package: needs --cfg"]),
         ("--experimental-rerun config.pickle", ["--experimental-rerun: not supported. Use resume="]),
@@ -172,21 +162,15 @@ def test_a_signal_ends_a_run_without_a_result(
             "optimizer=adamw",
             ["optimizer=adamw: unknown, must be one of adam, rmsprop, sgd; did you mean optimizer.name=A"],
         ),
-        (
-            "early_stopping=3",
-            ["early_stopping: has keys: early_stopping.patience, early_stopping.min_delta"],
-        ),
+        ("model=3", ["model: has keys: model.hidden, model.dropout, model.activation, model.batch_norm"]),
         ("model.hidden=[", ["model.hidden=[: "]),
         ("seed", ["seed: not of the form key=value"]),
         (
             "model.hidden=0 optimizer.lr=-1 trainer.foo=1 seeed=3 data=mnits",
             ["data=mnits: ", "seeed: ", "model.hidden: ", "optimizer.lr: ", "trainer.foo: "],
         ),
-        ("seeed=1 model.hidden=0 modle=2", ["seeed: ", "modle: ", "model.hidden: "]),
         ("-m model.hidden=8,0", ["model.hidden: must be greater than or equal to 1, got 0"]),
         ("-m seed=1,x optimizer.lr=1,nan", ["optimizer.lr: ", "seed: "]),
-        ("-m data=digits data.val_size=1,1437", ["data.val_size: must be at most 1436"]),
-        ("trainer.gradient_clip_algorithm=foo", ["trainer.gradient_clip_algorithm: must be 'norm' or 'value'"]),
         ("data=digits experiment=null", ["experiment=null: unknown, must be one of"]),
         (
             "-m data=digits,mnst model.hiden=4,0",
@@ -198,7 +182,6 @@ def test_a_signal_ends_a_run_without_a_result(
         ("-m seed", ["seed: not of the form key=value"]),
         ("--cfg job seeed=1", ["seeed: unknown key; did you mean seed?"]),
         ("--config-dir x seed=1", ["--config-dir, --config-name, --config-path: not supported."]),
-        ("-m optimizer=adam,sgdd", ["optimizer=sgdd: unknown, must be one of adam, rmsprop, sgd"]),
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_written(
@@ -267,14 +250,6 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_pa
     assert "Error" not in err
     assert "Traceback" not in err
     assert len(list(tmp_path.rglob("result.json"))) == max(1, len(kind) - 1)
-
-
-def test_a_folder_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    finished = command("data=digits", "hydra.run.dir=file/run")
-    assert finished.code == 4
-    assert finished.err.startswith("file/run: cannot be made or written to: ")
-    assert "Traceback" not in finished.err
 
 
 def test_a_traceback_can_be_asked_for(program: Program) -> None:
