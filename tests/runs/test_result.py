@@ -2,9 +2,6 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlplab.runs import folder as run_folder
-from mlplab.runs.result import Result, Status, composed, damage, outcome, read_result, read_status, write_status
+from mlplab.runs.result import Result, composed, damage, outcome, read_result, read_status, write_status
 
 
 @pytest.fixture
@@ -36,7 +33,10 @@ NUMBER = "must be a number from"
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"history": None}, "history: field required"),
+        *(({key: None}, f"{key}: field required") for key in ("history", "metrics", "seed", "versions", "config")),
+        ({"history": "none"}, "history: "),
+        ({"history": ["epoch 1"]}, "history.0: "),
+        ({"history": [{"epoch": 1, "val/loss": None}]}, f"history.0.val/loss: {NUMBER}"),
         ({"history": [{"epoch": 1, "val/loss": "low"}]}, f"history.0.val/loss: {NUMBER}"),
         ({"history": [{"val/loss": 1e300}]}, f"history.0.val/loss: {NUMBER}"),
         ({"metrics": {"test/acc": True}}, f"metrics.test/acc: {NUMBER}"),
@@ -46,6 +46,10 @@ NUMBER = "must be a number from"
         ({"seed": 0.5}, "seed: "),
         ({"fit_s": -1}, f"fit_s: {NUMBER} 0"),
         ({"fit_s": 10**400}, f"fit_s: {NUMBER} 0"),
+        ({"fit_s": 1e308}, f"fit_s: {NUMBER} 0"),
+        ({"best_epoch": [1]}, "best_epoch: "),
+        ({"earlier_versions": "2.10"}, "earlier_versions: "),
+        ({"config": []}, "config: "),
         ({"status": "running"}, "status: "),
         ({"versions": ["torch"]}, "versions: "),
         ({"config": {"a": {"b": {"c": {"d": 1}}}}}, "config.a: "),
@@ -74,34 +78,10 @@ def test_the_status_has_a_time_and_keeps_the_versions(tmp_path: Path) -> None:
     assert timedelta(seconds=-1) < age < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("content", ["{damaged", "{}", "[" * 10**5, '{"status": "asleep"}'])
-def test_a_damaged_status_is_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / "status.json").write_text(content)
-    assert read_status(tmp_path) is None
-
-
-def test_a_run_is_killed_where_its_process_is_gone() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    here = socket.gethostname()
-    for pid, host, status, killed in (
-        (gone.pid, here, "running", True),
-        (10**30, here, "running", True),
-        (os.getpid(), here, "running", False),
-        (gone.pid, f"not-{here}", "running", False),
-        (gone.pid, here, "failed", False),
-    ):
-        assert Status(status=status, time="", pid=pid, host=host).is_killed == killed  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("status", "reason", "words"),
     [
-        (
-            "interrupted",
-            "Interrupted in epoch 4 of 150, which is lost.",
-            "interrupted in epoch 4 of 150, which is lost",
-        ),
+        ("interrupted", "Interrupted in epoch 4 of 150.", "interrupted in epoch 4 of 150"),
         ("interrupted", "Terminated.", "interrupted"),
         ("interrupted", "a second Ctrl-C", "interrupted: a second Ctrl-C"),
         ("failed", "ZeroDivisionError: by zero", "failed: ZeroDivisionError: by zero"),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from made_up import Sweep, config, result
 from rich.console import Console
@@ -17,10 +16,6 @@ from mlplab.runs.result import damage as result_damage
 from mlplab.runs.result import read_result
 from mlplab.sweeps.report import Report
 from mlplab.sweeps.report.runs import read_runs
-
-
-def without(key: str) -> dict[str, Any]:
-    return {name: value for name, value in result(config()).items() if name != key}
 
 
 def nested(depth: int) -> str:
@@ -42,27 +37,10 @@ DAMAGED = {  # more of them: tests/runs/test_result.py
     "zeros": bytes(4096),
     "nested": nested(100_000),
     "empty mapping": {},
-    **{f"no {key}": without(key) for key in ("history", "metrics", "seed", "versions", "config")},
-    "history of a string": result(config(), history="none"),
-    "history of strings": result(config(), history=["epoch 1"]),
-    "history with null": result(config(), history=[{"epoch": 1, "val/loss": None}]),
-    "config of a list": result(config()) | {"config": []},
     "setting too deep": result(config(model__hidden=json.loads(nested(20)))),
     "val acc is text": result(config(), metrics={"val/acc": "0.97", "test/acc": 0.96}),
-    "val acc is NaN": result(config(), val_acc=float("nan")),
     "seed is infinite": json.dumps(result(config())).replace('"seed": 0', '"seed": 1e999', 1),
-    "fit_s is 1e308": result(config(), fit_s=1e308),
-    "fit_s is negative": result(config(), fit_s=-1),
     "rate has too many digits": json.dumps(result(config())).replace("27500.0", "1" * 5000),
-    "best epoch is a list": result(config(), best_epoch=[1]),
-    "earlier versions of text": result(config(), earlier_versions="2.10"),
-}
-REASONS = {
-    "no history": "result.json: history: field required",
-    "val acc is text": "result.json: metrics.val/acc: must be a number from -3.5e+38 to 3.5e+38",
-    "fit_s is negative": "result.json: fit_s: must be a number from 0 to 3.5e+38",
-    "val acc is NaN": "result.json: history.0.val/acc: must be a number from -3.5e+38 to 3.5e+38",
-    "no config": "result.json: config: field required",
 }
 
 
@@ -78,7 +56,7 @@ def test_damaged_results_are_listed_and_the_others_count(tmp_path: Path) -> None
     assert set(reasons) == set(DAMAGED)
     assert {run.status for run in report.unfinished} == {"damaged"}
     assert all(reasons.values())
-    assert reasons.items() >= REASONS.items()
+    assert reasons["val acc is text"] == "result.json: metrics.val/acc: must be a number from -3.5e+38 to 3.5e+38"
     assert [len(configuration.runs) for configuration in report.table.configurations] == [2]
     report.write(pictures=False)
     assert "empty: damaged: " in shown(report)
@@ -110,10 +88,11 @@ def test_a_folder_named_result_json_and_a_broken_link_are_damaged_runs(tmp_path:
 
 def test_a_status_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
-    for content in ("", "null", "[]", b"\xff", nested(100_000), {"status": 7}, {"status": ["failed"]}):
+    contents = ("", "null", "[]", "{}", b"\xff", nested(100_000), {"status": 7}, {"status": ["failed"]})
+    for content in (*contents, {"status": "asleep"}):
         sweep.add(status=content)
     unfinished = [(run.status, run.reason) for run in read_runs(tmp_path)[1]]
-    assert unfinished == [("damaged", "status.json cannot be read")] * 7
+    assert unfinished == [("damaged", "status.json cannot be read")] * 9
 
 
 def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
@@ -122,7 +101,7 @@ def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
     here = socket.gethostname()
     sweep = Sweep(tmp_path)
     for name, status in {
-        "a": {"status": "failed", "reason": "ValueError: first\nsecond"},
+        "a": {"status": "failed", "reason": "ValueError: first\nsecond", "pid": gone.pid, "host": here},
         "b": {"status": "diverged", "reason": "the loss is not finite", "epoch": 3},
         "c": {"status": "interrupted", "epoch": 3},
         "d": {"status": "running", "epoch": 3, "pid": os.getpid(), "host": here},
@@ -131,6 +110,7 @@ def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
         "g": {"status": "running", "pid": 10**30, "host": here, "epoch": "[red]"},  # no number
         "h": {"status": "completed"},
         "i": {"status": "failed", "reason": 7},
+        "k": {"status": "running", "pid": 10**30, "host": here},
     }.items():
         sweep.add(status=status, name=name)
     (sweep.add(name="j") / ".hydra").mkdir()
@@ -146,6 +126,7 @@ def test_what_became_of_runs_without_a_result(tmp_path: Path) -> None:
         ("h", "damaged", "it has no result.json"),
         ("i", "damaged", "status.json cannot be read"),
         ("j", "not started", "it has no status.json"),
+        ("k", "killed", "its process no longer exists"),
     ]
     text = shown(report)
     assert "No run is complete." in text
