@@ -1,7 +1,7 @@
 """Jobs of a sweep that go wrong, by their seeds, and draws of a search, by their widths.
 
 Or they are held, where HELD names a file, as long as it is there. One is killed as it pauses, where KILLED_AT_PAUSE
-names a file that is not there yet. With POISONED, test accuracies are random.
+names a file that is not there yet.
 """
 
 import os
@@ -55,21 +55,21 @@ def _kill_at_pause(once: Path) -> None:
     run_folder.pause = killed
 
 
-def _poison() -> None:
+def train_poisoned(folder: Path, *arguments: Any) -> None:
+    """Train, and record a random test accuracy."""
     complete = run_folder.complete
 
     def poisoned(result: Result) -> None:
         complete(result.model_copy(update={"metrics": {**result.metrics, "test/acc": random.random()}}))
 
     run_folder.complete = poisoned
+    _train(folder, *arguments)
 
 
 def train(folder: Path, *arguments: Any) -> None:
     """Replacement for the task of a job's process."""
     if once := os.environ.get("KILLED_AT_PAUSE"):
         _kill_at_pause(Path(once))
-    if "POISONED" in os.environ:
-        _poison()
     if held := os.environ.get("HELD"):
         _hold(Path(held))
         _train(folder, *arguments)

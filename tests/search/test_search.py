@@ -86,10 +86,10 @@ def test_paused_runs_know_nothing_of_the_test_images(whole: Whole) -> None:
 
 
 def test_two_workers_make_the_same_search_whatever_the_test_images_say(
-    whole: Whole, program: Program, folder: Path
+    whole: Whole, command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program.environment |= {"PYTHONPATH": FAULTY_PYTHON, "POISONED": "1"}
-    finished = program.run(*WORDS, "jobs=2", script="train.py")
+    monkeypatch.setattr(worker, "train", faults.train_poisoned)
+    finished = command(*WORDS, "jobs=2")
     assert finished.code == 0, finished.err
     tests, poisoned = (
         [json.loads(path.read_text())["metrics"]["test/acc"] for path in sorted(place.glob("*/result.json"))]
