@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use
 
@@ -49,6 +49,9 @@ torture: $(VENV)/installed-dev  ## kill and damage runs, and compare them with u
 benchmark: $(VENV)/installed-bench  ## compare the speed with Keras and JAX (20 minutes)
 	$(BIN)/python scripts/benchmark
 
+search-benchmark: $(VENV)/installed-dev  ## compare the search with others, on recorded curves and live (20 minutes)
+	$(BIN)/python scripts/search_benchmark/benchmark.py
+
 pictures: $(VENV)/installed-dev  ## draw the pictures of the pages again (6 minutes; needs Chromium)
 	$(BIN)/python scripts/pictures/make.py
 
@@ -77,5 +80,5 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@touch $@
 
-.PHONY: help quickstart board results clean test test-slurm format torture benchmark pictures lock
+.PHONY: help quickstart board results clean test test-slurm format torture benchmark search-benchmark pictures lock
 .DEFAULT_GOAL := help

@@ -24,7 +24,7 @@ from policies import POLICIES
 HERE = Path(__file__).resolve().parent
 CURVES = HERE / "curves.csv.gz"
 DRAWS, BEST, SEEDS = 1000, 50, 10  # recorded configurations; those with more seeds, and how many
-SEARCHES = 100  # to judge their intervals by
+SEARCHES = 500  # to judge their intervals by
 RANKS: tuple[Rank, ...] = ("accuracy", "loss")
 
 

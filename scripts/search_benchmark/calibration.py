@@ -33,7 +33,7 @@ def judged(curves: Curves, seed: int) -> Judged | None:
     """Replay a search and its finalists; None if nothing was better than the base configuration."""
     generator = random.Random(f"coverage {seed}")
     complete = [step.draw for step in waves(curves, seed, BUDGET) if step.reached == EPOCHS]
-    figures = {draw: max(figures_of(curves, draw, EPOCHS, "accuracy")) for draw in complete if draw in curves.seeds}
+    figures = {draw: max(figures_of(curves, draw, EPOCHS, "loss")) for draw in complete if draw in curves.seeds}
     best = sorted((draw for draw in figures if draw != BASE), key=lambda draw: figures[draw])[-FINALISTS:]
 
     def drawn() -> list[int]:
@@ -49,7 +49,7 @@ def judged(curves: Curves, seed: int) -> Judged | None:
     found = Comparison.of("search", "winner", "base", differences, 2)
     sign = 1 if found.first == "winner" else -1
     low, high = sorted(sign * end for end in found.interval())
-    seen = figures[winner][0]
+    seen = figures[winner].accuracy
     return Judged(low <= true <= high, seen - _mean(curves, winner, quoted), seen - _mean(curves, winner, every))
 
 

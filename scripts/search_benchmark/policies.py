@@ -15,13 +15,15 @@ from curves import Curves, Rank
 from record import EPOCHS, space
 
 from mlplab.search import halving, sampling
-from mlplab.search.halving import Draw, Outcome, Rules
+from mlplab.search.halving import Draw, Figure, Outcome, Rules
 from mlplab.search.sampling import Trial
 from mlplab.search.space import Assignment
 
 RUNGS = (1, 3, EPOCHS)
 WAVE = 9
 THIRD = 3
+MONITOR: dict[Rank, str] = {"accuracy": "val/acc", "loss": "val/loss"}
+NOTHING = Figure(-math.inf, -math.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Trained:
 Steps = Iterator[Trained]
 
 
-def full(curves: Curves, seed: int, budget: int, by: Rank = "accuracy") -> Steps:
+def full(curves: Curves, seed: int, budget: int, by: Rank = "loss") -> Steps:
     """Random search, without early stopping."""
     for draw in _order(curves, seed):
         yield Trained(draw, EPOCHS, EPOCHS)
 
 
-def one_epoch_then_the_best(curves: Curves, seed: int, budget: int, by: Rank = "accuracy") -> Steps:
+def one_epoch_then_the_best(curves: Curves, seed: int, budget: int, by: Rank = "loss") -> Steps:
     """Train one epoch of each draw, then the best ninth to the end (after Egele et al. 2024, arXiv:2404.04111)."""
     draws = _order(curves, seed)[: round(budget / (1 + (EPOCHS - 1) / EPOCHS))]
     yield from (Trained(draw, 1, 1) for draw in draws)
@@ -50,7 +52,7 @@ def one_epoch_then_the_best(curves: Curves, seed: int, budget: int, by: Rank = "
         yield Trained(draw, EPOCHS - 1, EPOCHS)
 
 
-def hyperband(curves: Curves, seed: int, budget: int, by: Rank = "accuracy") -> Steps:
+def hyperband(curves: Curves, seed: int, budget: int, by: Rank = "loss") -> Steps:
     """The brackets of Keras Tuner's Hyperband with factor 3; it goes on with a promoted run."""
     draws = iter(_order(curves, seed))
     while True:
@@ -70,7 +72,7 @@ def waves(
     seed: int,
     budget: int,
     sampler: Literal["random", "tpe"] = "random",
-    by: Rank = "accuracy",
+    by: Rank = "loss",
     rungs: Sequence[int] = RUNGS,
     trains_anew: bool = False,
 ) -> Steps:
@@ -113,11 +115,11 @@ def waves(
 
 def _trial(values: Assignment, became: Outcome, epochs: int) -> Trial:
     if became.has_failed:
-        return Trial(values, RUNGS[0], 0.0, False)
-    return Trial(values, epochs, max(became.figures)[0], epochs == EPOCHS)
+        return Trial(values, RUNGS[0], -1e9, False)
+    return Trial(values, epochs, max(became.figures).score, epochs == EPOCHS)
 
 
-def optuna(curves: Curves, seed: int, budget: int, pruner: str, by: Rank = "accuracy") -> Steps:
+def optuna(curves: Curves, seed: int, budget: int, pruner: str, by: Rank = "loss") -> Steps:
     """Optuna's loop with its default sampler: a trial that its pruner stops is not resumed."""
     import optuna as library
 
@@ -138,8 +140,8 @@ def optuna(curves: Curves, seed: int, budget: int, pruner: str, by: Rank = "accu
         used.append(draw := curves.nearest(values, used))
         figures = figures_of(curves, draw, EPOCHS, by)
         epoch = 0
-        for epoch, (figure, _) in enumerate(figures, 1):
-            trial.report(figure, epoch)
+        for epoch, figure in enumerate(figures, 1):
+            trial.report(figure.score, epoch)
             if trial.should_prune():
                 study.tell(trial, state=library.trial.TrialState.PRUNED)
                 break
@@ -147,20 +149,20 @@ def optuna(curves: Curves, seed: int, budget: int, pruner: str, by: Rank = "accu
             if len(figures) < EPOCHS:
                 study.tell(trial, state=library.trial.TrialState.FAIL)
             else:
-                study.tell(trial, max(figures)[0])
+                study.tell(trial, max(figures).score)
         yield Trained(draw, epoch or 1, epoch)
 
 
-def figures_of(curves: Curves, draw: int, epochs: int, by: Rank) -> list[halving.Figure]:
+def figures_of(curves: Curves, draw: int, epochs: int, by: Rank) -> list[Figure]:
     """Return what runs are compared by after each epoch: greater is better."""
     curve = curves.runs[draw]
-    pairs = zip(curve.val_acc[:epochs].tolist(), (-curve.val_loss[:epochs]).tolist(), strict=True)
-    return [(acc, loss) if by == "accuracy" else (loss, acc) for acc, loss in pairs]
+    pairs = zip(curve.val_acc[:epochs].tolist(), curve.val_loss[:epochs].tolist(), strict=True)
+    return [Figure.of(acc, loss, MONITOR[by]) for acc, loss in pairs]
 
 
 def _best(curves: Curves, draws: Sequence[int], epochs: int, number: int, by: Rank) -> list[int]:
-    def figure(draw: int) -> halving.Figure:
-        return max(figures_of(curves, draw, epochs, by), default=(-math.inf, 0.0))
+    def figure(draw: int) -> Figure:
+        return max(figures_of(curves, draw, epochs, by), default=NOTHING)
 
     return sorted(draws, key=figure, reverse=True)[:number]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from curves import Curves, Rank
-from policies import POLICIES, Steps, figures_of
+from policies import NOTHING, POLICIES, Steps, figures_of
 from record import EPOCHS
 
 FULL_RUNS = 30
@@ -30,7 +30,7 @@ class Found:
 Path = dict[int, Found]  # by budget
 
 
-def replay(curves: Curves, policy: str, seed: int, rank: Rank = "accuracy", kept: Rank = "loss") -> Path:
+def replay(curves: Curves, policy: str, seed: int, rank: Rank = "loss", kept: Rank = "loss") -> Path:
     """Replay a search that compares runs by `rank`, and keeps the weights of the epoch with the best `kept`."""
     search = partial(POLICIES[policy], curves, seed, by=rank)
     if policy == BY_BUDGET:
@@ -43,7 +43,7 @@ def _found(curves: Curves, steps: Steps, budgets: Sequence[int], rank: Rank, kep
     found: Path = {}
     left = list(budgets)
     epochs, seconds, draws = 0, 0.0, set[int]()
-    winner, highest = None, (-math.inf, 0.0)
+    winner, highest = None, NOTHING
     for step in steps:
         while left and epochs + step.cost > left[0]:
             found[left.pop(0)] = _now(curves, winner, best, kept, seconds, len(draws))
@@ -75,7 +75,7 @@ def truths(curves: Curves, kept: Rank) -> list[float]:
 
 
 def replays(
-    curves: Curves, policy: str, repetitions: int, jobs: int, rank: Rank = "accuracy", kept: Rank = "loss"
+    curves: Curves, policy: str, repetitions: int, jobs: int, rank: Rank = "loss", kept: Rank = "loss"
 ) -> list[Path]:
     """Repeat a search with other draws."""
     with ProcessPoolExecutor(jobs) as pool:

@@ -2,11 +2,11 @@
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from mlplab.search.halving import Draw, Outcome, Piece, Rules, current
+from mlplab.search.halving import Draw, Figure, Outcome, Piece, Rules, current
 
 RUNGS = (1, 3, 9)
 
@@ -33,7 +33,7 @@ class Lab:
         accs = [
             quality - 1 / (epoch + 2) + 0.1 * self.chance(draw, epoch) for epoch in range(self.trained.get(draw, 0))
         ]
-        return Outcome([(acc, -acc) for acc in accs], has_failed=self.fails(draw) and draw in self.trained)
+        return Outcome([Figure.of(acc, 1 - acc) for acc in accs], has_failed=self.fails(draw) and draw in self.trained)
 
     def run(self, workers: int) -> None:
         order = random.Random(workers)
@@ -75,7 +75,7 @@ def test_a_third_goes_on_and_the_best_is_among_it(seed: int) -> None:
     assert reached[2] in range(13, 29)
     for rung, following in itertools.pairwise(RUNGS):
         figures = {draw: lab.outcome(draw).at(rung) for draw in lab.trained if lab.trained[draw] >= rung}
-        best = max(figures, key=lambda draw: figures[draw] or (0, 0))
+        best = max(figures, key=lambda draw: figures[draw] or (-9, 0, 0))
         assert lab.trained[best] >= following
 
 
@@ -126,14 +126,25 @@ def test_one_rung_is_a_search_without_halving() -> None:
     assert len(lab.draws) == 9
 
 
+RISING = [(0.5, 1.0), (0.9, 0.5), (0.7, 0.1)]  # accuracy and loss of each epoch
+
+
 @pytest.mark.parametrize(
-    ("outcome", "at"),
+    ("monitor", "epochs", "state", "at"),
     [
-        (Outcome([(0.5, -1.0), (0.9, -0.5), (0.7, -0.1)]), {1: (0.5, -1.0), 3: (0.9, -0.5), 9: None}),
-        (Outcome([(0.5, -1.0), (0.6, -2.0)], has_ended=True), {1: (0.5, -1.0), 3: (0.6, -2.0), 9: (0.6, -2.0)}),
-        (Outcome([(0.5, -1.0)], has_failed=True), {1: (0.5, -1.0), 3: None}),
-        (Outcome([(0.5, -1.0), (0.5, -0.2)]), {2: (0.5, -0.2)}),  # ties by loss
+        ("val/acc", RISING, {}, {1: (0.5, 1.0), 3: (0.9, 0.5), 9: None}),
+        ("val/loss", RISING, {}, {1: (0.5, 1.0), 2: (0.9, 0.5), 3: (0.7, 0.1)}),
+        ("val/acc", [(0.5, 1.0), (0.6, 2.0)], {"has_ended": True}, {1: (0.5, 1.0), 3: (0.6, 2.0), 9: (0.6, 2.0)}),
+        ("val/acc", [(0.5, 1.0)], {"has_failed": True}, {1: (0.5, 1.0), 3: None}),
+        ("val/acc", [(0.5, 1.0), (0.5, 0.2)], {}, {2: (0.5, 0.2)}),  # ties by loss
     ],
 )
-def test_a_run_counts_by_the_best_epoch_so_far(outcome: Outcome, at: Mapping[int, tuple[float, float] | None]) -> None:
-    assert {epochs: outcome.at(epochs) for epochs in at} == at
+def test_a_run_counts_by_the_best_epoch_so_far(
+    monitor: str,
+    epochs: Sequence[tuple[float, float]],
+    state: Mapping[str, bool],
+    at: Mapping[int, tuple[float, float] | None],
+) -> None:
+    outcome = Outcome([Figure.of(*epoch, monitor) for epoch in epochs], **state)
+    expected = {rung: None if epoch is None else Figure.of(*epoch, monitor) for rung, epoch in at.items()}
+    assert {rung: outcome.at(rung) for rung in at} == expected

@@ -73,5 +73,5 @@ def test_tpe_finds_what_is_good() -> None:
     known = history(of, 60)
     drawn = sampling.by_tpe(of, 20, anything, "3", known)
     mean = sum(map(figure, drawn)) / len(drawn)
-    assert mean > sum(trial.accuracy for trial in known) / len(known) + 0.005
+    assert mean > sum(trial.score for trial in known) / len(known) + 0.005
     assert drawn == sampling.by_tpe(of, 20, anything, "3", known)

@@ -46,7 +46,7 @@ def of(folder: Path) -> "Answer":
     asked = records.read(folder)
     if asked is None:
         raise ConfigError(f"{run_folder.short(folder)}: holds no search.")
-    return Answer(folder, tuple(asked["rungs"]))
+    return Answer(folder, tuple(asked["rungs"]), asked["monitor"])
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Finalist:
 class Answer:
     folder: Path
     rungs: tuple[int, ...]
+    monitor: str  # that runs were compared by
 
     @cached_property
     def drawn(self) -> list[Drawn]:
@@ -91,7 +92,7 @@ class Answer:
 
     @cached_property
     def outcomes(self) -> list[Outcome]:
-        return [records.outcome(self.folder, one) for one in self.drawn]
+        return [records.outcome(self.folder, one, self.monitor) for one in self.drawn]
 
     @cached_property
     def finals(self) -> list[Final]:
@@ -134,9 +135,9 @@ class Answer:
         yield f"validation {percent(quoted)} over {seeds} held-out seeds; test {percent(test)}"
         seen = self.outcomes[best.drawn.number].at(self.rungs[-1])
         if seen is not None and best.drawn.number != BEGINNING:
-            hopeful = 100 * (seen[0] - quoted.mean)
+            hopeful = 100 * (seen.accuracy - quoted.mean)
             yield (
-                f"the search itself saw {100 * seen[0]:.2f} %, the best of {len(self.drawn)} draws:"
+                f"the search itself saw {100 * seen.accuracy:.2f} %, the best of {len(self.drawn)} draws:"
                 f" {hopeful:.2f} points too optimistic"
             )
         yield from self._against_the_beginning(best)
@@ -147,7 +148,8 @@ class Answer:
         figure = self.outcomes[draw].at(self.rungs[-1])
         assert figure is not None
         yield ", ".join(_values(self.drawn[draw]))
-        yield f"validation {100 * figure[0]:.2f} %, too optimistic: the best of {len(self.drawn)} draws with one seed"
+        chosen = f"the best of {len(self.drawn)} draws with one seed"
+        yield f"validation {100 * figure.accuracy:.2f} %, too optimistic: {chosen}"
         yield f"python train.py {shlex.join(self.drawn[draw].overrides)}"
 
     def _against_the_beginning(self, best: Finalist) -> Iterator[str]:
@@ -179,7 +181,7 @@ class Answer:
         seen = [self.outcomes[one.drawn.number].at(self.rungs[-1]) for one in found]
         columns = [
             Column("draw", [one.name for one in found], is_setting=True),
-            Column("search %", [figure and figure[0] for figure in seen], _hundredfold),
+            Column("search %", [figure and figure.accuracy for figure in seen], _hundredfold),
         ]
         for what in SEEDS:
             if any(getattr(one, what) for one in found):
@@ -191,7 +193,7 @@ class Answer:
 
     def _importances(self) -> list[Importance]:
         first = [(one.values, became.at(self.rungs[0])) for one, became in zip(self.drawn, self.outcomes, strict=True)]
-        known = [(values, figure[0]) for values, figure in first if values and figure]
+        known = [(values, figure.score) for values, figure in first if values and figure]
         return importances([values for values, _ in known], [accuracy for _, accuracy in known])
 
     def _shares(self, found: Sequence[Importance]) -> Columns:
@@ -207,7 +209,7 @@ class Answer:
         return [
             Column("epochs", self.rungs),
             Column("draws", list(map(len, reached))),
-            Column("best %", [max(figures)[0] if figures else None for figures in reached], _hundredfold),
+            Column("best %", [max(figures).accuracy if figures else None for figures in reached], _hundredfold),
         ]
 
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.search import halving
-from mlplab.search.halving import Figure as Accuracy
-from mlplab.search.halving import Outcome, Rules
+from mlplab.search.halving import Figure, Outcome, Rules
 from mlplab.search.records import Drawn
 
 if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictures does not need it
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_PANELS, MOST_LABELS, LONGEST_LABEL = 9, 8, 14
 BEST = 4  # one draw of so many is a line of the parallel coordinates
@@ -22,7 +20,7 @@ VAL_ACC = "validation accuracy (%)"
 LOG_FROM = 100  # factor between the ends of an axis
 
 
-def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "dict[str, Figure]":
+def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "dict[str, canvas.Figure]":
     """Draw the pictures for which there is enough data, by file name."""
     if not any(one.figures for one in outcomes):
         return {}
@@ -35,14 +33,14 @@ def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[in
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure | None":
+def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure | None":
     """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws."""
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
         return None
     figure = canvas.figure(3.4, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    accs = sorted(100 * max(one.figures)[0] for one in outcomes if one.figures)
+    accs = sorted(100 * max(one.figures).accuracy for one in outcomes if one.figures)
     complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
     for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
         ends = [step[place] for step in steps]
@@ -67,7 +65,7 @@ def _best_so_far(
 ) -> Iterator[tuple[float, float, float]]:
     """Yield epochs, minutes and the best accuracy in percent, after each run that completes."""
     rules = Rules(tuple(rungs), 1, 1 + max(one.wave for one in drawn))
-    epochs, seconds, best = 0, 0.0, 0.0
+    epochs, seconds, best = 0, 0.0, Figure(-math.inf, 0.0, 0.0)
     for wave in halving.waves(rules, [one.draw for one in drawn], outcomes.__getitem__):
         for piece in wave.pieces:
             became, before = outcomes[piece.draw], rungs[piece.rung - 1] if piece.rung else 0
@@ -75,8 +73,8 @@ def _best_so_far(
             epochs, seconds = epochs + len(part), seconds + sum(part)
             figure = became.at(rungs[-1])
             if piece.rung == len(rungs) - 1 and figure is not None:
-                best = max(best, 100 * figure[0])
-                yield epochs, seconds / 60, best
+                best = max(best, figure)
+                yield epochs, seconds / 60, 100 * best.accuracy
 
 
 def _expected_best(accs: Sequence[float], number: int) -> float:
@@ -85,11 +83,11 @@ def _expected_best(accs: Sequence[float], number: int) -> float:
     return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
 
 
-def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "Figure | None":
+def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "canvas.Figure | None":
     """Draw a line for each draw of the best quarter through its values; it has a gap where a key was not drawn."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))
     tried = [
-        (100 * max(became.figures)[0], one.values)
+        (100 * max(became.figures).accuracy, one.values)
         for one, became in zip(drawn, outcomes, strict=True)
         if became.figures
     ]
@@ -165,7 +163,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":
+def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure":
     """Draw the accuracy of each draw by epoch: thin if it was not continued, red for the best complete one."""
     figure = canvas.figure(3.8, layout="constrained")
     axes = figure.add_subplot()
@@ -174,7 +172,7 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":
     for one in outcomes:
         is_best = one is best
         color, width = (VERMILION, 2.2) if is_best else (BLUE, 1.1) if one.has_ended else (GREY, 0.5)
-        accs = [100 * acc for acc, _ in one.figures]
+        accs = [100 * figure.accuracy for figure in one.figures]
         axes.plot(range(1, len(accs) + 1), accs, color=color, linewidth=width, zorder=3 if is_best else 2)
         if len(accs) == 1:
             axes.plot([1], accs, "_", color=color, markersize=5)
@@ -187,7 +185,7 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure":
     return figure
 
 
-def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "Figure | None":
+def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure | None":
     """Draw a panel for each key of the space: accuracy against value of each draw, coloured by the rung reached."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))[:MOST_PANELS]
     if not keys:
@@ -219,7 +217,7 @@ def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: 
             place = number if is_numeric and number is not None else names.index(text)
             size = 3 + 1.5 * sum(length >= rung for rung in rungs[1:])
             style: dict[str, Any] = {"color": color, "markersize": size, "alpha": 0.7, "markeredgewidth": 0}
-            axes.plot([place], [100 * max(became.figures)[0]], "o", **style)
+            axes.plot([place], [100 * max(became.figures).accuracy], "o", **style)
     known = [number for number in numbers if number is not None]
     if not is_numeric:
         axes.set_xticks(range(len(names)), [label(name, LONGEST_LABEL) for name in names], fontsize=7)
@@ -230,9 +228,9 @@ def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: 
     axes.grid(axis="y", color=PALE, linewidth=0.6)
 
 
-def _zoom(axes: "Axes", figures: Sequence[Accuracy]) -> None:
+def _zoom(axes: "Axes", figures: Sequence[Figure]) -> None:
     """Limit the axis to the upper three quarters of all values, because the worst draws would compress the others."""
-    accs = sorted(100 * acc for acc, _ in figures)
+    accs = sorted(100 * figure.accuracy for figure in figures)
     low, high = accs[len(accs) // 4], accs[-1]
     margin = max(0.05, 0.06 * (high - low))
     axes.set_ylim(low - margin, high + margin)

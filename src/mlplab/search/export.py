@@ -45,8 +45,8 @@ def _trial(values: dict[str, Any], spaces: dict[str, Any], became: Outcome) -> A
         state=state,
         params=values,
         distributions=spaces,
-        value=max(became.figures)[0] if became.figures and state != TrialState.FAIL else None,
-        intermediate_values={epoch: accuracy for epoch, (accuracy, _) in enumerate(became.figures, 1)},
+        value=max(became.figures).accuracy if became.figures and state != TrialState.FAIL else None,
+        intermediate_values={epoch: figure.accuracy for epoch, figure in enumerate(became.figures, 1)},
     )
 
 

@@ -11,11 +11,22 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 SHARE = 3  # one out of this many is promoted
 
-Figure = tuple[float, float]  # validation accuracy and negative loss: greater is better
+
+class Figure(NamedTuple):
+    """A validation; the greater is better."""
+
+    score: float  # accuracy, or negative loss
+    tie: float  # the other one
+    accuracy: float
+
+    @classmethod
+    def of(cls, accuracy: float, loss: float, monitor: str = "val/loss") -> Self:
+        """Return a figure by which runs are compared by `monitor`, val/loss or val/acc."""
+        return cls(-loss, accuracy, accuracy) if monitor == "val/loss" else cls(accuracy, -loss, accuracy)
 
 
 @dataclass(frozen=True)

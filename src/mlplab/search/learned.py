@@ -8,6 +8,7 @@ import yaml
 
 from mlplab.runs import atomic_write
 from mlplab.runs.result import Result, read_result
+from mlplab.search.halving import Figure
 from mlplab.search.sampling import Trial
 from mlplab.search.space import Dimension, Space
 
@@ -21,16 +22,17 @@ class Learned:
     result: Result
     overrides: dict[str, str]
 
-    def trial(self, space: Space, fixed: dict[str, str]) -> Trial | None:
+    def trial(self, space: Space, fixed: dict[str, str], monitor: str) -> Trial | None:
         """Return the run as a draw of a space; None if it is not in the space."""
         keys = {one.key for one in space.dimensions}
         values = {key: value for key, value in self.overrides.items() if key in keys}
         others = {key: value for key, value in self.overrides.items() if key not in keys}
         needed = [one for one in space.dimensions if space.active(one, values)]
-        accuracy = self.result.metrics.get("val/acc")
-        if others != fixed or accuracy is None or not all(_is_inside(one, values) for one in needed):
+        metrics = self.result.metrics
+        if others != fixed or "val/acc" not in metrics or not all(_is_inside(one, values) for one in needed):
             return None
-        return Trial(values, self.result.max_epochs, accuracy, is_last_rung=True)
+        figure = Figure.of(metrics["val/acc"], metrics["val/loss"], monitor)
+        return Trial(values, self.result.max_epochs, figure.score, is_last_rung=True)
 
 
 def runs(folders: Sequence[Path]) -> Iterator[Learned]:

@@ -15,7 +15,7 @@ from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import read_pause, read_result, read_status
-from mlplab.search.halving import Draw, Outcome
+from mlplab.search.halving import Draw, Figure, Outcome
 
 SEARCH, DRAWS, FINALISTS = "search.json", "draws.jsonl", "finalists.jsonl"
 ATTEMPTS = 2  # attempts at a run, before it counts as the worst
@@ -134,7 +134,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         asked = json.loads(content)
         assert isinstance(asked["settings"]["budget"], int | float)
         assert all(isinstance(rung, int) for rung in asked["rungs"])
-        asked["settings"]["minutes"]
+        asked["settings"]["minutes"], asked["monitor"]
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise CheckpointError(f"{folder / SEARCH}: damaged. Choose another sweep_name.") from error
     return dict(asked)
@@ -172,8 +172,8 @@ def add_finalists(folder: Path, runs: Sequence[Final]) -> None:
     _append(folder / FINALISTS, finalists(folder), runs)
 
 
-def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
-    """Read the progress of a draw's run.
+def outcome(folder: Path, drawn: Drawn | Final, monitor: str = "val/loss") -> Outcome:
+    """Read the progress of a draw's run, whose epochs are compared by `monitor`.
 
     Raises:
         ConfigError: if its folder holds another run.
@@ -183,10 +183,10 @@ def outcome(folder: Path, drawn: Drawn | Final) -> Outcome:
     if result is not None and result.config_hash != drawn.hash:
         raise ConfigError(f"{run_folder.short(place)}: holds another run. Move it away.")
     if result is not None:
-        return _outcome(result.history, has_ended=True)
+        return _outcome(result.history, monitor, has_ended=True)
     pause, status = read_pause(place), read_status(place)
     history = pause.history if pause is not None and pause.config_hash == drawn.hash else ()
-    return _outcome(history, has_failed=status is not None and status.has_failed(ATTEMPTS))
+    return _outcome(history, monitor, has_failed=status is not None and status.has_failed(ATTEMPTS))
 
 
 def place_of(folder: Path, drawn: Drawn | Final) -> Path:
@@ -196,9 +196,11 @@ def place_of(folder: Path, drawn: Drawn | Final) -> Path:
     return place if is_own or read_result(place) is not None else folder / place.name
 
 
-def _outcome(history: Sequence[Mapping[str, float]], has_ended: bool = False, has_failed: bool = False) -> Outcome:
+def _outcome(
+    history: Sequence[Mapping[str, float]], monitor: str, has_ended: bool = False, has_failed: bool = False
+) -> Outcome:
     validated = [epoch for epoch in history if "val/acc" in epoch]
-    figures = [(epoch["val/acc"], -epoch["val/loss"]) for epoch in validated]
+    figures = [Figure.of(epoch["val/acc"], epoch["val/loss"], monitor) for epoch in validated]
     return Outcome(figures, has_ended, has_failed, [epoch["seconds"] for epoch in validated])
 
 

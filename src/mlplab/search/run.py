@@ -1,7 +1,9 @@
 """Runs a search: plan, workers and report."""
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlplab.data import download
 from mlplab.errors import ConfigError, Interrupted, JobsFailedError
 from mlplab.runs import folder as run_folder
-from mlplab.search import answer, records
+from mlplab.search import answer, records, sampling
 from mlplab.search.candidates import Candidates
 from mlplab.search.halving import SHARE
 from mlplab.search.records import Drawn, Final
@@ -28,6 +30,7 @@ from mlplab.sweeps.grid import cost, data_set
 from mlplab.sweeps.queue import Queue, led
 from mlplab.sweeps.worker import Recipe
 
+SAMPLE = 16  # draws, for an estimate
 RISING = ("OneCycleLR", "CyclicLR")  # schedules whose learning rate rises at first
 
 
@@ -61,7 +64,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
 def _progress(search: Search) -> str:
     drawn, outcomes = search.drawn(), search.outcomes()
     figures = [figure for one in outcomes if (figure := one.at(search.rules.rungs[0]))]
-    best = f", best so far {max(max(one.figures) for one in outcomes if one.figures)[0]:.2%}" if figures else ""
+    best = f", best so far {max(max(one.figures) for one in outcomes if one.figures).accuracy:.2%}" if figures else ""
     complete = sum(one.at(search.rules.rungs[-1]) is not None for one in outcomes)
     finals = len(records.finalists(search.folder))
     return f"{len(drawn)} draws, {complete} of them complete{best}{f'; {finals} runs of finalists' if finals else ''}"
@@ -117,11 +120,14 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
         raise ConfigError(
             "trainer.check_val_every_n_epoch: must be 1 in a search, which compares draws after any epoch"
         )
+    if base.monitor not in ("val/loss", "val/acc"):
+        raise ConfigError(f"monitor: a search compares draws by val/loss or val/acc, got {base.monitor}")
     warms_up = base.scheduler.warmup > 0 or base.scheduler.name in RISING
     rules = settings.rules(base.trainer.max_epochs, warms_up)
     asked = {
         "space": [str(one) for one in space.dimensions],
         "fixed": sorted(space.fixed),
+        "monitor": base.monitor,
         "rungs": list(rules.rungs),
         "settings": settings.model_dump(mode="json"),
     }
@@ -143,6 +149,16 @@ def _is_of_the_search(word: Override) -> bool:
     return key in ("search", "sweep_name", "jobs") or key.startswith(("search.", "launcher"))
 
 
+def _mean_cost(candidates: Candidates) -> float:
+    """Estimate the seconds of a full run: the mean over some draws."""
+    drawn = sampling.at_random(candidates.space, SAMPLE, lambda _: True, "cost")
+    costs = []
+    for values in drawn:
+        with suppress(ConfigError):  # values that are valid alone, but not together
+            costs.append(cost(candidates.config(values)))
+    return statistics.fmean(costs or [cost(candidates.config({}))])
+
+
 def _plan(search: Search) -> Iterator[str]:
     """Describe the space and the cost of a search."""
     rules, settings, space = search.rules, search.settings, search.candidates.space
@@ -161,5 +177,5 @@ def _plan(search: Search) -> Iterator[str]:
     if finals:
         yield f"then {finals} runs with new seeds, of the best {settings.finalists} and of the base configuration"
     whole_runs = settings.budget + finals
-    minutes = cost(search.base) * whole_runs / 60
+    minutes = _mean_cost(search.candidates) * whole_runs / 60
     yield f"equivalent to {whole_runs:g} full runs: about {max(1, round(minutes))} minutes on one core"

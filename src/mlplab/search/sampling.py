@@ -23,7 +23,7 @@ class Trial:
 
     values: Assignment
     rung: int
-    accuracy: float
+    score: float  # the greater the better
     is_last_rung: bool
 
 
@@ -118,8 +118,8 @@ def _frozen(space: Space, trial: Trial) -> "optuna.trial.FrozenTrial":
         state=optuna.trial.TrialState.COMPLETE if trial.is_last_rung else optuna.trial.TrialState.PRUNED,
         params={key: _value(one, trial.values[key]) for key, one in by_key.items()},
         distributions={key: _distribution(one) for key, one in by_key.items()},
-        value=trial.accuracy,
-        intermediate_values={trial.rung: trial.accuracy},
+        value=trial.score,
+        intermediate_values={trial.rung: trial.score},
     )
 
 

@@ -21,6 +21,8 @@ from mlplab.sweeps.grid import LONGEST_LABEL, cost, data_set
 from mlplab.sweeps.job import HASH_DIGITS, Job, folders
 from mlplab.sweeps.queue import JOBS
 
+WORST = -1e9  # the score of a draw that failed
+
 
 class Search:
     """Decides the next runs, on any machine, under the lock of the folder.
@@ -78,7 +80,7 @@ class Search:
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcome of each draw, by number."""
-        return [records.outcome(self.folder, one) for one in self.drawn()]
+        return [records.outcome(self.folder, one, self.base.monitor) for one in self.drawn()]
 
     def job(self, drawn: Drawn, until: int | None = None) -> Job:
         """Return the job of a draw, to the end or to an earlier epoch."""
@@ -141,16 +143,19 @@ class Search:
         rungs, fixed = self.rules.rungs, dict(word.split("=", 1) for word in self.candidates.space.fixed)
         own = {self.folder / one.folder for one in drawn}
         for other in self.learned:
-            if other.folder not in own and (trial := other.trial(self.candidates.space, fixed)) is not None:
+            if (
+                other.folder not in own
+                and (trial := other.trial(self.candidates.space, fixed, self.base.monitor)) is not None
+            ):
                 yield trial
         for one, became in zip(drawn, outcomes, strict=True):
             reached = [rung for rung in rungs if became.at(rung) is not None]
             if one.values and became.has_failed:
-                yield sampling.Trial(one.values, rungs[0], 0.0, False)
+                yield sampling.Trial(one.values, rungs[0], WORST, False)
             elif one.values and reached:
                 figure = became.at(reached[-1])
                 assert figure is not None
-                yield sampling.Trial(one.values, reached[-1], figure[0], reached[-1] == rungs[-1])
+                yield sampling.Trial(one.values, reached[-1], figure.score, reached[-1] == rungs[-1])
 
     def _records(self, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
         configs = [self.candidates.config(values) for values in found]
