@@ -85,7 +85,10 @@ def _output(module: nn.Module, features: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("rate", "parts"), [(0.5, 256), (0.2, 256), (0.0625, 256), (0.9, 256), (0.03, 2**16)])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> None:
-    """The rate of a layer is the nearest that its bits represent; a dropped unit is 0."""
+    """The rate of a layer is the nearest that its bits represent; a dropped unit is 0.
+
+    No image, and no unit, is dropped more than chance allows.
+    """
     values = _output(nn.Dropout(rate), torch.ones(1000, 2000, dtype=torch.float64))
     kept = values[values != 0]
     assert kept.unique().numel() == 1
@@ -94,6 +97,10 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, parts: int) -> 
     error = (exact * (1 - exact) / values.numel()) ** 0.5
     assert 1 - len(kept) / values.numel() == pytest.approx(exact, abs=5 * error)
     assert float(values.mean()) == pytest.approx(1, abs=5 * error * float(kept[0]))
+    for direction in (0, 1):
+        shares = (values == 0).double().mean(direction)
+        deviation = (exact * (1 - exact) / values.shape[direction]) ** 0.5
+        assert float(shares.std()) == pytest.approx(deviation, rel=0.15)
 
 
 def test_noise_in_training_is_normal() -> None:
