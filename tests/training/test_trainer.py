@@ -12,7 +12,6 @@ from fitting import fit
 
 from mlplab.config import torch_signatures
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.errors import ConfigError
 from mlplab.model.mlp import MLP
 from mlplab.runs import provenance
 from mlplab.training import restore, trainer
@@ -68,11 +67,6 @@ def test_the_profiler_of_torch(program: Program, tiny_root: Path) -> None:
     finished = program.run(*short, "trainer.accelerator=cpu", "trainer.profiler=pytorch")
     assert finished.code == 0, finished.err
     assert (program.folder / "run" / "result.json").exists()
-
-
-def test_what_lightning_refuses_is_a_mistake_of_the_configuration(tiny: Compose, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^trainer: Lightning refuses these flags: "):
-        train(tiny("trainer.devices=[0]"), tmp_path)
 
 
 # Precision
