@@ -23,7 +23,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.config.schema import Config, Show
+from mlplab.config.schema import Show
 from mlplab.data import datasets
 from mlplab.data.blocks import Block
 from mlplab.data.datamodule import ImageDataModule
@@ -56,7 +56,7 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
-        drawn = note(patch, run, "curves", "confusion", "mistakes", "first_layer", "training_images")
+        drawn = note(patch, run, "curves", "confusion", "mistakes", "first_layer")
         patch.setattr(pictures, "CONFUSION_SHARE", math.inf)
         result = train(config, folder)
     return result, events(folder), drawn
@@ -204,33 +204,25 @@ def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> N
     assert classes == datamodule.info.classes
 
 
-def test_the_training_images_are_those_of_the_first_batch_as_the_network_gets_them(shown: Shown) -> None:
-    result, found, drawn = shown
+@pytest.mark.parametrize(("batch_size", "kind"), [(32, "none"), (32, "affine_elastic"), (8, "affine_elastic")])
+def test_training_images_are_shown_as_the_network_gets_them(
+    tiny: Compose, tmp_path: Path, batch_size: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = note(monkeypatch, run, "training_images")
+    config = tiny(f"regularization={kind}", "seed=3", "show.images=true", f"data.batch_size={batch_size}")
+    train(config, tmp_path / "run")
     ((originals, seen, labels, classes),) = drawn["training_images"]
-    _, datamodule = loaded(result)
+    assert [image.step for image in events(tmp_path / "run").Images("data/training")] == [0]
+    datamodule, _ = build(config)
     rows = datamodule.epoch_rows(0)[:20]
     images, expected = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
     assert np.array_equal(np.asarray(originals).reshape(20, 28, 28), images[:, 0].numpy())
-    assert np.allclose(np.asarray(seen).reshape(20, 28, 28), datamodule.normalized(images)[:, 0].numpy())
     assert [int(k) for k in labels] == expected.tolist()
     assert classes == datamodule.info.classes
-    assert [image.step for image in found.Images("data/training")] == [0]
-
-
-@pytest.mark.parametrize("batch_size", [32, 8])
-def test_distorted_images_are_shown_as_the_network_gets_them(
-    tiny: Compose, tmp_path: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = note(monkeypatch, run, "training_images")
-    overrides = ("augment=affine_elastic", "augment.shift=2", "seed=3", "show.images=true")
-    config = tiny(*overrides, f"data.batch_size={batch_size}")
-    train(config, tmp_path / "run")
-    ((originals, seen, _, _),) = drawn["training_images"]
-    datamodule, _ = build(config)
     batches = (images for _, images, _ in datamodule.chunks(Block(0, datamodule.batches_per_epoch), epoch=0))
     given = [batch.clone() for batch in chain.from_iterable(batches)]  # what is trained on
     assert np.allclose(seen, torch.cat(given)[:20, 0].numpy(), atol=1e-5)
-    assert np.abs(originals / 255 - seen).mean() > 0.1  # they differ from the stored images
+    assert np.allclose(seen, datamodule.normalized(images)[:, 0].numpy(), atol=1e-5) == (kind == "none")
 
 
 AIDED = ("model.batch_norm=true", "model.input_noise=0.2", "model.hidden_noise=0.3", "model.dropout=0.2")
@@ -427,70 +419,55 @@ def test_without_validation_or_hidden_layers_there_is_less_to_see(
     assert {path.name for path in result.folder.glob("*.png")} == PICTURES
 
 
-def test_a_disk_that_takes_no_pictures_is_no_reason_to_lose_the_run(
+def test_a_disk_that_takes_no_pictures_and_one_that_cannot_be_drawn_are_no_reason_to_lose_the_run(
     tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write = atomic_write.write
 
-    def full(path: Path, *arguments: Any, **named: Any) -> None:
-        if path.suffix == ".png":
-            raise OSError(28, "No space left on device")
-        write(path, *arguments, **named)
-
-    monkeypatch.setattr(atomic_write, "write", full)
-    result = train(tiny("show.files=true"), tmp_path / "run")
-    assert (result.folder / "result.json").exists()
-    assert caplog.text.count("No space left on device") == 3
-
-
-def test_a_picture_that_cannot_be_drawn_is_no_reason_to_lose_the_run(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("no font")
 
+    def full(path: Path, *arguments: Any, **named: Any) -> None:
+        if path.name == "confusion.png":
+            raise OSError(28, "No space left on device")
+        write(path, *arguments, **named)
+
     monkeypatch.setattr(run, "mistakes", broken)
+    monkeypatch.setattr(atomic_write, "write", full)
     result = train(tiny("show.files=true"), tmp_path / "run")
     assert (result.folder / "result.json").exists()
-    assert {path.name for path in result.folder.glob("*.png")} == PICTURES - {"mistakes.png"}
-    assert "no font" in caplog.text
-
-
-def titles_of_confusion(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Return titles and steps of the validation confusion matrices."""
-    drawn = note(monkeypatch, run, "confusion")
-    steps = [image.step for image in events(train(config, folder).folder).Images("confusion/val")]
-    titles = [title for _, _, title in drawn["confusion"] if title.startswith("validation")]
-    return list(zip(titles, steps, strict=True))
+    assert {path.name for path in result.folder.glob("*.png")} == {"curves.png"}
+    assert caplog.text.count("No space left on device") == caplog.text.count("RuntimeError: no font") == 1
 
 
 @pytest.mark.parametrize(
-    ("overrides", "expected"),
+    ("overrides", "share", "expected"),
     [
-        (("trainer.max_epochs=11",), [(1, 7), (2, 15), (5, 39), (10, 79), (11, 87)]),
-        (("trainer.max_epochs=2", "trainer.val_check_interval=3"), [(1, 7), (2, 15)]),  # the last of an epoch
-        (("trainer.max_epochs=9", "trainer.check_val_every_n_epoch=3"), [(3, 23), (6, 47), (9, 71)]),
-        (("trainer.max_epochs=9", "early_stopping.patience=2", "optimizer.lr=1e-30"), [(1, 7), (2, 15), (3, 23)]),
+        (("trainer.max_epochs=11",), math.inf, [(1, 7), (2, 15), (5, 39), (10, 79), (11, 87)]),
+        (("trainer.val_check_interval=3",), math.inf, [(1, 7), (2, 15)]),  # the last of an epoch
+        (("trainer.max_epochs=9", "trainer.check_val_every_n_epoch=3"), math.inf, [(3, 23), (6, 47), (9, 71)]),
+        (
+            ("early_stopping.patience=2", "optimizer.lr=1e-30", "trainer.max_epochs=9"),
+            math.inf,
+            [(1, 7), (2, 15), (3, 23)],
+        ),
+        (("trainer.max_epochs=3",), -1, [(3, 23)]),  # drawing takes too long
     ],
 )
 def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     tiny: Compose,
     tmp_path: Path,
     overrides: tuple[str, ...],
+    share: float,
     expected: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "CONFUSION_SHARE", math.inf)
-    found = titles_of_confusion(tiny("show.confusion=true", *overrides), tmp_path / "run", monkeypatch)
-    assert found == [(f"validation images after epoch {epoch}", step) for epoch, step in expected]
-
-
-def test_where_drawing_takes_too_long_there_is_the_last_confusion_matrix(
-    tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "CONFUSION_SHARE", -1)
-    config = tiny("show.confusion=true", "trainer.max_epochs=3")
-    assert titles_of_confusion(config, tmp_path / "run", monkeypatch) == [("validation images after epoch 3", 23)]
+    monkeypatch.setattr(pictures, "CONFUSION_SHARE", share)
+    drawn = note(monkeypatch, run, "confusion")
+    found = events(train(tiny("show.confusion=true", *overrides), tmp_path / "run").folder)
+    assert [image.step for image in found.Images("confusion/val")] == [step for _, step in expected]
+    titles = [title for _, _, title in drawn["confusion"] if title.startswith("validation")]
+    assert titles == [f"validation images after epoch {epoch}" for epoch, _ in expected]
 
 
 def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(
