@@ -132,15 +132,15 @@ def test_a_grid_can_grow(sweep: Sweep, grid: Path) -> None:
 
 
 def test_what_becomes_of_a_job_is_no_matter_to_the_others(
-    sweep: Sweep, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of five jobs, one raises, one calls sys.exit and one is killed; a second command trains these.
 
     Then one kills the fork server of the jobs.
     """
     seeds_and_name = ("seed=0,1,2,3,4", "sweep_name=faults")
-    program.environment["PYTHONPATH"] = FAULTY_PYTHON
-    finished = program.run("-m", *FAST, *TWO_AT_ONCE, *seeds_and_name)
+    monkeypatch.setattr(worker, "train", faults.train)
+    finished = sweep(*TWO_AT_ONCE, *seeds_and_name)
     assert finished.code == 6
     folder = tmp_path / "outputs" / "sweeps" / "faults"
     found = jobs(folder)
