@@ -109,23 +109,14 @@ DAMAGES = {
     "a pipe in place of a file": Damage(
         TRAIN_IMAGES, ("not a file", DELETE), lambda path: _replace(path, lambda pipe: os.mkfifo(pipe))
     ),
-    "a file is a link to a device": Damage(
-        TRAIN_IMAGES, ("not a file", DELETE), lambda path: _replace(path, lambda link: link.symlink_to("/dev/zero"))
-    ),
     # Of another length
-    "empty images": Damage(TRAIN_IMAGES, ("header of 16 bytes", "found 0 bytes", DELETE), _holds(b"")),
     "cut in the header": Damage(
-        TRAIN_IMAGES, ("header of 16 bytes", "found 10 bytes", DELETE), _bytes(lambda content: content[:10])
+        TRAIN_IMAGES, ("header of 16 bytes", "found 15 bytes", DELETE), _bytes(lambda content: content[:15])
     ),
     "cut in the middle": Damage(
         TEST_IMAGES,
         ("expected 39,216 bytes for 50 x 28 x 28 items", "found 19,608", DELETE),
         _bytes(lambda content: content[: len(content) // 2]),
-    ),
-    "last byte of the images is missing": Damage(
-        TRAIN_IMAGES,
-        ("expected 156,816 bytes for 200 x 28 x 28 items", "found 156,815", DELETE),
-        _bytes(lambda content: content[:-1]),
     ),
     "a byte too many": Damage(
         TEST_IMAGES,
@@ -133,19 +124,14 @@ DAMAGES = {
         _bytes(lambda content: content + b"x"),
     ),
     # Of another kind
-    "text": Damage(TRAIN_LABELS, ("expected an IDX file", DELETE), _holds(b"5 0 4 1 9 2 1 3 1 4\n" * 20)),
     "a page of the web": Damage(
         TRAIN_IMAGES, ("expected an IDX file", DELETE), _holds(b"<!DOCTYPE html><html>404 not found</html>")
-    ),
-    "an archive": Damage(
-        TRAIN_LABELS, ("expected an IDX file", DELETE), _bytes(lambda content: gzip.compress(content))
     ),
     "zeros": Damage(TRAIN_LABELS, ("first number 2049), found 0", DELETE), _holds(bytes(208))),
     "images of floats": Damage(TRAIN_IMAGES, ("first number 2051), found 3331", DELETE), _header(0x0D03, 200, 28, 28)),
     "the header is in the order of another processor": Damage(
         TEST_LABELS, ("first number 2049), found 17301504", DELETE), _header(0x01080000, 50 << 24)
     ),
-    "labels in place of images": Damage(TEST_IMAGES, ("first number 2051), found 2049", DELETE), _holds(_labels(50))),
     "images and labels swapped": Damage(
         TRAIN_IMAGES, ("first number 2051), found 2049", DELETE), lambda path: _swap(path, TRAIN_LABELS)
     ),
@@ -160,11 +146,7 @@ DAMAGES = {
         lambda path: _header(2051, 156_800, 1, 1)(path.parent / TRAIN_IMAGES),
     ),
     "no labels": Damage(TRAIN_LABELS, ("0 items", DELETE), _holds(_labels(0))),
-    "no images": Damage(TEST_IMAGES, ("0 x 28 x 28 items", DELETE), _holds(_images(0))),
     "images without pixels": Damage(TEST_IMAGES, ("50 x 0 x 28 items", DELETE), _holds(_images(50, height=0))),
-    "absurdly many images": Damage(
-        TRAIN_IMAGES, ("4,294,967,295 x 28 x 28 items", DELETE), _header(2051, 0xFFFFFFFF, 28, 28)
-    ),
     "absurdly many pixels": Damage(
         TRAIN_IMAGES, ("200 x 4,294,967,295 x 4,294,967,295 items", DELETE), _header(2051, 200, 0xFFFFFFFF, 0xFFFFFFFF)
     ),
