@@ -96,7 +96,7 @@ def test_without_flock_the_lock_of_a_killed_process_on_another_machine_is_taken_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process with another host name stands for the other machine."""
-    lease_s = 6.0  # a process that lives renews it every two seconds, on a busy machine a little later
+    lease_s = 4.0  # a process that lives renews it three times in this time, on a busy machine less often
     script = f"""
 import errno, fcntl, socket
 def no_flock(*_): raise OSError(errno.ENOSYS, "no flock")
@@ -112,6 +112,7 @@ input()
 
     _without_flock(monkeypatch, errno.ENOSYS)
     monkeypatch.setattr(atomic_write, "LEASE_S", lease_s)
+    monkeypatch.setattr(atomic_write, "WAIT_S", lease_s + 1)
     with Process([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"

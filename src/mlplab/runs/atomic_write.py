@@ -16,6 +16,7 @@ from filelock import AcquireReturnProxy, FileLock, SoftFileLease
 from mlplab.errors import ConfigError
 
 LEASE_S = 30.0  # after which others may take a lock that is not renewed, on file systems without flock
+WAIT_S = 35.0  # for such a lock
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PARTIAL = ".mlplab.tmp"
 
@@ -109,7 +110,7 @@ def lock(path: Path, timeout: float = 0) -> AcquireReturnProxy[Any]:
             raise
     lost = lambda _: _thread.interrupt_main(signal.SIGTERM)  # noqa: E731  # another process has it now
     lease = SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_S, on_compromise=lost)
-    return lease.acquire(timeout if timeout < 0 else LEASE_S + 5)
+    return lease.acquire(timeout if timeout < 0 else WAIT_S)
 
 
 def clean(folder: Path) -> None:
