@@ -74,15 +74,6 @@ def _assert_same(one: optim.Optimizer, other: optim.Optimizer) -> None:
 
 
 @pytest.mark.parametrize(("name", "arguments"), KINDS)
-def test_thirty_steps_are_those_of_torch(name: str, arguments: dict[str, Any]) -> None:
-    ours, theirs = _pair(name, arguments)
-    for optimizer in (ours, theirs):
-        _train(optimizer, range(1, 31))
-    _assert_same(ours, theirs)
-    assert not torch.allclose(_params(ours)[0], _weights()[0])
-
-
-@pytest.mark.parametrize(("name", "arguments"), KINDS)
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_either_goes_on_from_the_state_of_the_other(name: str, arguments: dict[str, Any], ours_first: bool) -> None:
     first, second = _pair(name, arguments) if ours_first else reversed(_pair(name, arguments))
@@ -145,13 +136,9 @@ def test_a_rate_and_a_momentum_that_a_schedule_moves_are_those_of_the_next_step(
 @pytest.mark.parametrize(
     ("name", "arguments", "cycles_momentum"),
     [
-        ("Adagrad", {}, False),
-        ("NAdam", {}, False),
         ("Adam", {"foreach": True}, False),
         ("AdamW", {"capturable": True}, False),
         ("SGD", {"differentiable": True}, False),
-        ("RMSprop", {"momentum": 0.9}, False),
-        ("RMSprop", {"centered": True}, False),
         ("RMSprop", {}, True),
     ],
 )
