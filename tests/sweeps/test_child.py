@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,18 @@ def stubborn(ready: Path) -> None:
 
 def never() -> None:
     return None
+
+
+def loses_its_server() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_server_is_left() -> Iterator[None]:
+    """End the server of these tests: a sweep in the same process needs one that has imported what its jobs do."""
+    yield
+    if child.startup.START_METHOD == "forkserver":
+        child.run(loses_its_server, (), never)
 
 
 def test_it_is_another_process(tmp_path: Path) -> None:
@@ -108,21 +120,21 @@ def test_one_that_does_not_end_is_killed(tmp_path: Path) -> None:
     assert (ended.code, ended.reason) == (143, "it was stopped before it could save")
 
 
-def loses_its_server() -> None:
-    os.kill(os.getppid(), signal.SIGKILL)
+def loses_its_server_and_fails() -> None:
+    loses_its_server()
     time.sleep(1)
     raise ZeroDivisionError("at its end")
 
 
 def loses_its_server_and_sleeps(ready: Path, saved: Path) -> None:
-    os.kill(os.getppid(), signal.SIGKILL)
+    loses_its_server()
     sleeps(ready, saved)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no server elsewhere")
 def test_the_death_of_its_server_is_no_matter(tmp_path: Path) -> None:
     ready, saved = tmp_path / "ready", tmp_path / "saved"
-    assert child.run(loses_its_server, (), never).reason == "ZeroDivisionError: at its end"
+    assert child.run(loses_its_server_and_fails, (), never).reason == "ZeroDivisionError: at its end"
     ended = child.run(loses_its_server_and_sleeps, (ready, saved), lambda: LONG_S if ready.exists() else None)
     assert (ended.code, saved.exists()) == (143, True)
     assert child.run(writes, (tmp_path / "pid",), never).code == 0  # by another server
