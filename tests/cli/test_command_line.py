@@ -200,7 +200,6 @@ def test_a_mistake_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     "left_over",
     [
-        {"LOCAL_RANK": "1"},
         {"RANK": "", "LOCAL_RANK": "none"},
         {"SLURM_JOB_NAME": "python", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
         {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x", "JSM_NAMESPACE_RANK": "1"},
