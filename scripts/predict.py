@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
-    parser.add_argument("images", type=Path, nargs="*", help="image files of any size, in colour or grey")
+    parser.add_argument("images", type=Path, nargs="*", help="image files, or tables (.csv) of pixels")
     parser.add_argument("--test", type=int, nargs="+", default=[], metavar="N", help="indices of test images, from 0")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: as in training)")
     parser.add_argument(
@@ -157,6 +157,9 @@ def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: lis
     inputs = []
     for path in arguments.images:
         try:
+            if path.suffix == ".csv":
+                inputs += from_table(path, info)
+                continue
             images, things = image_files.read(path, info, arguments.background, arguments.several)
             if arguments.show_input:
                 write_input(images, path.with_name(f"{path.name}.input.png"))
@@ -168,6 +171,16 @@ def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: lis
             for thing, image in enumerate(images, start=1)
         ]
     return inputs
+
+
+def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
+    """Return the images of a table without labels, such as the test of a contest, by the number of the row from 1."""
+    import torch
+
+    from mlplab.data.own import csv_table
+
+    images = torch.from_numpy(csv_table.images(path, info.image_shape))
+    return [Input(f"{path}:{row}", image) for row, image in enumerate(images, start=1)]
 
 
 def write_input(images: "Tensor", path: Path) -> None:

@@ -4,6 +4,7 @@ Example: python scripts/show.py data=fashion --image 7
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from mlplab.data import download
 from mlplab.errors import ConfigError, reported
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mlplab.config.schema import Config
     from mlplab.data.datamodule import ImageDataModule
 
-OF_TRAINING = ("data.batch_size", "data.split_seed")
+OF_TRAINING = ("data.batch_size",)
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -54,7 +57,7 @@ def refuse_other_than_data(overrides: list[str]) -> None:
 
 
 def show(config: "Config", index: int) -> None:
-    download.require(config.data.name, Path(config.data.root))
+    download.require(config.data.key, Path(config.data.root))
     startup.import_lightning()  # takes seconds, and is not needed by --help
     from mlplab.data.datamodule import ImageDataModule
 
@@ -64,7 +67,16 @@ def show(config: "Config", index: int) -> None:
     if not 0 <= index < images:
         raise ConfigError(f"--image: must be from 0 to {images - 1}, got {index}")
     describe(datamodule)
-    draw(datamodule, index, Path("outputs", "data", config.data.name))
+    draw(datamodule, index, Path("outputs", "data", config.data.label))
+
+
+def used(datamodule: "ImageDataModule") -> "tuple[Tensor, Tensor]":
+    """Return the images (N, C, H, W) and labels (N,) that are trained on or validated, in the order of the data set."""
+    import torch
+
+    rows = torch.cat([datamodule.train_rows, datamodule.val_rows]).sort().values
+    images, labels = datamodule.training_data(torch.device("cpu"))
+    return images[rows], labels[rows]
 
 
 def describe(datamodule: "ImageDataModule") -> None:
@@ -72,16 +84,17 @@ def describe(datamodule: "ImageDataModule") -> None:
     import torch
 
     info = datamodule.info
-    (images, labels), (_, test_labels) = datamodule.training_data(torch.device("cpu")), datamodule.test_data()
+    (images, labels), (_, test_labels) = used(datamodule), datamodule.test_data()
     ends = torch.stack([images.min(), images.max()])
     low, high = datamodule.normalized(ends.view(2, 1, 1, 1)).flatten().tolist()
     height, width = info.image_shape[1:]
+    colours = " in colour" if info.image_shape[0] > 1 else ""
     print(
-        f"{datamodule.name}: {len(images):,} training images, {len(datamodule.val_rows):,} of them to validate,"
+        f"{datamodule.label}: {len(images):,} training images, {len(datamodule.val_rows):,} of them to validate,"
         f" and {len(test_labels):,} test images\n"
-        f"{height}x{width} pixels from {ends[0]} to {ends[1]}, mean {255 * info.mean:.2f},"
+        f"{height}x{width} pixels{colours} from {ends[0]} to {ends[1]}, mean {255 * info.mean:.2f},"
         f" standard deviation {255 * info.std:.2f}\n"
-        f"the network gets {height * width} numbers from {low:.3f} to {high:.3f}"
+        f"the network gets {math.prod(info.image_shape)} numbers from {low:.3f} to {high:.3f}"
         f" (data.normalize={datamodule.normalize})\n"
     )
     longest = max(len("class"), *map(len, info.classes))
@@ -92,12 +105,10 @@ def describe(datamodule: "ImageDataModule") -> None:
 
 
 def draw(datamodule: "ImageDataModule", index: int, folder: Path) -> None:
-    import torch
-
     from mlplab.plots import canvas, dataset
 
     classes = datamodule.info.classes
-    images, labels = (part.numpy() for part in datamodule.training_data(torch.device("cpu")))
+    images, labels = (part.numpy() for part in used(datamodule))
     figures = {
         "examples.png": dataset.examples(images, labels, classes),
         "pixels.png": dataset.pixels(images[index], f"training image {index}: {classes[labels[index]]}"),

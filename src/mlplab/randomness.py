@@ -21,6 +21,9 @@ class Purpose(IntEnum):
     DROPOUT = 3  # and noise
     AUGMENT = 4
     MIXUP = 5
+    TEST = 6  # images set aside from own data
+    LABEL_NOISE = 7
+    OTHER_LABEL = 8
 
 
 def derive(seed: int, purpose: Purpose, index: int = 0) -> int:

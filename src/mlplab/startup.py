@@ -154,3 +154,20 @@ def cores() -> int:
         return max(1, min(allowed, int(quota) // int(period)))
     except (OSError, ValueError):
         return allowed
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that are free for this process; None where the system does not say."""
+    free = []
+    with suppress(OSError, ValueError):
+        free.append(1024 * _number("/proc/meminfo", "MemAvailable:"))
+    with suppress(OSError, ValueError):  # of a container, whose files in memory make way
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        free.append(limit - _number("/sys/fs/cgroup/memory.stat", "anon"))
+    return min(free, default=None)
+
+
+def _number(path: str, name: str) -> int:
+    """Return the number after a name in a file of the system; raises ValueError if there is none."""
+    words = Path(path).read_text().split()
+    return int(words[words.index(name) + 1])

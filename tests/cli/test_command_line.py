@@ -131,7 +131,7 @@ def test_a_signal_ends_a_run_without_a_result(
     [
         ("model.hiden=3", ["model.hiden: unknown key; did you mean model.hidden?"]),
         ("+typo=1", ["typo: unknown key"]),
-        ("data=mnits", ["data=mnits: unknown, must be one of digits, fashion, mnist; did you mean mnist?"]),
+        ("data=mnits", ["data=mnits: unknown, must be one of csv, digits, ", ", mnist, qmnist; did you mean mnist?"]),
         ("experiment=fashion_12", ["experiment=fashion_12: unknown, must be one of fashion_100, fashion_128"]),
         ("data=null", ["data=null"]),
         (
@@ -175,7 +175,7 @@ def test_a_signal_ends_a_run_without_a_result(
         (
             "-m data=digits,mnst model.hiden=4,0",
             [
-                "data=mnst: unknown, must be one of digits, fashion, mnist",
+                "data=mnst: unknown, must be one of csv, digits, emnist, fashion, folder, idx, kmnist, mnist, qmnist",
                 "model.hiden: unknown key; did you mean model.hidden?",
             ],
         ),

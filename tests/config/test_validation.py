@@ -67,7 +67,7 @@ def test_dropout_is_a_rate_or_a_list(written: object, dropout: tuple[float, ...]
         ("monitor", "val/accuracy", ["'val/loss' or 'val/acc'", "'val/accuracy'"]),
         ("evaluate_untrained", "maybe", ["boolean", "'maybe'"]),
         ("early_stopping.patience", -1, ["greater than or equal to 0", "-1"]),
-        ("data.name", "cifar", ["'mnist', 'fashion' or 'digits'", "'cifar'"]),
+        ("data.name", "cifar", ["'mnist', 'fashion', 'digits', ", "'cifar'"]),
         ("data.root", "", ["at least 1 character"]),
         ("data.root", None, ["string", "None"]),
         ("data.root", "s3://bucket/mnist", ["must be a folder on this machine", "s3://bucket/mnist"]),
@@ -230,9 +230,9 @@ def test_it_cannot_be_changed() -> None:
 
 def test_defaults_of_the_files(composed: Compose) -> None:
     assert composed().regularization == Regularization()
-    assert {name: composed(f"data={name}").data.val_size for name in DATASETS} == {
-        name: facts.val_size for name, facts in DATASETS.items()
-    }
+    for name in ("mnist", "fashion", "digits", "kmnist", "emnist", "qmnist"):
+        data = composed(f"data={name}").data
+        assert data.val_size == DATASETS[data.key].val_size
 
 
 def test_the_command_line_has_the_last_word_over_a_recipe(composed: Compose) -> None:

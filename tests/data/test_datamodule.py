@@ -255,7 +255,7 @@ def test_the_first_use_sets_it_up(datamodule: ImageDataModule, tiny_root: Path, 
     [
         {"normalize": "typo"},
         {"val_size": -1},
-        {"val_size": 0.2},
+        {"val_size": 1.5},
         {"batch_size": 0},
         {"batch_size": 32.0},
         {"split_seed": -1},

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from mlplab.config import datasets as config
 from mlplab.data import datasets, download
 from mlplab.errors import DataError
 
@@ -92,7 +93,7 @@ def test_only_what_is_missing_is_fetched(root: Path, monkeypatch: pytest.MonkeyP
     (folder / TEST_LABELS).unlink()
     asked = []
 
-    def fetch(dataset: type, where: Path, files: list[str]) -> None:
+    def fetch(dataset: type, where: Path, files: list[str], downloads: object) -> None:
         asked.append((dataset.__name__, where, files))
         (folder / TEST_LABELS).write_bytes(content)
 
@@ -161,12 +162,12 @@ def test_files_that_were_put_there_by_hand(
 def official(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A root with both tiny data sets, which count as the official ones."""
     root = tmp_path / "official"
-    for number, (name, source) in enumerate(datasets.IDX_DATASETS.items()):
+    for number, (name, source) in enumerate([(name, config.IDX_DATASETS[name]) for name in ("mnist", "fashion")]):
         folder = idx.write(root, source.dataset, train=200 + 100 * number, test=50 + 10 * number)
         sha256 = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in idx.FILES}
-        monkeypatch.setitem(datasets.IDX_DATASETS, name, dataclasses.replace(source, sha256=sha256))
+        monkeypatch.setitem(config.IDX_DATASETS, name, dataclasses.replace(source, sha256=sha256))
         for file in idx.FILES:
-            monkeypatch.setitem(datasets.OFFICIAL_SIZE, f"{name} {file}", (folder / file).stat().st_size)
+            monkeypatch.setitem(config.OFFICIAL_SIZE, f"{name} {file}", (folder / file).stat().st_size)
     return root
 
 

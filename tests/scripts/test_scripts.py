@@ -78,7 +78,11 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["data=fashon"], 2, "data=fashon: unknown, must be one of digits, fashion, mnist; did you mean fashion?"),
+        (
+            ["data=fashon"],
+            2,
+            "data=fashon: unknown, must be one of csv, digits, emnist, fashion, folder, idx, kmnist, mnist, qmnist;",
+        ),
         (["data=digits", "--image=1437"], 2, "--image: must be from 0 to 1436, got 1437"),
         (["data=digits", "--image=-1"], 2, "--image: must be from 0 to 1436, got -1"),
         (["resume=outputs/a", "data=digits"], 2, "resume=outputs/a: has no effect on these pictures. Give data=..., "),
@@ -185,7 +189,7 @@ def test_a_bad_file_does_not_silence_the_others(
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     code, out, err = call("predict.py", folder, "table.csv", "seven.png", "nothing.png", *options)
     assert (code, len(err.splitlines())) == (3, 2)
-    assert err.startswith("table.csv: not an image that can be read: a CSV table")
+    assert err.startswith("table.csv: row 1 has 2 columns; expected a label and the pixels")
     assert err.splitlines()[1].startswith("nothing.png: does not exist")
     shown = (
         [answer["path"] for answer in json.loads(out)] if options else [line.split()[0] for line in out.splitlines()]

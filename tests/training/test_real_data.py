@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from conftest import Compose
 
+from mlplab.config.datasets import OFFICIAL_SIZE
 from mlplab.data import datasets, framing
 from mlplab.model.outliers import Outliers
 from mlplab.training import restore
 from mlplab.training.run import train
 
 ROOT = Path(os.environ.get("MLPLAB_DATA", "")).expanduser()
-FOLDERS = [ROOT / source.dataset / "raw" for source in datasets.IDX_DATASETS.values()]
-FOUND = "MLPLAB_DATA" in os.environ and all(
-    (folder / name).exists() for folder in FOLDERS for name in datasets.OFFICIAL_SIZE
-)
+FOLDERS = [ROOT / name / "raw" for name in ("MNIST", "FashionMNIST")]
+FOUND = "MLPLAB_DATA" in os.environ and all((folder / name).exists() for folder in FOLDERS for name in OFFICIAL_SIZE)
 
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not FOUND, reason="MLPLAB_DATA names no folder with the files")]
 

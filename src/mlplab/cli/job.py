@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from mlplab import startup
 from mlplab.cli import resume
 from mlplab.cli.compose import composing, config_of, plain, resolving, write
-from mlplab.config.datasets import DATASETS
 from mlplab.config.fields import flatten
 from mlplab.config.schema import Config
 from mlplab.data import download
@@ -61,7 +60,7 @@ def _named(composed: DictConfig) -> set[str]:
 def _begin(folder: Path, composed: DictConfig) -> Config:
     """Create the folder of a new run, once all checks have passed."""
     config = config_of(composed)
-    download.require(config.data.name, Path(config.data.root))
+    download.require(config.data.key, Path(config.data.root))
     run_folder.lock(folder)
     write_status(folder, "running")  # marks the folder as a run
     write(composed, folder)
@@ -74,7 +73,7 @@ def _resume(folder: Path, composed: resume.Flat, named: set[str] | None) -> resu
     if resumed.is_done:
         print(f"{resumed}. There is nothing to do.")
         return None
-    download.require(resumed.config.data.name, Path(resumed.config.data.root))
+    download.require(resumed.config.data.key, Path(resumed.config.data.root))
     run_folder.lock(folder)
     return resume.resumed(folder, composed, named)  # another process may have trained it in the meantime
 
@@ -98,10 +97,14 @@ def _train_run(composed: DictConfig, config: Config, folder: Path, began: Callab
 
 
 def introduction(config: Config, folder: Path) -> str:
-    """Describe a run and its folder in one line: mnist, 784-128-10, Adam, batch 32, 5 epochs; run folder ..."""
-    data, epochs, facts = config.data, config.trainer.max_epochs, DATASETS[config.data.name]
-    widths = "-".join(map(str, (facts.pixels, *config.model.hidden, len(facts.classes))))
+    """Describe a run and its folder in one line: mnist, 784-128-10, Adam, batch 32, 5 epochs; run folder ...
+
+    Own data are not read yet, so the number of their pixels and classes is not known.
+    """
+    data, epochs, facts = config.data, config.trainer.max_epochs, config.data.facts
+    ends = (facts.pixels, len(facts.classes)) if facts else ("pixels", "classes")
+    widths = "-".join(map(str, (ends[0], *config.model.hidden, ends[1])))
     return (
-        f"{data.name}, {widths}, {config.optimizer.name}, batch {data.batch_size}, {epochs} epoch{'s' * (epochs > 1)};"
+        f"{data.label}, {widths}, {config.optimizer.name}, batch {data.batch_size}, {epochs} epoch{'s' * (epochs > 1)};"
         f" run folder {run_folder.short(folder)}"
     )

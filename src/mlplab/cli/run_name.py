@@ -12,6 +12,7 @@ from datetime import datetime
 
 from omegaconf import OmegaConf
 
+from mlplab.config.datasets import label as data_label
 from mlplab.config.schema import keys_that_affect
 
 LONGEST_LABEL = 40  # characters
@@ -57,3 +58,4 @@ def _slurm_name() -> str | None:
 
 OmegaConf.register_new_resolver("run_name", run_name, use_cache=True)
 OmegaConf.register_new_resolver("sweep_folder", sweep_folder, use_cache=True)
+OmegaConf.register_new_resolver("data_label", data_label)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config, Trainer
 
 Complaints = Mapping[str, object]  # a message, and whether it applies
@@ -10,8 +9,18 @@ Complaints = Mapping[str, object]  # a message, and whether it applies
 
 def mistakes(config: Config) -> Iterator[str]:
     """Yield a line for each mistake."""
-    for complaints in (_validation, _trainer, _schedule, _optimizer, _regularization):
+    for complaints in (_data, _validation, _trainer, _schedule, _optimizer, _regularization):
         yield from (line for line, is_true in complaints(config).items() if is_true)
+
+
+def _data(config: Config) -> Complaints:
+    data = config.data
+    of_own = "only for data=folder, csv and idx"
+    return {
+        f"data.prepare: {of_own}": data.prepare != "mnist" and not data.is_own,
+        f"data.test_size: {of_own}": data.test_size != 0.2 and not data.is_own,
+        "data.label_column: only for data=csv": data.label_column != "auto" and data.name != "csv",
+    }
 
 
 def _validation(config: Config) -> Complaints:
@@ -69,8 +78,6 @@ def _optimizer(config: Config) -> Complaints:
 
 def _regularization(config: Config) -> Complaints:
     chosen, defaults = config.regularization, type(config.regularization).model_fields
-    images, size = DATASETS[config.data.name].train_images - config.data.val_size, config.data.batch_size
-    left = images % size if isinstance(config.trainer.limit_train_batches, float) else 0  # of the last batch
     return {
         "regularization.max_norm: needs a hidden layer, model.hidden": chosen.max_norm and not config.model.hidden,
         **{
@@ -79,6 +86,15 @@ def _regularization(config: Config) -> Complaints:
             )
             for key, averaging in (("ema_decay", "ema"), ("swa_start", "swa"))
         },
+        **single_images(config, config.data.train_images),
+    }
+
+
+def single_images(config: Config, images: int | None) -> Complaints:
+    """Check for a batch of one image, given the number of images trained on, unless that is not known yet."""
+    size = config.data.batch_size
+    left = (images or 0) % size if isinstance(config.trainer.limit_train_batches, float) else 0  # of the last batch
+    return {
         f"model.batch_norm: the last batch has one image, which has no variance ({images} training images in batches of"
         f" {size}): choose another data.batch_size or data.val_size": config.model.batch_norm and 1 in (size, left),
     }

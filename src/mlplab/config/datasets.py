@@ -1,11 +1,22 @@
-"""The facts of each data set: its sizes, classes and files."""
+"""The facts of each data set: its sizes, classes and files; and how a user's own data are read."""
 
-from collections.abc import Mapping
+import re
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-Name = Literal["mnist", "fashion", "digits"]
+Name = Literal["mnist", "fashion", "digits", "kmnist", "emnist", "qmnist", "folder", "csv", "idx"]
+OWN = ("folder", "csv", "idx")  # of the user; their facts are known once they are read
+OWN_VAL_SIZE = 0.1
 DIGITS = tuple("0123456789")
+
+
+def files_of(train: str, test: str, labels: str = "idx1-ubyte") -> tuple[str, str, str, str]:
+    """Name training images, training labels, test images and test labels."""
+    train_files, test_files = ((f"{part}-images-idx3-ubyte", f"{part}-labels-{labels}") for part in (train, test))
+    return (*train_files, *test_files)
 
 
 @dataclass(frozen=True)
@@ -20,13 +31,21 @@ class Facts:
     centred_by_mass: bool  # or else by its outline
     val_size: int
     dataset: str = ""  # class of torchvision.datasets that downloads it, and its folder
-    sha256: Mapping[str, str] = field(default_factory=dict)  # by file, extracted
+    files: tuple[str, ...] = files_of("train", "t10k")
+    sha256: Mapping[str, str] = field(default_factory=dict)  # by file, extracted; none: torchvision checks its archives
+    downloads: Sequence[Mapping[str, Any]] = ({},)  # arguments of the class, for each of its downloads
+    first_label: int = 0
+    is_transposed: bool = False  # columns of pixels are stored as rows
+    test_rows: tuple[int, int | None] = (0, None)  # first and end of the rows of the test files that are used
 
     @property
     def pixels(self) -> int:
         channels, height, width = self.image_shape
         return channels * height * width
 
+
+# Digits and letters, of which some have one form in both cases.
+_MERGED = f"{string.digits}{string.ascii_uppercase}abdefghnqrt"
 
 DATASETS: dict[str, Facts] = {
     "mnist": Facts(
@@ -73,8 +92,83 @@ DATASETS: dict[str, Facts] = {
         centred_by_mass=False,
         val_size=200,
     ),
+    "kmnist": Facts(
+        title="Kuzushiji-MNIST",
+        train_images=60_000,
+        image_shape=(1, 28, 28),
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        object_size=28,  # characters fill the frame: Clanuwat et al. 2018, figure 1
+        centred_by_mass=False,
+        val_size=5000,
+        dataset="KMNIST",
+    ),
+    **{  # Cohen, Afshar, Tapson, van Schaik 2017, EMNIST: table II, and section II for the frame
+        f"emnist/{split}": Facts(
+            title=f"EMNIST {split}",
+            train_images=train_images,
+            image_shape=(1, 28, 28),
+            classes=tuple(classes),
+            object_size=24,  # a border of two pixels
+            centred_by_mass=False,
+            val_size=val_size,
+            dataset="EMNIST",
+            files=files_of(f"emnist-{split}-train", f"emnist-{split}-test"),
+            downloads=({"split": split},),
+            first_label=int(split == "letters"),
+            is_transposed=True,
+        )
+        for split, train_images, classes, val_size in (
+            ("balanced", 112_800, _MERGED, 18_800),
+            ("byclass", 697_932, string.digits + string.ascii_uppercase + string.ascii_lowercase, 50_000),
+            ("bymerge", 697_932, _MERGED, 50_000),
+            ("letters", 124_800, string.ascii_lowercase, 20_800),
+            ("digits", 240_000, string.digits, 40_000),
+            ("mnist", 60_000, string.digits, 5000),
+        )
+    },
+    **{  # Yadav and Bottou 2019, Cold case: the lost MNIST digits; the first 10,000 test images are those of MNIST
+        f"qmnist/{split}": Facts(
+            title="QMNIST",
+            train_images=60_000,
+            image_shape=(1, 28, 28),
+            classes=DIGITS,
+            object_size=20,
+            centred_by_mass=True,
+            val_size=5000,
+            dataset="QMNIST",
+            files=files_of("qmnist-train", "qmnist-test", labels="idx2-int"),
+            downloads=({"what": "train"}, {"what": "test"}),
+            test_rows=rows,
+        )
+        for split, rows in (("test", (0, None)), ("test10k", (0, 10_000)), ("test50k", (10_000, None)))
+    },
 }
-IDX_DATASETS = {name: facts for name, facts in DATASETS.items() if facts.sha256}
+IDX_DATASETS = {name: facts for name, facts in DATASETS.items() if facts.dataset}
+SPLITS = {  # of the data sets that have several, by name
+    name: tuple(key.partition("/")[2] for key in DATASETS if key.startswith(f"{name}/"))
+    for name in ("emnist", "qmnist")
+}
+
+
+def key_of(name: str, split: str | None = None) -> str:
+    """Return the key in DATASETS: mnist, emnist/letters."""
+    return f"{name}/{split}" if split else name
+
+
+def label(name: str, split: str | None, root: str | None) -> str:
+    """Name a data set for titles and folders: mnist, emnist-letters, folder-pets."""
+    own = Path(root).expanduser().absolute().stem if root and name in OWN else split
+    return re.sub(r"[^\w.+=,-]", "_", f"{name}-{own}" if own else name)
+
+
+class Reading(NamedTuple):
+    """How own data are read: the part of the configuration that decides their images."""
+
+    prepare: str = "mnist"
+    label_column: str = "auto"
+    test_size: float = 0.2
+    split_seed: int = 0
+
 
 # Bytes of each official file, extracted, the same for MNIST and Fashion-MNIST.
 OFFICIAL_SIZE = {
@@ -83,3 +177,6 @@ OFFICIAL_SIZE = {
     "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
     "t10k-labels-idx1-ubyte": 8 + 10_000,
 }
+
+
+USUAL = Reading()

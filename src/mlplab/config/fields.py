@@ -39,9 +39,10 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
     return found
 
 
-def affects(field: FieldInfo) -> str:
-    """Return the `Affects.what` of a field, or "result"."""
-    return next((mark.what for mark in field.metadata if isinstance(mark, Affects)), "result")
+def affects(field: FieldInfo | None) -> str:
+    """Return the `Affects.what` of a field, or "result"; None is a field that the schema does not declare."""
+    marks = field.metadata if field else ()
+    return next((mark.what for mark in marks if isinstance(mark, Affects)), "result")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,7 +28,8 @@ def decisive(config: "Config") -> dict[str, Any]:
     """Return the values that differ from their defaults and affect the result, by key, in a canonical spelling."""
     known, plain, distortions = fields(type(config)), defaults(config), _distortions(config)
     flat = flatten(config.model_dump(mode="json", exclude_unset=True)) | _in_one_spelling(config)
-    flat = {key: value for key, value in flat.items() if key not in known or affects(known[key]) != "nothing"}
+    own = {"data.root"} if config.data.is_own else set()  # other data sets are the same everywhere
+    flat = {key: value for key, value in flat.items() if key in own or affects(known.get(key)) != "nothing"}
     changed = {key: value for key, value in flat.items() if key not in plain or not _is(key, value, plain[key])}
     return {key: value for key, value in changed.items() if key not in _DISTORTIONS} | distortions
 

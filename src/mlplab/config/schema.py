@@ -49,13 +49,74 @@ class Section(BaseModel):
 
 class Data(Section):
     name: datasets.Name = Field(description="data set")
-    root: Annotated[str, NOTHING] = Field(min_length=1, description="folder of the data sets, filled by downloads")
-    val_size: int = Field(ge=0, description="training images set aside for validation, or a fraction of them below 1")
-    split_seed: int = Field(ge=0, lt=2**32, description="selects the validation images, independently of seed")
+    split: str | None = Field(default=None, description="part of emnist or qmnist")
+    root: Annotated[str, NOTHING] = Field(
+        min_length=1, description="folder of the data sets, filled by downloads; of folder, csv and idx, the data"
+    )
+    prepare: Literal["mnist", "fashion", "none"] = Field(
+        default="mnist", description="frame own pictures as the images of a data set are, or use them as they are"
+    )
+    label_column: Literal["auto", "first", "last"] = Field(
+        default="auto", description="column of the labels of csv; auto: by its name or values"
+    )
+    test_size: float = Field(default=0.2, gt=0, lt=1, description="share of own data set aside if they have no test")
+    val_size: int | float = Field(
+        ge=0, description="training images set aside for validation, or a fraction of them below 1"
+    )
+    split_seed: int = Field(ge=0, lt=2**32, description="selects images set aside and labels that are wrong")
+    train_size: Count | None = Field(default=None, description="images trained on, equally many of each class")
+    label_noise: Rate = Field(default=0.0, description="share of the labels trained on that is replaced by others")
     batch_size: int = Field(ge=1, description="images per training step")
     normalize: Literal["standard", "unit", "symmetric"] = Field(
         description="scale pixels to mean 0 and variance 1, to 0..1, or to -1..1"
     )
+
+    @property
+    def key(self) -> str:
+        return datasets.key_of(self.name, self.split)
+
+    @property
+    def label(self) -> str:
+        return datasets.label(self.name, self.split, self.root)
+
+    @property
+    def facts(self) -> datasets.Facts | None:
+        """The facts of the data set; None of own data, which are known once they are read."""
+        return datasets.DATASETS.get(self.key)
+
+    @property
+    def is_own(self) -> bool:
+        return self.name in datasets.OWN
+
+    @property
+    def reading(self) -> datasets.Reading:
+        if not self.is_own:
+            return datasets.USUAL
+        return datasets.Reading(self.prepare, self.label_column, self.test_size, self.split_seed)
+
+    @property
+    def train_images(self) -> int | None:
+        """Images trained on; None if that is known only once own data are read."""
+        if self.facts is None or isinstance(self.val_size, float):
+            return self.train_size
+        return self.train_size or self.facts.train_images - self.val_size
+
+    @field_validator("split")
+    @classmethod
+    def _is_of_the_data_set(cls, split: str | None, info: ValidationInfo) -> str | None:
+        splits = datasets.SPLITS.get(info.data.get("name", ""), ())
+        if split is None and not splits:
+            return None
+        if not splits:
+            raise PydanticCustomError("split", "must be null: only emnist and qmnist have several")
+        return _known(split or "", splits)
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _is_given(cls, root: object, info: ValidationInfo) -> object:
+        if root is None and info.data.get("name") in datasets.OWN:
+            raise PydanticCustomError("missing_root", "must be given, the folder or file of the data")
+        return root
 
     @field_validator("root")
     @classmethod
@@ -67,20 +128,35 @@ class Data(Section):
     @field_validator("val_size", mode="before")
     @classmethod
     def _is_a_number(cls, val_size: object, info: ValidationInfo) -> object:
-        """Turn a fraction, such as 0.2, into a number of images."""
-        facts = datasets.DATASETS.get(info.data.get("name", ""))
-        if facts is None or not isinstance(val_size, float) or not 0 <= val_size < 1:
+        """Turn a fraction, such as 0.2, into a number of images, if theirs is known."""
+        if isinstance(val_size, float) and val_size >= 1:
+            raise PydanticCustomError("whole", "must be an integer, or a fraction below 1")
+        facts = _facts(info)
+        if facts is None or not isinstance(val_size, float) or val_size < 0:
             return val_size
         return max(1, round(val_size * facts.train_images)) if val_size else 0
 
     @field_validator("val_size")
     @classmethod
-    def _leaves_training_images(cls, val_size: int, info: ValidationInfo) -> int:
-        facts = datasets.DATASETS.get(info.data.get("name", ""))
+    def _leaves_training_images(cls, val_size: float, info: ValidationInfo) -> float:
+        facts = _facts(info)
         if facts is not None and val_size >= facts.train_images:
             most = {"most": facts.train_images - 1, "available": facts.train_images}
             raise PydanticCustomError("size", "must be at most {most}, {available} training images less one", most)
-        return val_size
+        return val_size or 0
+
+    @field_validator("train_size")
+    @classmethod
+    def _is_available(cls, train_size: int | None, info: ValidationInfo) -> int | None:
+        facts, val_size = _facts(info), info.data.get("val_size", 0)
+        if facts is not None and train_size is not None and train_size > facts.train_images - val_size:
+            most = {"most": facts.train_images - val_size}
+            raise PydanticCustomError("size", "must be at most {most}, those not set aside for validation", most)
+        return train_size
+
+
+def _facts(info: ValidationInfo) -> datasets.Facts | None:
+    return datasets.DATASETS.get(datasets.key_of(info.data.get("name", ""), info.data.get("split")))
 
 
 class Model(Section):

@@ -6,6 +6,7 @@ So a mistyped optimizer is reported in milliseconds; importing torch takes secon
 import ast
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -83,11 +84,33 @@ def trainer_flags() -> Arguments:
 
 @cache
 def mirrors(dataset: str) -> tuple[str, ...]:
-    """URLs from which torchvision downloads the archives of MNIST or FashionMNIST."""
+    """Folders from which torchvision downloads the archives of MNIST, FashionMNIST or KMNIST."""
+    return tuple(_values(dataset)["mirrors"])
+
+
+def addresses(dataset: str, file: str) -> tuple[str, ...]:
+    """URLs of the archive of a file, for each class of torchvision's mnist.py."""
+    known = _values(dataset)
+    if "url" in known:  # of one archive for all files
+        return (known["url"],)
+    if "mirrors" in known:
+        return tuple(f"{mirror}{file}.gz" for mirror in mirrors(dataset))
+    found = (address for archives in known["resources"].values() for address, _ in archives)
+    return tuple(address for address in found if address.endswith(f"/{file}.gz"))
+
+
+@cache
+def _values(dataset: str) -> dict[str, Any]:
+    """Return the literal values that a class of torchvision's mnist.py assigns to its attributes."""
     (found,) = [d for d in _parse("torchvision", "datasets/mnist.py").body if getattr(d, "name", "") == dataset]
     assert isinstance(found, ast.ClassDef)
-    lists = {ast.unparse(s.targets[0]): s.value for s in found.body if isinstance(s, ast.Assign)}
-    return tuple(ast.literal_eval(lists["mirrors"]))
+    values = {}
+    for statement in found.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            with suppress(ValueError):  # not a literal
+                values[ast.unparse(target)] = ast.literal_eval(statement.value)
+    return values
 
 
 def _parse(package: str, path: str) -> ast.Module:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from mlplab.config.datasets import DATASETS
+from mlplab.config.datasets import DATASETS, OWN_VAL_SIZE, Reading, key_of
 from mlplab.data import blocks
 from mlplab.data.augmentation import Distortion
 from mlplab.data.blocks import Batch, Block, Chunk, Loader, Memory
@@ -20,15 +20,21 @@ from mlplab.randomness import Purpose, derive_many, permutation
 
 
 class ImageDataModule(SplitDataset, LightningDataModule):
-    """MNIST, Fashion-MNIST or scikit-learn's digits, as one uint8 tensor on the training device.
+    """A data set, such as MNIST or a folder of pictures, as one uint8 tensor on the training device.
 
     A module with `batches_per_block`, such as `Classifier`, is given `Block`s to train on; any other module is given
     images and labels. `setup`, or the first use, reads the files; it raises DataError, or ConfigError if `val_size`
     leaves no training images.
 
     Args:
-        root: folder of the data sets; by default `$MLPLAB_DATA`, or ~/.cache/mlplab.
-        val_size: training images set aside for validation; by default 5,000, or 200 of the digits.
+        name: a data set, or the layout of your own data: folder, csv or idx.
+        root: folder of the data sets; by default `$MLPLAB_DATA`, or ~/.cache/mlplab; of own data, their folder or file.
+        val_size: training images set aside for validation, or a fraction of them; by default 5,000 of MNIST, 200 of
+            the digits, a tenth of own data.
+        split: part of emnist or qmnist.
+        train_size: images trained on, equally many of each class; by default all that are not set aside.
+        label_noise: share of the labels trained on that is replaced by others.
+        prepare, label_column, test_size: how own data are read, see the schema.
         augment: arguments of `Distortion`, for training images only. Each batch is distorted with a seed that follows
             from `seed`, the epoch and the position of the batch in it.
     """
@@ -37,16 +43,24 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         self,
         name: str = "mnist",
         root: str | Path | None = None,
-        val_size: int | None = None,
+        val_size: float | None = None,
         split_seed: int = 0,
         batch_size: int = 32,
         normalize: Literal["standard", "unit", "symmetric"] = "standard",
         seed: int = 0,
         augment: Mapping[str, Any] | None = None,
+        split: str | None = None,
+        train_size: int | None = None,
+        label_noise: float = 0.0,
+        prepare: Literal["mnist", "fashion", "none"] = "mnist",
+        label_column: Literal["auto", "first", "last"] = "auto",
+        test_size: float = 0.2,
     ) -> None:
         root = str(root or os.environ.get("MLPLAB_DATA") or "~/.cache/mlplab")
-        val_size = DATASETS[name].val_size if val_size is None and name in DATASETS else val_size or 0
-        super().__init__(name, root, val_size, split_seed, normalize)
+        facts = DATASETS.get(key_of(name, split))
+        val_size = (facts.val_size if facts else OWN_VAL_SIZE) if val_size is None else val_size
+        reading = Reading(prepare, label_column, test_size)
+        super().__init__(name, root, val_size, split_seed, normalize, split, train_size, label_noise, reading)
         require_whole(0, seed=seed)
         require_whole(1, batch_size=batch_size)
         self.distortion = Distortion(**augment or {})
@@ -83,9 +97,9 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         return self._rows[1]
 
     def training_data(self, device: torch.device) -> Batch:
-        """All training and validation images (N, C, H, W) uint8 and their labels (N,)."""
+        """All training and validation images (N, C, H, W) uint8 and labels (N,), wrong ones with `label_noise`."""
         if self._data is None or self._data[0].device != device:
-            self._data = self._loaded.train_images.to(device), self._loaded.train_labels.to(device)
+            self._data = self._loaded.train_images.to(device), self.train_labels.to(device)
         return self._data
 
     def chunks(self, block: Block, epoch: int, memory: Memory | None = None) -> Iterator[Chunk]:

@@ -9,17 +9,17 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from mlplab.config import torch_signatures
-from mlplab.config.datasets import IDX_DATASETS
+from mlplab.config.datasets import IDX_DATASETS, OWN
 from mlplab.errors import DataError
 from mlplab.runs import atomic_write
 
@@ -31,15 +31,19 @@ TIMEOUT_S = 7.0
 
 
 def require(name: str, root: Path) -> None:
-    """Check, without torch, that each file of a data set has a local copy or can be downloaded.
+    """Check, without torch, that each file of a data set (see `key_of`) has a local copy or can be downloaded.
 
     Raises:
-        DataError: if neither is the case.
+        DataError: if neither is the case, or there is nothing at the `root` of own data.
     """
+    if name in OWN and not root.expanduser().exists():
+        raise DataError(f"{root}: does not exist.\nName the folder or file of your data with data.root=...")
     if files := missing(name, root):
         dataset = IDX_DATASETS[name].dataset
-        if reason := _unreachable(torch_signatures.mirrors(dataset), files[0]):
-            raise _not_there(root.expanduser() / dataset / "raw", files, reason, torch_signatures.mirrors(dataset))
+        addresses = torch_signatures.addresses(dataset, files[0])
+        if reason := _unreachable(addresses):
+            places = [_folder(address) for address in addresses]
+            raise _not_there(root.expanduser() / dataset / "raw", files, reason, places)
 
 
 def missing(name: str, root: Path) -> list[str]:
@@ -50,14 +54,16 @@ def missing(name: str, root: Path) -> list[str]:
     try:
         return [
             file
-            for file, sha256 in source.sha256.items()
-            if not any(is_own or _has(path, sha256) for path, is_own in copies(root, source.dataset, file))
+            for file in source.files
+            if not any(
+                is_own or _has(path, source.sha256.get(file)) for path, is_own in copies(root, source.dataset, file)
+            )
         ]
     except OSError:  # a folder without permission: `datasets.load` reports it
         return []
 
 
-def _has(path: Path, sha256: str) -> bool:
+def _has(path: Path, sha256: str | None) -> bool:
     """Tell whether a file, or its decompressed content, has this checksum."""
     try:
         if not path.is_file():  # to open a pipe would wait for who writes to it
@@ -68,12 +74,12 @@ def _has(path: Path, sha256: str) -> bool:
         return False
 
 
-def _unreachable(mirrors: Sequence[str], file: str) -> str | None:
-    """Return why no mirror has a file; None if one has it."""
+def _unreachable(addresses: Sequence[str]) -> str | None:
+    """Return why a file is at none of its addresses; None if it is at one."""
     reason = None
-    for mirror in mirrors:
+    for address in addresses:
         try:
-            with urlopen(Request(f"{mirror}{file}.gz", method="HEAD"), timeout=TIMEOUT_S):
+            with urlopen(Request(address, method="HEAD"), timeout=TIMEOUT_S):
                 return None
         except (OSError, HTTPException) as error:
             if isinstance(error, HTTPError) and error.code == 405:  # it does not support HEAD requests
@@ -118,8 +124,13 @@ def copies(root: Path, dataset: str, file: str) -> Iterator[tuple[Path, bool]]:
                 yield path, folder in own
 
 
-def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
+def fetch(
+    dataset: "type[MNIST]", root: Path, files: Sequence[str], downloads: Sequence[Mapping[str, Any]] = ({},)
+) -> None:
     """Download the missing `files` into torchvision's folder of the data set.
+
+    `downloads` are arguments of the class, for each call of it. Other files that come with them are kept, too: those
+    of EMNIST come in one archive.
 
     Raises:
         DataError: if there is no network, or the folder cannot be written.
@@ -140,9 +151,13 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
             (scratch / name / "raw").mkdir(parents=True)
             try:
                 socket.setdefaulttimeout(TIMEOUT_S)  # torchvision sets no time-out
-                dataset(scratch, download=True)
+                for arguments in downloads:
+                    dataset(scratch, download=True, **arguments)
                 for file in missing:
                     (scratch / name / "raw" / file).replace(folder / file)
+                for path in (scratch / name / "raw").glob("*-ubyte"):
+                    if not (folder / path.name).exists():
+                        path.replace(folder / path.name)
             finally:
                 socket.setdefaulttimeout(timeout)
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -153,7 +168,21 @@ def fetch(dataset: "type[MNIST]", root: Path, files: Sequence[str]) -> None:
             with suppress(OSError):  # a folder that is not empty
                 place.rmdir()
         left = [file for file in files if not (folder / file).exists()]
-        raise _not_there(folder, left, _reason(error), getattr(dataset, "mirrors", ())) from error
+        raise _not_there(folder, left, _reason(error), _places(dataset)) from error
+
+
+def _places(dataset: "type[MNIST]") -> Sequence[str]:
+    """Return where torchvision's class downloads from: an archive, or folders."""
+    if url := getattr(dataset, "url", None):
+        return [url]
+    resources = getattr(dataset, "resources", None)
+    if isinstance(resources, dict):
+        return sorted({_folder(address) for archives in resources.values() for address, _ in archives})
+    return getattr(dataset, "mirrors", ())
+
+
+def _folder(address: str) -> str:
+    return address if address.endswith(".zip") else f"{address.rpartition('/')[0]}/"
 
 
 def _reason(error: Exception) -> str:

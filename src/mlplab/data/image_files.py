@@ -1,8 +1,10 @@
 """Reads untrusted image files of any size and colour, and prepares what is drawn in them for a network."""
 
 import re
+import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -44,54 +46,130 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
     """Read images (N, C, H, W) uint8, prepared like the data set, and the number of separate things drawn.
 
     Returns the largest of these things, or if `several` all of them from left to right, see `framing.things`. Of a file
-    with several images, the first one that is not empty is used.
+    with several images, the first one that is not empty is used. Pictures of a data set `as_they_are` are one thing.
 
     Raises:
-        DataError: if it is not a readable image, or nothing stands out from its background.
+        DataError: if it is not a readable image, or nothing stands out from its background, or its size is wrong.
     """
-    start = _start(path)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about metadata, which do not matter here
-            found = next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
-    except DataError:
-        raise
-    except Exception as error:  # Pillow raises anything for untrusted files
-        kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
-        reason = next(kinds, None) or " ".join(str(error).split())[:150] or type(error).__name__
-        raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
+    if info.as_they_are:
+        return torch.from_numpy(as_is(path, info.image_shape)).unsqueeze(0), 1
+    found = _things(path, info, background)
     if not found:
         way_out = "--background light or dark" if background == "auto" else "the other --background"
         raise DataError(f"{path}: nothing stands out from its background. Try {way_out}.")
-    chosen = found if several else [max(found, key=lambda thing: thing.area)]
+    chosen = found if several else [_largest(found)]
     images = torch.from_numpy(np.stack([thing.image for thing in chosen])).unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
     return images.expand(-1, *info.image_shape).clone(), len(found)
 
 
-def _start(path: Path) -> bytes:
-    """Read the first bytes of a regular file; a pipe may block forever, and a device has no end."""
+def framed(path: Path, info: DatasetInfo) -> Bytes:
+    """Read the largest thing of a picture as `read` does, (H, W); raises DataError, too."""
+    found = _things(path, info, "auto")
+    if not found:
+        raise DataError(f"{path}: nothing stands out from its background. Delete it, or use data.prepare=none.")
+    return _largest(found).image
+
+
+def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
+    """Read a picture (C, H, W) as it is: in grey if C is 1, in colour if it is 3.
+
+    Raises:
+        DataError: if it is not a readable image, or has another size.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        if (height, width) != tuple(shape[1:]):
+            raise DataError(
+                f"{path}: has {height}x{width} pixels, but the other images {shape[1]}x{shape[2]}, and"
+                " data.prepare=none uses them as they are. Give pictures of one size, or train with data.prepare=mnist."
+            )
+        if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range
+            pixels = _stretched(np.asarray(image, dtype=np.float64))
+        else:
+            pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
+    return np.broadcast_to(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), shape).copy()
+
+
+def shape_of(path: Path) -> tuple[int, int, int]:
+    """Return (C, H, W) of a picture, with 1 or 3 colours."""
+    with _opened(path) as image:
+        is_grey = image.mode[0] in "1LIF" and not image.mode.startswith("LAB")
+        return 1 if is_grey else 3, image.height, image.width
+
+
+def _largest(found: Sequence[framing.Thing]) -> framing.Thing:
+    return max(found, key=lambda thing: thing.area)
+
+
+def _things(path: Path, info: DatasetInfo, background: Background) -> list[framing.Thing]:
+    with _reading(path):
+        return next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open the first image of a file, rotated as the camera was held."""
+    with _reading(path), path.open("rb") as stream, Image.open(stream) as file:
+        _refuse_large(path, file)
+        yield ImageOps.exif_transpose(file)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise a DataError for a file that is not an image."""
+    _require_file(path)
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: not an image but a folder. Give {path}/*.png or similar.")
-        size = path.stat().st_size
-        if not path.is_file():
-            raise DataError(f"{path}: not a regular file. Give the image files to classify.")
-        if size > MOST_BYTES:
-            raise DataError(f"{path}: has {size:,} bytes, more than the limit of {MOST_BYTES:,}. Save it smaller.")
+        with warnings.catch_warnings(action="ignore"):  # about metadata, which do not matter here
+            yield
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises anything for untrusted files
+        start = _start(path)
+        kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
+        reason = next(kinds, None) or " ".join(str(error).split())[:150] or type(error).__name__
+        raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse all but regular files of a reasonable size: a pipe may block forever, and a device has no end."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{path}: not an image but a folder. Give {path}/*.png or similar.")
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: not a regular file. Give the image files to classify.")
+    if found.st_size > MOST_BYTES:
+        raise DataError(f"{path}: has {found.st_size:,} bytes, more than the limit of {MOST_BYTES:,}. Save it smaller.")
+
+
+def _start(path: Path) -> bytes:
+    """Read the first bytes of a file."""
+    try:
         with path.open("rb") as file:
             return file.read(512)
     except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise DataError(f"{path}: {reason}. Give the image files to classify.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    return DataError(f"{path}: {reason}. Give the image files to classify.")
 
 
 def _pictures(path: Path) -> Iterator[Bytes]:
     """Yield the frames of a file in grey, rotated as the camera was held."""
-    with Image.open(path) as file:
+    with path.open("rb") as stream, Image.open(stream) as file:
         for frame in islice(ImageSequence.Iterator(file), MOST_FRAMES):
-            width, height = frame.size
-            if width * height > MOST_PIXELS:
-                raise DataError(f"{path}: has {width:,} x {height:,} pixels, more than the limit of {MOST_PIXELS:,}.")
+            _refuse_large(path, frame)
             yield _grey(ImageOps.exif_transpose(frame))
+
+
+def _refuse_large(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise DataError(f"{path}: has {width:,} x {height:,} pixels, more than the limit of {MOST_PIXELS:,}.")
 
 
 def _grey(image: Image.Image) -> Bytes:

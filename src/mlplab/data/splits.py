@@ -3,32 +3,51 @@
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from mlplab.config.datasets import DATASETS
+from mlplab.config.datasets import OWN, SPLITS, USUAL, Name, Reading, key_of, label
 from mlplab.data import datasets
 from mlplab.data.blocks import Batch, Scaling
 from mlplab.data.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
-from mlplab.randomness import Purpose, permutation
+from mlplab.randomness import Purpose, derive, permutation
 
 
 class SplitDataset:
     """Training, validation and test images; the arguments are those of `ImageDataModule`."""
 
-    def __init__(self, name: str, root: str, val_size: int, split_seed: int, normalize: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: str,
+        val_size: float,
+        split_seed: int,
+        normalize: str,
+        split: str | None,
+        train_size: int | None,
+        label_noise: float,
+        reading: Reading,
+    ) -> None:
         super().__init__()
-        require_one_of("name", name, tuple(DATASETS))
+        require_one_of("name", name, get_args(Name))
+        if name in SPLITS or split is not None:
+            require_one_of("split", str(split), SPLITS.get(name, ("None",)))
         require_one_of("normalize", normalize, ("standard", "unit", "symmetric"))
-        require_whole(0, val_size=val_size, split_seed=split_seed)
+        require_whole(0, split_seed=split_seed, **({} if 0 <= val_size < 1 else {"val_size": val_size}))
+        require_whole(1, **({} if train_size is None else {"train_size": train_size}))
+        if not 0 <= label_noise < 1:
+            raise ValueError(f"`label_noise` must be from 0 to below 1, got {label_noise}")
         if "://" in root:
             raise ValueError(f"`root` must be a folder, got {root!r}")
         self.name: str | None = name
+        self.key, self.label = key_of(name, split), label(name, split, root)
         self.root = Path(root).expanduser()
-        self.val_size, self.split_seed, self.normalize = val_size, split_seed, normalize
+        self.split_seed, self.normalize = split_seed, normalize
+        self._val_size, self._train_size, self._label_noise = val_size, train_size, label_noise
+        self._reading = reading._replace(split_seed=split_seed) if name in OWN else USUAL
         self._info: DatasetInfo | None = None  # from a checkpoint
 
     @property
@@ -36,32 +55,77 @@ class SplitDataset:
         """Facts of the data set, from a checkpoint or the files."""
         return self._info or self._loaded.info
 
-    @property
+    @cached_property
     def train_rows(self) -> Tensor:
-        """Rows of the images that are trained on, (N - val_size,)."""
-        return self._order[self.val_size :]
+        """Rows of the images that are trained on, (N - val_size,) or (train_size,)."""
+        rows = self._order[self.val_size :]
+        return rows if self._train_size is None else self._balanced(rows, self._train_size)
 
     @property
     def val_rows(self) -> Tensor:
         """Rows of the validation images, (val_size,)."""
         return self._order[: self.val_size]
 
+    @property
+    def val_size(self) -> int:
+        """Number of validation images; a fraction is one of the images to train and to validate."""
+        given = self._val_size
+        if not 0 < given < 1:
+            return int(given)
+        return max(1, round(given * len(self._loaded.train_images)))
+
+    def _balanced(self, rows: Tensor, size: int) -> Tensor:
+        """Return the first `size` rows with equally many of each class: a smaller size has rows of a larger one."""
+        labels, classes = self._loaded.train_labels[rows], self.info.classes
+        wanted = [size // len(classes) + (k < size % len(classes)) for k in range(len(classes))]
+        found = labels.bincount(minlength=len(classes)).tolist()
+        for name, most, count in zip(classes, found, wanted, strict=True):
+            if count > most:
+                raise ConfigError(
+                    f"data.train_size: {size:,} images of {len(classes)} classes are {count:,} of each, but {name} has"
+                    f" {most:,} that are not set aside: at most {min(found) * len(classes):,}"
+                )
+        number = torch.empty_like(labels)  # of a row among those of its class
+        for k in range(len(classes)):
+            number[labels == k] = torch.arange(found[k])
+        return rows[number < torch.tensor(wanted)[labels]]
+
+    @cached_property
+    def train_labels(self) -> Tensor:
+        """Labels of all training and validation images, (N,); a share `label_noise` of those trained on is wrong."""
+        labels, rows = self._loaded.train_labels, self.train_rows
+        if not self._label_noise:
+            return labels
+        order = permutation(len(labels), self.split_seed, Purpose.LABEL_NOISE)
+        order = order[torch.isin(order, rows)][: round(self._label_noise * len(rows))]
+        seed = derive(self.split_seed, Purpose.OTHER_LABEL)
+        generator, classes = torch.Generator().manual_seed(seed), len(self.info.classes)
+        away = torch.randint(1, max(2, classes), labels.shape, generator=generator)
+        noisy = labels.clone()
+        noisy[order] = (labels + away)[order] % classes
+        return noisy
+
     def setup(self, stage: str | None = None) -> None:
         """Read the files, once."""
-        _ = self._loaded
+        _ = self.train_rows
 
     @cached_property
     def _loaded(self) -> ImageDataset:
-        dataset = datasets.load(str(self.name), self.root)
+        dataset = datasets.load(self.key, self.root, self._reading)
         info, images = self._info or dataset.info, len(dataset.train_images)
         if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
             raise DataError(
                 f"{self.root}: images of shape {dataset.info.image_shape}, but the network was trained on"
                 f" {info.image_shape}. Give the folder of its data set."
             )
-        if self.val_size >= images:
+        if info != dataset.info and dataset.is_test_set_aside:
+            raise DataError(
+                f"{self.root}: holds other images than the network was trained on, so other ones are set aside for the"
+                " test.\nGive the folder as it was, or one with test images of its own."
+            )
+        if self._val_size >= images:
             raise ConfigError(
-                f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self.val_size}"
+                f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self._val_size}"
             )
         return dataset
 
@@ -98,7 +162,7 @@ def require_one_of(argument: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"`{argument}` must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def require_whole(least: int, **values: int) -> None:
+def require_whole(least: int, **values: float) -> None:
     for argument, value in values.items():
         if not isinstance(value, int) or value < least:
             raise ValueError(f"`{argument}` must be an int of at least {least}, got {value!r}")

@@ -25,9 +25,9 @@ class Outliers:
 
     def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
         self._classifier, self._datamodule = classifier, datamodule
-        if download.missing(str(datamodule.name), datamodule.root):
+        if download.missing(datamodule.key, datamodule.root):
             raise DataError(
-                f"{datamodule.root}: the data set {datamodule.name} is not here. Give its folder with --data-root."
+                f"{datamodule.root}: the data set {datamodule.label} is not here. Give its folder with --data-root."
             )
         datamodule.setup()
         images, _ = datamodule.training_data(torch.device("cpu"))

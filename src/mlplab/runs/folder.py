@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import AcquireReturnProxy, Timeout
 
+from mlplab.config.datasets import key_of
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import atomic_write
 from mlplab.runs.result import Pause, Result, as_json, damage, read_result, read_status, write_status
@@ -180,11 +181,13 @@ def folder_of(path: Path) -> Path:
 
 
 def data_of(path: Path) -> tuple[str, Path] | None:
-    """Return name and folder of the data set of a complete run or its checkpoint; None if the result lacks them."""
+    """Return key and folder of the data set of a complete run or its checkpoint; None if the result lacks them."""
     result = read_result(folder_of(path))
     data = result.config.get("data") if result else None
-    name, root = (data.get("name"), data.get("root")) if isinstance(data, dict) else (None, None)
-    return (name, Path(root)) if isinstance(name, str) and isinstance(root, str) else None
+    name, split, root = (data.get(key) for key in ("name", "split", "root")) if isinstance(data, dict) else [None] * 3
+    if not (isinstance(name, str) and isinstance(root, str)):
+        return None
+    return key_of(name, split if isinstance(split, str) else None), Path(root)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -91,6 +91,7 @@ class Search:
             label=drawn.label,
             hash=drawn.hash,
             data=data_set(self.base),
+            reading=self.base.data.reading,
             epochs=epochs,
             cost=drawn.cost * (until or epochs) / epochs,
             until=until or epochs,

@@ -91,18 +91,22 @@ def _fits(overrides: Sequence[str], description: str) -> bool:
 def _job(folder: Path, overrides: tuple[str, ...], name: str, config: Config) -> Job:
     if config.trainer.devices not in (1, "1"):
         raise ConfigError("trainer.devices: a sweep spreads its jobs over all devices; omit it.")
-    return Job(folder, overrides, name, config.hash, data_set(config), config.trainer.max_epochs, cost(config))
+    data, epochs = data_set(config), config.trainer.max_epochs
+    return Job(folder, overrides, name, config.hash, data, epochs, cost(config), reading=config.data.reading)
 
 
 def data_set(config: Config) -> tuple[str, str]:
-    """Return name and folder of the data set of a run."""
-    return config.data.name, str(Path(config.data.root).expanduser().absolute())
+    """Return key and folder of the data set of a run."""
+    return config.data.key, str(Path(config.data.root).expanduser().absolute())
 
 
 def cost(config: Config) -> float:
-    """Estimate the seconds on one core, well enough to start with the longest and to show the time left."""
-    facts = DATASETS[config.data.name]
-    images = facts.train_images - config.data.val_size
+    """Estimate the seconds on one core, well enough to start with the longest and to show the time left.
+
+    Own data are taken to be as large as MNIST.
+    """
+    facts = config.data.facts or DATASETS["mnist"]
+    images = config.data.train_images or facts.train_images
     steps = config.trainer.max_epochs * math.ceil(images / config.data.batch_size)
     widths = (facts.pixels, *config.model.hidden, len(facts.classes))
     weights = sum(a * b for a, b in itertools.pairwise(widths))

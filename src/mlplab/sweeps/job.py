@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from mlplab.config.datasets import USUAL, Reading
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import Pause, Result, Status, read_pause, read_result, read_status
@@ -22,12 +23,13 @@ class Job:
     overrides: tuple[str, ...]  # key=value
     label: str  # distinguishes it from the others of its grid
     hash: str  # of its configuration
-    data: tuple[str, str]  # name and folder of the data set
+    data: tuple[str, str]  # key and folder of the data set
     epochs: int
     cost: float  # estimated seconds
     earlier: int = 0  # last sign of life of an earlier attempt, whose failure does not count
     until: int | None = None  # the epoch after which a run of a search pauses; its last one for a whole run
     attempts: int = 1  # after which a failure counts
+    reading: Reading = USUAL  # of own data
 
     def result(self) -> Result | None:
         """The result of a complete job.

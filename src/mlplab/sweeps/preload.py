@@ -34,7 +34,9 @@ versions()  # caches the digest of the imported code, because its files may chan
 
 _threads = torch.get_num_threads()
 torch.set_num_threads(1)  # a process with threads cannot be forked: in the fork, OpenMP would wait for them
-for _name, _root in {one.data for one in job.read(Path(os.environ.get(queue.SWEEP, ""), queue.JOBS))}:
+for (_name, _root), _reading in {
+    (one.data, one.reading) for one in job.read(Path(os.environ.get(queue.SWEEP, ""), queue.JOBS))
+}:
     with suppress(DataError):  # the job will report it
-        datasets.keep(_name, Path(_root))
+        datasets.keep(_name, Path(_root), _reading)
 torch.set_num_threads(_threads)

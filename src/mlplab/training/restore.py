@@ -4,12 +4,14 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mlplab.data.datamodule import ImageDataModule
+from mlplab.data.datasets import DatasetInfo
 from mlplab.errors import CheckpointError
 from mlplab.model.classifier import Classifier
 from mlplab.runs import checkpoint_file
@@ -113,6 +115,8 @@ def _require_run(path: Path, content: dict[str, Any], classifier: Classifier, da
     with _read_as_ours(path):
         parts = ("hyper_parameters", "datamodule_hyper_parameters", "ImageDataModule")
         found = {key: value for part in parts for key, value in content[part].items()}
+        found |= ImageDataModule(**content["datamodule_hyper_parameters"]).hparams  # with arguments added since then
+        found |= asdict(DatasetInfo(**content["ImageDataModule"]))
         names = sorted(name for name in {*own, *found} - {"root"} if own.get(name) != found.get(name))
         if not names:
             _require_network(content)

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from mlplab import startup
+from mlplab.config.cross_checks import single_images
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError, ConfigError, DataError, DivergedError, Paused
@@ -182,10 +183,18 @@ def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, begun_with
 
 
 def build(config: Config) -> tuple[ImageDataModule, Classifier]:
-    """Read and verify the data, and make an untrained classifier for them."""
+    """Read and verify the data, and make an untrained classifier for them.
+
+    Raises:
+        DataError: if the data are missing or damaged.
+        ConfigError: if the configuration does not fit the number of images.
+    """
     augment = config.regularization.distortions
     datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
+    wrong = [line for line, is_true in single_images(config, len(datamodule.train_rows)).items() if is_true]
+    if wrong:  # which the number of images of own data decides
+        raise ConfigError(wrong[0])
     torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
     classifier = Classifier(
         **config.model.model_dump(),
@@ -220,7 +229,7 @@ def _introduce(datamodule: ImageDataModule, classifier: Classifier, with_layers:
     height, width = info.image_shape[1:]
     table = f"\n{layer_table(classifier.mlp, info.image_shape)}" if with_layers else ""
     log.info(
-        f"{datamodule.name}: {len(datamodule.train_rows):,} images to train, {len(datamodule.val_rows):,} to validate,"
+        f"{datamodule.label}: {len(datamodule.train_rows):,} images to train, {len(datamodule.val_rows):,} to validate,"
         f" {height}x{width} pixels, {len(info.classes)} classes{table}"
     )
 
@@ -280,7 +289,7 @@ def _hyperparameters(config: Config) -> dict[str, str | float]:
     """Select the hyperparameters that most experiments vary, for TensorBoard."""
     decay = config.optimizer.weight_decay  # None: not an argument of this optimizer
     return {
-        "data": config.data.name,
+        "data": config.data.label,
         "hidden": "x".join(map(str, config.model.hidden)) or "none",
         "dropout": max(config.model.dropout, default=0.0),
         "activation": config.model.activation,

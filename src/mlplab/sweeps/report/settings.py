@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from mlplab.config.datasets import OWN
 from mlplab.config.fields import flatten
 from mlplab.config.schema import keys_that_affect
 
@@ -19,7 +20,8 @@ BY_LAYER = {"model.hidden", "model.dropout"}  # one number or a list
 def of(tree: Mapping[str, Any]) -> dict[str, Setting]:
     """{"model": {"hidden": 512}} -> {"model.hidden": (512,)}."""
     flat = {printable(key): value for key, value in flatten(tree).items()}
-    return {key: _plain(key, value) for key, value in flat.items() if key not in NOT_SETTINGS}
+    left_out = NOT_SETTINGS - ({"data.root"} if flat.get("data.name") in OWN else set())
+    return {key: _plain(key, value) for key, value in flat.items() if key not in left_out}
 
 
 def _plain(key: str, value: object) -> Setting:

@@ -1,0 +1,254 @@
+"""data=csv: tables of an image in each row, its label and its pixels from 0 to 255, as Kaggle and many courses have.
+
+    PATH.csv                         of which a share is set aside for the test
+    PATH/train.csv PATH/test.csv     any names with train and test in them; a test without labels is for predict.py
+
+With a header or without; the label is the first column or the last, a number or a name; separated by , or ; or tabs.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from math import isqrt, prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mlplab.config.datasets import Reading
+from mlplab.data.own.layout import Labelled, Part, allocated, natural
+from mlplab.errors import DataError
+
+ENDINGS = (".csv", ".tsv", ".txt")
+LABELS = ("label", "labels", "class", "target", "y")  # names of the column of labels
+SAMPLE, AT_ONCE = 2000, 5000  # rows that the column of labels is found by, and rows that are parsed together
+Bytes = npt.NDArray[np.uint8]
+
+
+class CsvTable:
+    is_slow = True
+
+    def __init__(self, root: Path, reading: Reading) -> None:
+        self.root = root
+        self.label_column = None if reading.label_column == "auto" else reading.label_column
+        if root.is_dir():
+            found = sorted(path for path in root.iterdir() if path.suffix in ENDINGS and path.name[0] != ".")
+            tests = [path for path in found if "test" in path.name.lower()]
+            trains = [path for path in found if path not in tests and ("train" in path.name.lower() or len(found) == 1)]
+            if len(trains) != 1 or len(tests) > 1:
+                names = ", ".join(path.name for path in found) or "none"
+                raise DataError(f"{root}: expected one table train.csv, and perhaps one test.csv; found {names}.")
+            self.train_file, self.test_file = trains[0], next(iter(tests), None)
+        else:
+            self.train_file, self.test_file = root, None
+
+    @property
+    def files(self) -> Sequence[str]:
+        return [str(path) for path in (self.train_file, self.test_file) if path is not None]
+
+    def read(self) -> Labelled:
+        table = Table.of(self.train_file, self.label_column)
+        if table.label_at is None:
+            raise DataError(
+                f"{self.train_file}: has {table.columns} pixels in a row, and no label before or after them."
+            )
+        tables = {"train": table}
+        if self.test_file is not None:
+            test = Table.of(self.test_file, "last" if table.label_at else "first")
+            if test.pixels != table.pixels:
+                raise DataError(
+                    f"{self.test_file}: has {test.pixels} pixels in a row, but {self.train_file} {table.pixels}."
+                )
+            if test.label_at is not None:
+                tables["test"] = test
+        found = {name: one.read() for name, one in tables.items()}
+        names = sorted({label for _, labels in found.values() for label in labels}, key=natural)
+        index = {name: k for k, name in enumerate(names)}
+        parts = {
+            name: Part(images, np.array([index[label] for label in labels], np.int64), tables[name].place)
+            for name, (images, labels) in found.items()
+        }
+        return Labelled(parts["train"], parts.get("test"), names)
+
+
+def images(path: Path, shape: tuple[int, int, int]) -> Bytes:
+    """Read a table without labels, images (N, C, H, W) of this shape.
+
+    Raises:
+        DataError: if it is damaged, or has another number of pixels.
+    """
+    table = Table.of(path, None)
+    if table.label_at is not None:
+        raise DataError(
+            f"{path}: has {table.columns} columns; expected the {prod(shape)} pixels alone, without labels."
+        )
+    if table.pixels != prod(shape):
+        raise DataError(f"{path}: has {table.pixels} pixels in a row, but the network takes {prod(shape)}.")
+    return table.read()[0].reshape(-1, *shape)
+
+
+class Table(NamedTuple):
+    path: Path
+    separator: str
+    has_header: bool
+    columns: int
+    label_at: int | None  # 0, or -1 for the last column; None: there are pixels alone
+
+    @property
+    def pixels(self) -> int:
+        return self.columns - (self.label_at is not None)
+
+    def place(self, row: int) -> str:
+        return f"{self.path}, row {row + 1 + self.has_header}"
+
+    @classmethod
+    def of(cls, path: Path, label_column: str | None) -> "Table":
+        """Find header, separator and column of the labels, from the first rows.
+
+        Raises:
+            DataError: if it is no table of square images.
+        """
+        lines = list(islice(_lines(path), SAMPLE))
+        if not lines or not lines[0].strip():
+            raise DataError(f"{path}: is empty, or begins with an empty line.")
+        separator = max(",;\t", key=lines[0].count)
+        rows = [line.split(separator) for line in lines]
+        first = [field.strip().strip('"') for field in rows[0]]
+        columns = len(first)
+        is_square = {count: isqrt(count) ** 2 == count and count > 1 for count in (columns - 1, columns)}
+        if not any(is_square.values()):
+            raise DataError(
+                f"{path}: row 1 has {columns} columns; expected a label and the pixels of a square image, such as 785."
+            )
+        has_header, label_at = _is_header(path, first), None
+        if is_square[columns - 1]:
+            named = {0: first[0].lower() in LABELS, -1: first[-1].lower() in LABELS} if has_header else {}
+            label_at = next((at for at, is_label in named.items() if is_label), None)
+            if label_at is None:
+                label_at = {"first": 0, "last": -1}.get(label_column or "", _likeliest(rows[has_header:]))
+        return cls(path, separator, has_header, columns, label_at)
+
+    def read(self) -> tuple[Bytes, list[str]]:
+        """Read images (N, 1, H, W) and N labels."""
+        rows = _count(self.path) - self.has_header
+        if rows < 1:
+            raise DataError(f"{self.path}: has a header, but no rows.")
+        side = isqrt(self.pixels)
+        found = allocated(self.path, rows, (1, side, side))
+        labels: list[str] = []
+        lines = islice(_lines(self.path), int(self.has_header), None)
+        for start in range(0, rows, AT_ONCE):
+            some = [self._divided(line) for line in islice(lines, AT_ONCE)]
+            labels += (self._label(label, start + row) for row, (label, _) in enumerate(some))
+            found[start : start + len(some)] = self._parsed([rest for _, rest in some], start).reshape(
+                -1, 1, side, side
+            )
+        return found, labels
+
+    def _divided(self, line: str) -> tuple[str, str]:
+        """Divide a line into label and pixels."""
+        if self.label_at is None:
+            return "", line
+        label, _, rest = line.partition(self.separator)
+        if self.label_at:
+            rest, _, label = line.rpartition(self.separator)
+        return label, rest
+
+    def _label(self, label: str, row: int) -> str:
+        label = label.strip().strip('"')
+        if self.label_at is None:
+            return label
+        if re.fullmatch(r"-?\d+\.\d*", label):
+            whole = label.partition(".")[0]
+            if float(label) != int(whole):
+                raise DataError(f"{self.place(row)}: the label is {label}, must be a whole number or a name.")
+            label = whole
+        if not label or label.startswith("-") or label.lower() == "nan":
+            raise DataError(f"{self.place(row)}: the label is {label or 'empty'}, must be a number from 0 or a name.")
+        return label
+
+    def _parsed(self, lines: list[str], start: int) -> Bytes:
+        """Return the pixels (N, pixels) of some lines; raises DataError with the row of a wrong one."""
+        try:
+            found = np.loadtxt(lines, np.uint8, delimiter=self.separator, comments=None, ndmin=2)
+            if found.shape == (len(lines), self.pixels):
+                return found
+        except ValueError:
+            pass  # what is wrong is found line by line
+        return np.stack([self._slowly(line, start + row) for row, line in enumerate(lines)])
+
+    def _slowly(self, line: str, row: int) -> Bytes:
+        fields = [field.strip().strip('"') for field in line.split(self.separator)]
+        if len(fields) != self.pixels:
+            raise DataError(f"{self.place(row)}: has {len(fields)} pixels, expected {self.pixels}.")
+        for column, field in enumerate(fields, start=1):
+            if not re.fullmatch(r"\d{1,3}(\.0*)?", field) or float(field) > 255:
+                raise DataError(
+                    f"{self.place(row)}: pixel {column} is {field or 'empty'}, must be a whole number from 0 to 255."
+                )
+        return np.array(fields, np.float64).astype(np.uint8)
+
+
+def _is_header(path: Path, first: list[str]) -> bool:
+    """Tell whether the first row is a header: names, or numbers that count its columns.
+
+    Raises:
+        DataError: if it is neither a header nor an image.
+    """
+    inner = first[1:-1]
+    are_numbers = [_is_number(field) for field in inner]
+    if not any(are_numbers):
+        return bool(inner)
+    counted = [int(float(field)) for field in inner if _is_number(field)]
+    if len(inner) > 2 and all(are_numbers) and counted == list(range(counted[0], counted[0] + len(inner))):
+        return True
+    if not all(are_numbers):
+        column = are_numbers.index(False) + 2
+        raise DataError(
+            f"{path}: row 1 is neither a header nor an image: column {column} is {first[column - 1] or 'empty'},"
+            " but others are numbers."
+        )
+    return False
+
+
+def _is_number(field: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d*)?(e[+-]?\d+)?", field, re.IGNORECASE) is not None
+
+
+def _likeliest(rows: Sequence[Sequence[str]]) -> int:
+    """Return 0 or -1, the column that is likelier the labels: the fewest values, but two, and counted from 0 or 1."""
+    found = {}
+    for at in (0, -1):
+        values = {row[at].strip().strip('"') for row in rows}
+        numbers = sorted({int(value) for value in values if value.isdecimal()})
+        is_counted = bool(numbers) and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(values) - 1
+        if len(values) > 1 and (is_counted or not numbers):
+            found[at] = len(values)
+    return min(found, key=lambda at: found[at], default=0)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines, without empty ones at the end.
+
+    Raises:
+        DataError: if it cannot be read, or has an empty line before another.
+    """
+    empty = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    empty = empty or number
+                    continue
+                if empty:
+                    raise DataError(f"{path}, row {empty}: is empty.")
+                yield line.rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+        raise DataError(f"{path}: cannot be read: {reason}. Name a table with data.root=...") from error
+
+
+def _count(path: Path) -> int:
+    """Count the lines, without empty ones at the end."""
+    return sum(1 for _ in chain(_lines(path)))
