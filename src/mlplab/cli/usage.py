@@ -9,10 +9,11 @@ from mlplab.config.keys import Key, keys
 
 WIDTH = 120
 TEMPLATE = """\
-Train a multilayer perceptron on MNIST, Fashion-MNIST or the digits of scikit-learn.
+Train a multilayer perceptron on MNIST, other small images, or your own pictures and tables.
 
   python train.py                                              MNIST, downloaded on first use
   python train.py model.hidden=512 data=fashion
+  python train.py data=folder data.root=~/pets                 your own pictures, in folders by class
   python train.py model.hidden=[512,512] model.dropout=0.2 optimizer=rmsprop
   python train.py experiment=mnist_512x2_rmsprop seed=3        a recipe
   python train.py -m model.hidden=128,512 optimizer=adam,sgd   a sweep: every combination
