@@ -83,7 +83,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figu
     if slanted:
         canvas.slant(axes)
     canvas.style(axes)
-    axes.tick_params(length=2, pad=2)
+    axes.tick_params(length=2, pad=2, labelsize=min(TEXT, 0.9 * 72 * height / len(names)))  # of 62 classes, too
     axes.set(xlabel="predicted class", ylabel="true class")
     canvas.colorbar(figure, image, left + side + 0.15, top, height, "mistakes: share of the true class (%)")
     return figure
