@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -162,19 +162,34 @@ def trainer() -> MakeTrainer:
     return make
 
 
+Once = Callable[[str, Callable[[Path], Finished]], tuple[Path, Finished]]
+
+
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str, fork_server: Server) -> Run:
-    """`python train.py data=digits trainer.max_epochs=20`, started once for all processes of pytest-xdist."""
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """Run a command in a folder once for all processes of pytest-xdist; return the folder and the output."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "digits"
-    with FileLock(f"{shared}.lock"):
-        if not shared.exists():
-            shared.mkdir()
-            finished = Program(shared, fork_server).run("data=digits", "trainer.max_epochs=20")
-            assert finished.code == 0, finished.err
-            (shared / "printed").write_text(finished.out + finished.err)
-    (result,) = (shared / "outputs" / "digits").glob("*/result.json")
-    return Run(result.parent, (shared / "printed").read_text())
+
+    def run_once(name: str, run: Callable[[Path], Finished]) -> tuple[Path, Finished]:
+        folder = (base if worker_id == "master" else base.parent) / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                (folder / "printed.json").write_text(json.dumps(astuple(run(folder))))
+        finished = Finished(*json.loads((folder / "printed.json").read_text()))
+        assert finished.code == 0, finished.err
+        return folder, finished
+
+    return run_once
+
+
+@pytest.fixture(scope="session")
+def digits_run(once: Once, fork_server: Server) -> Run:
+    """`python train.py data=digits trainer.max_epochs=20`."""
+    words = ("data=digits", "trainer.max_epochs=20")
+    folder, finished = once("digits", lambda folder: Program(folder, fork_server).run(*words))
+    (result,) = (folder / "outputs" / "digits").glob("*/result.json")
+    return Run(result.parent, finished.out + finished.err)
 
 
 Command = Callable[..., Finished]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import pytest
@@ -28,6 +29,13 @@ def train(*arguments: str) -> Finished:
         for file in printed:
             file.seek(0)
         return Finished(code, *(file.read() for file in printed))
+
+
+def train_in(folder: Path, *arguments: str) -> Finished:
+    """Run `python train.py` with these arguments in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return train(*arguments)
 
 
 _Text = partial(tempfile.TemporaryFile, "w+", buffering=1, encoding="utf-8", errors="replace")

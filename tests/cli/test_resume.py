@@ -14,7 +14,7 @@ import hostile_files
 import pytest
 import states
 import yaml
-from conftest import Command, Program, files_of
+from conftest import Command, Once, Program, files_of
 from fork_server import Server
 
 from mlplab.runs import checkpoint_file
@@ -29,13 +29,10 @@ def _data_as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLPLAB_DATA")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: Server) -> Path:
+@pytest.fixture(scope="session")
+def whole(once: Once, fork_server: Server) -> Path:
     """An undisturbed run."""
-    folder = tmp_path_factory.mktemp("whole")
-    finished = Program(folder, fork_server).run(*DIGITS, "hydra.run.dir=run")
-    assert finished.code == 0, finished.err
-    return folder / "run"
+    return once("whole", lambda folder: Program(folder, fork_server).run(*DIGITS, "hydra.run.dir=run"))[0] / "run"
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import faults
 import in_process
 import pytest
 import states
-from conftest import PROJECT, Command, Finished, Program, Script
-from filelock import FileLock
+from conftest import PROJECT, Command, Finished, Once, Program, Script
 from waiting import wait_until
 
 from mlplab.sweeps import worker
@@ -37,18 +36,10 @@ def folder(command: Command, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Whole:
+def whole(once: Once) -> Whole:
     """An undisturbed search with one worker."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "search"
-    with FileLock(f"{shared}.lock"):
-        if not shared.exists():
-            shared.mkdir()
-            with pytest.MonkeyPatch.context() as patch:
-                patch.chdir(shared)
-                finished = in_process.train(*WORDS, "jobs=1")
-            (shared / "printed.json").write_text(json.dumps([finished.code, finished.out, finished.err]))
-    return shared / "outputs" / "sweeps" / "mine", Finished(*json.loads((shared / "printed.json").read_text()))
+    folder, finished = once("search", lambda folder: in_process.train_in(folder, *WORDS, "jobs=1"))
+    return folder / "outputs" / "sweeps" / "mine", finished
 
 
 @pytest.fixture
@@ -59,7 +50,6 @@ def copy(whole: Whole, folder: Path) -> Path:
 
 def test_a_search_ends_in_a_winner(whole: Whole) -> None:
     folder, finished = whole
-    assert finished.code == 0, finished.err
     assert "optimizer.lr: 0.0001 to 0.1 on a log scale" in finished.out
     for heading in ("Winner", "Finalists", "Rungs", "All complete runs"):
         assert f"\n{heading}\n" in finished.out

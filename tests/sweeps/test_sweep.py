@@ -9,18 +9,20 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faults
 import in_process
 import pytest
-from conftest import PROJECT, Finished, Program, imported
+from conftest import PROJECT, Finished, Once, Program, imported
 from waiting import wait_until
 
 from mlplab.sweeps import worker
 
 FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "show=none")
+SWEEP = ("-m", *FAST, "jobs=1")
 GRID = ("model.hidden=8,[16,8]", "seed=0,1")  # which most sweeps here are over, or begin with
 FAULTY_PYTHON = os.pathsep.join([str(PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
 TWO_AT_ONCE = ("jobs=2",)  # whatever cores there are
@@ -59,24 +61,18 @@ def seeds(folder: Path) -> dict[tuple[str, ...], str]:
     return {tuple(row[key] for key in ("hidden", "optimizer") if key in row): row["seeds"] for row in table(folder)}
 
 
-def one_after_another(*overrides: str) -> Finished:
-    """Run `python train.py -m` in this process, which has imported torch."""
-    return in_process.train("-m", *FAST, "jobs=1", *overrides)
-
-
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """Run `python train.py -m` in this process, which has imported torch; one job after another."""
     monkeypatch.chdir(tmp_path)
-    return one_after_another
+    return partial(in_process.train, *SWEEP)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+@pytest.fixture(scope="session")
+def whole(once: Once) -> tuple[Path, Finished]:
     """The folder and output of an undisturbed sweep, which draws the pictures of its runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder := tmp_path_factory.mktemp("whole"))
-        finished = one_after_another("show=default", "model.hidden=8,[16,8],[8]", "seed=0,1", "sweep_name=grid")
-    assert finished.code == 0, finished.err
+    words = (*SWEEP, "show=default", "model.hidden=8,[16,8],[8]", "seed=0,1", "sweep_name=grid")
+    folder, finished = once("grid", lambda folder: in_process.train_in(folder, *words))
     return folder / "outputs" / "sweeps" / "grid", finished
 
 
@@ -219,7 +215,7 @@ def test_ctrl_c_leaves_no_process_and_begins_no_job(
 
 def test_the_same_command_joins_and_takes_over(sweep: Sweep, program: Program, tmp_path: Path) -> None:
     """Each of two processes trains one of two jobs; then the first process is killed."""
-    command = ("-m", *FAST, "jobs=1", "seed=0,1", "sweep_name=two")
+    command = (*SWEEP, "seed=0,1", "sweep_name=two")
     (held := tmp_path / "held").touch()
     folder = tmp_path / "outputs" / "sweeps" / "two"
     environment = program.environment
