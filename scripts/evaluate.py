@@ -16,6 +16,7 @@ from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from mlplab.data.datamodule import ImageDataModule
+    from mlplab.model.classifier import Classifier
     from mlplab.model.evaluation import Scores
 
 
@@ -48,7 +49,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     show = print_json if arguments.json else print_table
     show(scores, arguments.split, datamodule.info.classes)
     if arguments.pictures:
-        draw(scores, arguments.split, datamodule, arguments.run)
+        draw(scores, arguments.split, classifier, datamodule, arguments.run)
 
 
 def print_json(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
@@ -72,18 +73,20 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
         print(f"{name:{width}}  {int(images[k]):6,}     {shares}  {f'{other} ({count})' if count else ''}")
 
 
-def draw(scores: "Scores", split: str, datamodule: "ImageDataModule", run: Path) -> None:
+def draw(scores: "Scores", split: str, classifier: "Classifier", datamodule: "ImageDataModule", run: Path) -> None:
     """Draw the same pictures as a run does after its test; those of another split are named after the split."""
+    from mlplab.model.summary import network_name
     from mlplab.plots import canvas, from_tensors
     from mlplab.plots import run as run_plots
     from mlplab.training import restore
 
     classes = datamodule.info.classes
     prefix = "" if split == "test" else f"{split}_"
-    about = f"{split} images, {restore.weights(run)}"
+    title = f"{datamodule.name}, {network_name(classifier.mlp)}, {split} {100 * scores.acc:.2f} %"
+    about, images = f"{split} images, {restore.about(run)}", datamodule.originals(split)
     figures = {
-        "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, about),
-        "mistakes.png": from_tensors.mistakes(scores, datamodule.originals(split), classes, about),
+        "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, title, about),
+        "mistakes.png": from_tensors.mistakes(scores, images, classes, title, about, split),
     }
     paths = {restore.picture(run, prefix + name): figure for name, figure in figures.items()}
     canvas.save(paths)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlplab import startup
-from mlplab.data import download
+from mlplab.data import download, inputs
+from mlplab.data.inputs import Input
 from mlplab.errors import ConfigError, DataError, reported
 from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
     from mlplab.data.datamodule import ImageDataModule
     from mlplab.data.datasets import DatasetInfo
     from mlplab.model.classifier import Classifier
-
-
-class Input(NamedTuple):
-    name: str
-    image: "Tensor"  # (C, H, W) uint8
-    truth: str = ""  # the class of a test image
-    thing: int = 0  # its number in the picture from 1, if all things in it are read
-    things: int = 1  # in the picture
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}, {self.thing}" if self.thing and self.things > 1 else self.name
 
 
 class Answer(NamedTuple):
@@ -78,7 +67,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, metavar="N", help="classes to show for each image (default: 3)")
     parser.add_argument("--json", action="store_true", help="print JSON, with the probabilities of all classes")
     parser.add_argument("--picture", action="store_true", help="draw the answers: predictions.png in the run folder")
-    arguments = parser.parse_intermixed_args(_test_last(sys.argv[1:]))
+    arguments = parser.parse_intermixed_args(inputs.numbers_last(sys.argv[1:]))
     if bool(arguments.images) == bool(arguments.test):
         parser.error("give image files, or --test with indices, for example --test 0 8")
     if arguments.top is not None and arguments.top < 1:
@@ -112,65 +101,51 @@ def predict(arguments: argparse.Namespace) -> None:
     classifier, datamodule = restore.load(arguments.run, arguments.data_root)
     classes, mistakes, answers = datamodule.info.classes, list[str](), list[Answer]()
     if arguments.test:
-        inputs = from_test_set(datamodule, arguments.test)
+        found = inputs.from_test_set(datamodule, arguments.test)
     else:
-        inputs = from_files(arguments, datamodule.info, mistakes)
-    if inputs:
-        images = torch.stack([one.image for one in inputs])
+        found = from_files(arguments, datamodule.info, mistakes)
+    if found:
+        images = torch.stack([one.image for one in found])
         with torch.inference_mode():
             probabilities = classifier.predict_step(datamodule.normalized(images))  # (N, K)
-        answers = answered(inputs, probabilities, unlike(images, classifier, datamodule), classes)
+        answers = answered(found, probabilities, unlike(images, classifier, datamodule), classes)
     if arguments.json:
         print(json.dumps([answer.as_json(classes) for answer in answers], indent=2))
     else:
-        width = max((len(one.title) for one in inputs), default=0)
+        width = max((len(one.title) for one in found), default=0)
         for answer in answers:
             print(answer.line(width, arguments.top or 3))
-    if arguments.picture and inputs:
+    if arguments.picture and found:
         from mlplab.plots import canvas, predictions
 
-        titles = [f"{one.name}: true class {one.truth}" if one.truth else Path(one.title).name for one in inputs]
-        labels = [classes.index(one.truth) for one in inputs] if arguments.test else None
-        title = f"predictions, {restore.weights(arguments.run)}"
+        titles = [f"{one.name}: true class {one.truth}" if one.truth else Path(one.title).name for one in found]
+        labels = [classes.index(one.truth) for one in found] if arguments.test else None
+        title = restore.title(arguments.run, classifier, datamodule)
+        about = f"predictions, {restore.about(arguments.run)}"
         path = restore.picture(arguments.run, "predictions.png")
         arrays = images.numpy(), probabilities.numpy()
-        canvas.save({path: predictions.predictions(*arrays, classes, titles, labels, title)})
+        canvas.save({path: predictions.predictions(*arrays, classes, titles, labels, title, about)})
         print(run_folder.short(path), file=sys.stderr)
     if mistakes:
         raise DataError("\n".join(mistakes))
 
 
-def from_test_set(datamodule: "ImageDataModule", indices: list[int]) -> list[Input]:
-    datamodule.setup()
-    images, labels = datamodule.test_data()
-    outside = [index for index in indices if not 0 <= index < len(images)]
-    if outside:
-        raise ConfigError(f"--test: must be from 0 to {len(images) - 1}, got {', '.join(map(str, outside))}")
-    classes = datamodule.info.classes
-    return [Input(f"test/{index}", images[index], classes[int(labels[index])]) for index in indices]
-
-
 def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
     """Return the readable images; add a line to `mistakes` for each other file."""
-    from mlplab.data import image_files
-
-    inputs = []
+    found = list[Input]()
     for path in arguments.images:
         try:
             if path.suffix == ".csv":
-                inputs += from_table(path, info)
+                found += from_table(path, info)
                 continue
-            images, things = image_files.read(path, info, arguments.background, arguments.several)
+            of_file = inputs.from_file(path, info, arguments.background, arguments.several)
             if arguments.show_input:
-                write_input(images, path.with_name(f"{path.name}.input.png"))
+                write_input([one.image for one in of_file], path.with_name(f"{path.name}.input.png"))
         except (ConfigError, DataError) as error:
             mistakes.append(str(error))
-            continue
-        inputs += [
-            Input(str(path), image, thing=thing if arguments.several else 0, things=things)
-            for thing, image in enumerate(images, start=1)
-        ]
-    return inputs
+        else:
+            found += of_file
+    return found
 
 
 def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
@@ -183,13 +158,14 @@ def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
     return [Input(f"{path}:{row}", image) for row, image in enumerate(images, start=1)]
 
 
-def write_input(images: "Tensor", path: Path) -> None:
-    """Write images (N, C, H, W) side by side, pixel by pixel; replaces only a picture that it wrote before."""
+def write_input(images: Sequence["Tensor"], path: Path) -> None:
+    """Write images (C, H, W) side by side, pixel by pixel; replaces only a picture that it wrote before."""
+    import torch
     from PIL import Image, PngImagePlugin
 
     mark, file = PngImagePlugin.PngInfo(), io.BytesIO()
     mark.add_text("Software", "mlplab predict.py")
-    Image.fromarray(images.movedim(0, 2).flatten(2).squeeze(0).numpy()).save(file, "png", pnginfo=mark)
+    Image.fromarray(torch.cat(list(images), dim=2).squeeze(0).numpy()).save(file, "png", pnginfo=mark)
     try:
         atomic_write.write_own({path: file.getvalue()})
     except OSError as error:
@@ -220,16 +196,6 @@ def answered(
             doubt = f"{one.things} separate things"
         answers.append(Answer(one, by_class, doubt))
     return answers
-
-
-def _test_last(words: list[str]) -> list[str]:
-    """Move `--test` and its numbers to the end, so that the run is not parsed as one of them."""
-    if "--test" not in words:
-        return words
-    start = end = words.index("--test")
-    while end + 1 < len(words) and words[end + 1].lstrip("-").isdigit():
-        end += 1
-    return words[:start] + words[end + 1 :] + words[start : end + 1]
 
 
 if __name__ == "__main__":

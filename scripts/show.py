@@ -107,17 +107,17 @@ def describe(datamodule: "ImageDataModule") -> None:
 def draw(datamodule: "ImageDataModule", index: int, folder: Path) -> None:
     from mlplab.plots import canvas, dataset
 
-    classes = datamodule.info.classes
+    classes, name = datamodule.info.classes, datamodule.label
     images, labels = (part.numpy() for part in used(datamodule))
     figures = {
-        "examples.png": dataset.examples(images, labels, classes),
-        "pixels.png": dataset.pixels(images[index], f"training image {index}: {classes[labels[index]]}"),
-        "counts.png": dataset.counts(labels, datamodule.test_data()[1].numpy(), classes),
-        "means.png": dataset.means(images, labels, classes),
-        "histogram.png": dataset.histogram(images),
+        "examples.png": dataset.examples(images, labels, classes, name),
+        "pixels.png": dataset.pixels(images[index], f"{name}, training image {index}: {classes[labels[index]]}"),
+        "counts.png": dataset.counts(labels, datamodule.test_data()[1].numpy(), classes, name),
+        "means.png": dataset.means(images, labels, classes, name),
+        "histogram.png": dataset.histogram(images, name),
     }
-    canvas.save({folder / name: figure for name, figure in figures.items()})
-    print("", *(folder / name for name in figures), sep="\n")
+    canvas.save({folder / file: figure for file, figure in figures.items()})
+    print("", *(folder / file for file in figures), sep="\n")
 
 
 if __name__ == "__main__":

@@ -173,12 +173,19 @@ def test_the_layout_puts_training_and_validation_on_one_chart(shown: Shown) -> N
 def test_the_confusion_matrices_are_those_of_the_images(shown: Shown) -> None:
     result, found, drawn = shown
     *of_validation, of_test = drawn["confusion"]
-    assert [title for _, _, title in of_validation] == [f"validation images after epoch {k}" for k in (1, 2, 3)]
+    run_name = result.folder.name
+    notes = [f"validation images, after epoch {k}, run {run_name}" for k in (1, 2, 3)]
+    assert [note for *_, note in of_validation] == notes
     classifier, datamodule = loaded(result, "last")
     assert of_validation[-1][0].tolist() == evaluation.score(classifier, datamodule.batches("val")).confusion.tolist()
-    assert [int(matrix.sum()) for matrix, _, _ in of_validation] == [50] * 3
+    assert [int(matrix.sum()) for matrix, *_ in of_validation] == [50] * 3
     accs = [epoch["val/acc"] for epoch in history(result)]
-    assert [matrix.trace() / 50 for matrix, _, _ in of_validation] == pytest.approx(accs)
+    assert [matrix.trace() / 50 for matrix, *_ in of_validation] == pytest.approx(accs)
+    titles = [f"fashion, 784-16-12-10, validation {100 * acc:.2f} %" for acc in accs]
+    assert [title for _, _, title, _ in of_validation] == titles
+    *_, title, about = of_test
+    assert title == f"fashion, 784-16-12-10, test {100 * result.metrics['test/acc']:.2f} %"
+    assert about == f"test images, weights of epoch {result.best_epoch}, run {run_name}"
     classifier, datamodule = loaded(result)
     assert of_test[0].tolist() == evaluation.score(classifier, datamodule.batches("test")).confusion.tolist()
     assert tuple(of_test[1]) == datamodule.info.classes
@@ -188,7 +195,9 @@ def test_the_confusion_matrices_are_those_of_the_images(shown: Shown) -> None:
 
 def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> None:
     result, _, drawn = shown
-    ((images, labels, predicted, probabilities, classes, _, places),) = drawn["mistakes"]
+    ((images, labels, predicted, probabilities, classes, title, places, _, number),) = drawn["mistakes"]
+    assert title == drawn["confusion"][-1][2]
+    assert number == "number, for predict.py --test and explain.py --test"
     classifier, datamodule = loaded(result)
     test_images, test_labels = images_of_test(datamodule)
     with torch.no_grad():
@@ -211,7 +220,8 @@ def test_training_images_are_shown_as_the_network_gets_them(
     drawn = note(monkeypatch, run, "training_images")
     config = tiny(f"regularization={kind}", "seed=3", "show.images=true", f"data.batch_size={batch_size}")
     train(config, tmp_path / "run")
-    ((originals, seen, labels, classes),) = drawn["training_images"]
+    ((originals, seen, labels, classes, title),) = drawn["training_images"]
+    assert title == "mnist, 784-16-10"
     assert [image.step for image in events(tmp_path / "run").Images("data/training")] == [0]
     datamodule, _ = build(config)
     rows = datamodule.epoch_rows(0)[:20]
@@ -268,7 +278,8 @@ def test_the_pictures_in_the_folder_are_those_of_tensorboard(shown: Shown) -> No
         assert image.encoded_image_string == (result.folder / f"{name}.png").read_bytes()
         with Image.open(result.folder / f"{name}.png") as picture:
             assert (image.width, image.height) == picture.size
-    ((of_run, best_epoch),) = drawn["curves"]
+    ((of_run, best_epoch, title, _),) = drawn["curves"]
+    assert title == drawn["confusion"][-1][2]
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert of_run == history(result)
     assert best_epoch == json.loads((result.folder / "result.json").read_text())["best_epoch"]
@@ -409,7 +420,7 @@ def test_without_validation_or_hidden_layers_there_is_less_to_see(
 ) -> None:
     drawn = note(monkeypatch, run, "curves")
     result = train(tiny("data.val_size=0", "model.hidden=[]", "show=all"), tmp_path / "run")
-    ((_, best_epoch),) = drawn["curves"]
+    ((_, best_epoch, *_),) = drawn["curves"]
     assert best_epoch is None
     found = events(result.folder)
     assert set(found.Tags()["images"]) == {"data/training", "confusion/test", "mistakes/test", "weights/first_layer"}
@@ -466,8 +477,8 @@ def test_the_confusion_matrix_is_shown_at_milestones_and_at_the_end(
     drawn = note(monkeypatch, run, "confusion")
     found = events(train(tiny("show.confusion=true", *overrides), tmp_path / "run").folder)
     assert [image.step for image in found.Images("confusion/val")] == [step for _, step in expected]
-    titles = [title for _, _, title in drawn["confusion"] if title.startswith("validation")]
-    assert titles == [f"validation images after epoch {epoch}" for epoch, _ in expected]
+    notes = [note.partition(", run ")[0] for *_, note in drawn["confusion"] if note.startswith("validation")]
+    assert notes == [f"validation images, after epoch {epoch}" for epoch, _ in expected]
 
 
 def test_what_cannot_be_shown_is_no_reason_to_lose_the_rest(

@@ -33,6 +33,11 @@ def texts(of: Figure | Axes) -> list[str]:
     return [text.get_text() for text in found if text.get_text()]
 
 
+def heading(figure: Figure) -> list[str]:
+    """Return the title of a page, and its note."""
+    return [text.get_text() for text in figure.texts]
+
+
 class Cell:
     """An image of a mosaic, and the text below it."""
 
@@ -85,7 +90,8 @@ def figures_of(loss: float, acc: float) -> dict[str, float]:
 
 
 def test_curves_are_the_history_with_accuracy_in_percent() -> None:
-    figure = run.curves(HISTORY, best_epoch=2)
+    figure = run.curves(HISTORY, 2, "digits, 64-10, test 97.00 %", "run a")
+    assert heading(figure) == ["digits, 64-10, test 97.00 %", "loss and accuracy by epoch, run a"]
     loss, acc = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss (cross-entropy)", "accuracy (%)"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
@@ -103,7 +109,7 @@ def test_curves_are_the_history_with_accuracy_in_percent() -> None:
 
 @pytest.mark.parametrize("best", [None, 1])
 def test_curves_without_validation_or_of_one_epoch(best: int | None) -> None:
-    figure = run.curves([{"epoch": 1, "train/loss": 0.3, "train/acc": 0.9}], best)
+    figure = run.curves([{"epoch": 1, "train/loss": 0.3, "train/acc": 0.9}], best, "title")
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
         line, *rest = axes.get_lines()
@@ -113,8 +119,23 @@ def test_curves_without_validation_or_of_one_epoch(best: int | None) -> None:
     assert "validation" not in texts(figure)
 
 
+@pytest.mark.parametrize(("epochs", "marker"), [(2, "o"), (60, "o"), (61, ""), (1000, "")])
+def test_axes_begin_at_epoch_1_and_long_curves_have_no_markers(epochs: int, marker: str) -> None:
+    history = [{"epoch": k, "train/loss": 1 / k, "train/acc": 1 - 1 / k} for k in range(1, epochs + 1)]
+    figure = run.curves(history, None, "title")
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        ticks = list(axes.get_xticks())
+        assert 0 < low < 1 == ticks[0]
+        assert ticks[-1] <= epochs < high
+        assert all(tick == int(tick) for tick in ticks)
+        assert [line.get_marker() for line in axes.get_lines()] == [marker]
+    assert not any(text.startswith("best epoch") for text in texts(figure))
+
+
 def test_curves_of_seldom_validation_have_points_where_there_are_some() -> None:
-    figure = run.curves([HISTORY[0], {"epoch": 2, "train/loss": 0.2, "train/acc": 0.9}, HISTORY[2]], 3)
+    figure = run.curves([HISTORY[0], {"epoch": 2, "train/loss": 0.2, "train/acc": 0.9}, HISTORY[2]], 3, "title")
     assert list(figure.axes[0].get_lines()[1].get_xdata()) == [1, 3]
 
 
@@ -122,7 +143,7 @@ MATRIX = np.array([[50, 3, 0], [0, 40, 10], [7, 0, 0]])
 
 
 def test_the_confusion_matrix_has_each_count_in_its_cell() -> None:
-    figure = run.confusion(MATRIX, THREE, "a title")
+    figure = run.confusion(MATRIX, THREE, "a title", "test images")
     axes = figure.axes[0]
     written = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
     assert written == {(i, j): str(MATRIX[i, j]) for i, j in np.ndindex(3, 3) if MATRIX[i, j]}
@@ -136,7 +157,7 @@ def test_the_confusion_matrix_has_each_count_in_its_cell() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names
     assert figure.axes[1].get_ylabel() == "mistakes: share of the true class (%)"
-    assert "confusion matrix, a title" in texts(figure)
+    assert heading(figure) == ["a title", "confusion matrix, test images"]
 
 
 @pytest.mark.parametrize("matrix", [np.diag([5] * 3), np.zeros((3, 3), dtype=int)])
@@ -147,15 +168,17 @@ def test_a_confusion_matrix_without_mistakes_can_be_drawn(matrix: Any) -> None:
 def test_mistakes_are_shown_with_what_is_true_and_what_is_said() -> None:
     shown, true, said = images(30), np.arange(30) % 10, (np.arange(30) + 3) % 10
     sure = np.linspace(0.9996, 0.5, 30)
-    figure = run.mistakes(shown, true, said, sure, FASHION, "title", range(100, 130))
+    figure = run.mistakes(shown, true, said, sure, FASHION, "title", range(100, 130), "run a", "number for --test")
     (axes,) = figure.axes
+    mentioned = "black: true class and number for --test; orange: answer and its probability"
+    assert heading(figure) == ["title", f"most confident mistakes, run a\n{mentioned}"]
     assert shows(axes, shown[:24])
     for place, (cell, k, guess, share) in enumerate(zip(cells(axes), true, said, sure, strict=False), 100):
         assert cell.words == [f"{FASHION[k]} #{place}", f"{FASHION[guess]}, {min(99.9, 100 * share):.1f} %"]
     assert cells(axes)[0].words[1] == "Dress, 99.9 %"  # not 100.0: it is not certain
     figure = run.mistakes(shown[:0], true[:0], said[:0], sure[:0], DIGITS, "title", [])
     assert figure.axes == []
-    assert "There is none: every image was classified correctly." in texts(figure)
+    assert heading(figure)[1] == "most confident mistakes\nThere is none: every image was classified correctly."
 
 
 def test_the_units_with_the_largest_weights_come_first() -> None:
@@ -181,7 +204,8 @@ def test_units_that_are_classes_keep_their_order_and_have_names() -> None:
 def test_training_images_are_beside_what_the_network_sees() -> None:
     originals = images(25)
     seen = (originals.astype(np.float32) - 33) / 78
-    figure = run.training_images(originals, seen, np.arange(25) % 10, FASHION)
+    figure = run.training_images(originals, seen, np.arange(25) % 10, FASHION, "fashion, 784-10")
+    assert "fashion, 784-10" in texts(figure)
     left, right, bar = figure.axes
     (given,) = right.get_images()
     assert shows(left, originals[:20])
@@ -194,7 +218,9 @@ def test_training_images_are_beside_what_the_network_sees() -> None:
 
 def test_a_class_has_a_row_of_examples() -> None:
     shown, labels = images(40), np.repeat([0, 1, 2], [25, 12, 3])
-    (axes,) = dataset.examples(shown, labels, THREE).axes
+    figure = dataset.examples(shown, labels, THREE, "fashion")
+    assert "fashion, training images of each class" in texts(figure)
+    (axes,) = figure.axes
     assert shows(axes, [*shown[:10], *shown[25:35], *shown[37:]])
     assert [text.get_text() for text in axes.texts] == [canvas.label(name, 18) for name in THREE]
 
@@ -208,7 +234,7 @@ def test_the_value_of_each_pixel_is_written_into_it() -> None:
 
 def test_bars_are_as_long_as_a_class_has_images() -> None:
     train, test = random.integers(0, 3, 500), random.integers(0, 3, 70)
-    (axes,) = dataset.counts(train, test, THREE).axes
+    (axes,) = dataset.counts(train, test, THREE, "fashion").axes
     widths = [round(bar.get_width()) for bar in axes.patches]
     assert widths == [*np.bincount(train, minlength=3), *np.bincount(test, minlength=3)]
     assert axes.get_xlabel() == "images"
@@ -216,14 +242,14 @@ def test_bars_are_as_long_as_a_class_has_images() -> None:
 
 def test_a_mean_image_is_the_mean_of_its_class() -> None:
     shown, labels = images(60, 8, 8), np.arange(60) % 3
-    axes = dataset.means(shown, labels, THREE).axes[0]
+    axes = dataset.means(shown, labels, THREE, "fashion").axes[0]
     assert shows(axes, [shown[labels == k].mean(axis=0) for k in range(3)])
     assert [cell.words for cell in cells(axes)] == [[canvas.label(name, 18)] for name in THREE]
 
 
 def test_the_histogram_counts_pixels() -> None:
     shown = images(50)
-    (axes,) = dataset.histogram(shown).axes
+    (axes,) = dataset.histogram(shown, "fashion").axes
     assert [round(bar.get_height()) for bar in axes.patches] == list(np.bincount(shown.ravel(), minlength=256))
     assert axes.get_yscale() == "log"
 
@@ -292,31 +318,42 @@ def test_a_label_is_short_and_no_formula() -> None:
     assert canvas.label("short", 20) == "short"
 
 
+LONG = "fashion, 784-2500-2000-1500-1000-500-250-250-250-250-250-250-250-10, test 88.20 %"
+RUN = "test images, weights of epoch 12, run hidden=512,optimizer=adam,max_epochs=20_1120-134153-7e20"
 Pictures = dict[str, Callable[[Sequence[str]], Figure]]
 WITHOUT_CLASSES: Pictures = {
-    "curves": lambda _: run.curves(HISTORY, 2),
-    "curves of one small loss": lambda _: run.curves([figures_of(0.00012, 0.90002)], 1),
-    "curves close together": lambda _: run.curves([figures_of(0.0512, 0.900025), figures_of(0.06, 0.90005)], 1),
-    "curves of large losses": lambda _: run.curves([figures_of(12345.6, 0.1), figures_of(67890.1, 1.0)], 1),
-    "first_layer": lambda _: run.first_layer(random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
-    "smaller weights": lambda _: run.first_layer(0.003 * random.normal(size=(512, 784)), (1, 28, 28), "first layer"),
+    "curves": lambda _: run.curves(HISTORY, 2, LONG, RUN),
+    "curves of one small loss": lambda _: run.curves([figures_of(0.00012, 0.90002)], 1, LONG, RUN),
+    "curves close together": lambda _: run.curves(
+        [figures_of(0.0512, 0.900025), figures_of(0.06, 0.90005)], 1, LONG, RUN
+    ),
+    "curves of large losses": lambda _: run.curves([figures_of(12345.6, 0.1), figures_of(67890.1, 1.0)], 1, LONG, RUN),
+    "first_layer": lambda _: run.first_layer(random.normal(size=(512, 784)), (1, 28, 28), LONG, None, RUN),
+    "smaller weights": lambda _: run.first_layer(0.003 * random.normal(size=(512, 784)), (1, 28, 28), LONG, None, RUN),
     "pixels": lambda _: dataset.pixels(images(1)[0], "training image 0"),
-    "histogram": lambda _: dataset.histogram(images(20)),
+    "histogram": lambda _: dataset.histogram(images(20), "fashion"),
 }
 PICTURES: Pictures = {
-    "confusion": lambda names: run.confusion(
-        np.full((len(names),) * 2, 1234), names, "test images, weights of epoch 12"
-    ),
+    "confusion": lambda names: run.confusion(np.full((len(names),) * 2, 1234), names, LONG, RUN),
     "mistakes": lambda names: run.mistakes(
-        images(24), *[np.arange(24) % len(names)] * 2, np.full(24, 0.999), names, "test images", [9999] * 24
+        images(24),
+        *[np.arange(24) % len(names)] * 2,
+        np.full(24, 0.999),
+        names,
+        LONG,
+        [9999] * 24,
+        RUN,
+        "number, for predict.py --test",
     ),
     "weights of classes": lambda names: run.first_layer(
-        0.01 * random.normal(size=(len(names), 784)), (1, 28, 28), "first layer", names
+        0.01 * random.normal(size=(len(names), 784)), (1, 28, 28), LONG, names, RUN
     ),
-    "training": lambda names: run.training_images(images(20), images(20) / 255, np.arange(20) % len(names), names),
-    "examples": lambda names: dataset.examples(images(200), np.arange(200) % len(names), names),
-    "counts": lambda names: dataset.counts(np.arange(6000) % len(names), np.arange(60) % len(names), names),
-    "means": lambda names: dataset.means(images(200), np.arange(200) % len(names), names),
+    "training": lambda names: run.training_images(
+        images(20), images(20) / 255, np.arange(20) % len(names), names, LONG
+    ),
+    "examples": lambda names: dataset.examples(images(200), np.arange(200) % len(names), names, "fashion"),
+    "counts": lambda names: dataset.counts(np.arange(6000) % len(names), np.arange(60) % len(names), names, "fashion"),
+    "means": lambda names: dataset.means(images(200), np.arange(200) % len(names), names, "fashion"),
     "one prediction": lambda names: predictions.predictions(
         images(1), np.full((1, len(names)), 1.0), names, ["test/7: Ankle boot"], [1]
     ),

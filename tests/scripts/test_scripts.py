@@ -70,7 +70,7 @@ def test_show_draws_a_data_set(call: Call, drawn: Drawn, tiny_root: Path, tmp_pa
     assert rows[0].split()[2] == str(counts[9])
     image, title = drawn["pixels"][-1]
     assert np.array_equal(np.squeeze(image), dataset.train_images[7, 0].numpy())
-    assert title == f"training image 7: {dataset.info.classes[dataset.train_labels[7]]}"
+    assert title == f"fashion, training image 7: {dataset.info.classes[dataset.train_labels[7]]}"
     assert np.array_equal(drawn["counts"][-1][1], dataset.test_labels.numpy())
     assert drawn["examples"][-1][2] == dataset.info.classes
 
@@ -105,7 +105,7 @@ def test_show_refuses_what_it_does_not_use(
 def test_options_of_show_may_stand_anywhere(call: Call, drawn: Drawn) -> None:
     code, _, err = call("show.py", "data=digits", "--image", 3, "data.normalize=unit")
     assert (code, err) == (0, "")
-    assert drawn["pixels"][-1][1].startswith("training image 3: ")
+    assert drawn["pixels"][-1][1].startswith("digits, training image 3: ")
 
 
 def test_show_names_what_cannot_be_written(call: Call, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_predict_draws_images_of_the_test_set(
     code, out, err = call("predict.py", folder, "--test", 3, 1, "--picture", "--data-root", tiny_root)
     assert (code, err) == (0, "run/predictions.png\n")
     assert is_picture(folder / "predictions.png")
-    images, probabilities, classes, names, labels, title = drawn["predictions"][-1]
+    images, probabilities, classes, names, labels, title, about = drawn["predictions"][-1]
     classifier, datamodule = restore.load(folder)
     dataset = datasets.load("mnist", tiny_root)
     expected = classifier.predict_step(datamodule.normalized(dataset.test_images[[3, 1]]))
@@ -129,7 +129,9 @@ def test_predict_draws_images_of_the_test_set(
     assert labels == dataset.test_labels[[3, 1]].tolist()
     assert np.allclose(probabilities, expected.detach().numpy())
     truths = [dataset.info.classes[dataset.test_labels[place]] for place in (3, 1)]
-    assert title == f"predictions, weights of epoch {json.loads((folder / 'result.json').read_text())['best_epoch']}"
+    result = json.loads((folder / "result.json").read_text())
+    assert title == f"mnist, 784-16-10, test {100 * result['metrics']['test/acc']:.2f} %"
+    assert about == f"predictions, weights of epoch {result['best_epoch']}, run run"
     assert list(names) == [f"test/{n}: true class {truth}" for n, truth in zip((3, 1), truths, strict=True)]
     assert tuple(classes) == dataset.info.classes
     first, second = out.splitlines()
@@ -148,7 +150,7 @@ def test_predict_draws_image_files_with_json(
     assert answer["path"] == "digit.png"
     assert list(answer["probabilities"].values()) == pytest.approx(drawn["predictions"][-1][1][0].tolist())
     assert list(drawn["predictions"][-1][3]) == ["digit.png"]
-    assert drawn["predictions"][-1][4:] == (None, "predictions, weights of epoch 2")
+    assert drawn["predictions"][-1][4:] == (None, "mnist, 784-16-10", "predictions, weights of epoch 2, run run")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,10 @@ def test_evaluate_draws_what_it_scores(
     datamodule.setup()
     scores = evaluation.score(classifier, datamodule.batches(split))
     assert drawn["confusion"][-1][0].tolist() == scores.confusion.tolist()
-    images, labels, predicted, probabilities, _, _, places = drawn["mistakes"][-1]
+    images, labels, predicted, probabilities, _, title, places, about, number = drawn["mistakes"][-1]
+    assert title == f"mnist, 784-16-10, {split} {100 * scores.acc:.2f} %"
+    assert about.startswith(f"{split} images, weights of epoch ")
+    assert ("--test" in number) == (split == "test")
     assert np.array_equal(images.reshape(-1, 28, 28), datamodule.originals(split)[places, 0].numpy())
     with torch.no_grad():
         again = classifier.predict_step(datamodule.normalized(torch.from_numpy(images).unsqueeze(1)))
@@ -272,4 +277,4 @@ def test_pictures_of_other_weights_have_other_names(call: Call, drawn: Drawn, fo
     code, _, err = call("evaluate.py", folder / "checkpoints" / "last.ckpt", "--pictures")
     assert code == 0
     assert err.splitlines() == ["run/last_confusion.png", "run/last_mistakes.png"]
-    assert drawn["confusion"][-1][2] == "test images, weights of epoch 2"
+    assert drawn["confusion"][-1][3] == "test images, weights of epoch 2, run run"

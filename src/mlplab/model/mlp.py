@@ -37,6 +37,14 @@ class Affine(nn.Module):
         return f"{len(self.weight)}"
 
 
+def last_hidden_layer(network: nn.Sequential, images: Tensor) -> Tensor:
+    """Normalised images (N, C, H, W) -> the inputs of the output layer (N, width), before their logits."""
+    values = images.to(next(network.parameters()).dtype)
+    for layer in [*network][:-1]:
+        values = layer(values)
+    return values
+
+
 class MLP(nn.Sequential):
     """Flatten; a linear layer, an activation and dropout for each width in `hidden`; an output layer.
 

@@ -8,6 +8,7 @@ from mlplab.data import download
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import DataError
 from mlplab.model.classifier import Classifier
+from mlplab.model.mlp import last_hidden_layer
 
 REFERENCES, OTHERS = 5000, 2000  # training images, and those that set the limit: a fifth of a second
 SHARE = 0.99  # of these are within the limit
@@ -44,10 +45,7 @@ class Outliers:
     @torch.inference_mode()
     def _directions(self, images: Tensor) -> Tensor:
         """Compute the last hidden layer (N, width) of images (N, C, H, W) uint8, each row scaled to length 1."""
-        *hidden, _ = self._classifier.eval_network
-        values = self._datamodule.normalized(images).to(self._classifier.dtype)
-        for layer in hidden:
-            values = layer(values)
+        values = last_hidden_layer(self._classifier.eval_network, self._datamodule.normalized(images))
         return F.normalize(values.float())
 
     def _nearest(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The table of layers: name, output shape, parameters."""
+"""The name of a network, and the table of its layers: name, output shape, parameters."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,6 +17,12 @@ def layers(network: nn.Sequential, image_shape: Sequence[int]) -> Iterator[tuple
             outputs = layer(outputs)
             yield name, layer, outputs.shape[1:]
     network.train(training)
+
+
+def network_name(network: nn.Sequential) -> str:
+    """Name a network by the widths of its layers: `784-512-10`."""
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    return "-".join(str(width) for width in (linear[0].in_features, *(layer.out_features for layer in linear)))
 
 
 def layer_table(network: nn.Sequential, image_shape: Sequence[int]) -> str:

@@ -60,7 +60,9 @@ class Pictures:
         yield
         self.seconds += time.monotonic() - started
 
-    def show_validation(self, matrix: Tensor, classes: tuple[str, ...], epoch: int, step: int, is_last: bool) -> None:
+    def show_validation(
+        self, matrix: Tensor, classes: tuple[str, ...], subject: str, epoch: int, step: int, is_last: bool
+    ) -> None:
         """Draw a confusion matrix (K, K) after epochs 1, 2, 5, 10, ..., if drawing is quick, and after the last."""
         has_time = self._confusion_s <= CONFUSION_SHARE * (time.monotonic() - self._started)
         if not (is_last or (epoch >= self._due and has_time)):
@@ -68,8 +70,10 @@ class Pictures:
         import matplotlib.backends.backend_agg  # noqa: F401  # once, and at no matrix's expense
 
         self._due = next_milestone(epoch)
-        started, title = time.monotonic(), f"validation images after epoch {epoch}"
-        self.show(lambda: run.confusion(matrix.numpy(), classes, title), "confusion/val", step=step)
+        started = time.monotonic()
+        title = f"{subject}, validation {100 * int(matrix.trace()) / max(1, int(matrix.sum())):.2f} %"
+        about = f"validation images, after epoch {epoch}, run {self._folder.resolve().name}"
+        self.show(lambda: run.confusion(matrix.numpy(), classes, title, about), "confusion/val", step=step)
         self._confusion_s += time.monotonic() - started
 
 

@@ -12,6 +12,7 @@ from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.model.classifier import Classifier
 from mlplab.model.evaluation import Scores, confusion
+from mlplab.model.summary import network_name
 from mlplab.monitoring import tensorboard_tabs
 from mlplab.monitoring.pictures import Pictures, guarded
 from mlplab.monitoring.tensorboard_logger import BY_EPOCH, RunLogger
@@ -54,7 +55,9 @@ class Board(Callback):
         self._write("text", tensorboard_tabs.text, self._config, self._folder, network, shape)
         self._write("graph", tensorboard_tabs.graph, network, shape)
         if self._show.images:
-            self._pictures.show(lambda: from_tensors.training_images(_datamodule(trainer)), "data/training")
+            datamodule = _datamodule(trainer)
+            title = _subject(datamodule, pl_module)
+            self._pictures.show(lambda: from_tensors.training_images(datamodule, title), "data/training")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -109,7 +112,8 @@ class Board(Callback):
             self._logger.log_metrics(_derived(module.history, datamodule), step)
         matrix, self._confusion = self._confusion, None
         if matrix is not None:
-            self._pictures.show_validation(matrix, module.hparams["classes"], self._shown, step, is_last)
+            subject, classes = _subject(datamodule, module), module.hparams["classes"]
+            self._pictures.show_validation(matrix, classes, subject, self._shown, step, is_last)
         if self._show.histograms:
             with self._pictures.timed():
                 rows = datamodule.train_rows[:GRADIENT_IMAGES]
@@ -126,20 +130,21 @@ class Board(Callback):
         show, show_picture, step = self._show, self._pictures.show, classifier.steps
         datamodule, scores = _datamodule(trainer), Scores.of(logits, labels)
         images, info = datamodule.originals("test")[: len(labels)], datamodule.info
-        weights = f"weights of epoch {best_epoch}"
+        title = f"{_subject(datamodule, classifier)}, test {100 * scores.acc:.2f} %"
+        weights = f"weights of epoch {best_epoch}, run {self._folder.resolve().name}"
         about = f"test images, {weights}"
         chosen = best_epoch if self._config.validates else None  # otherwise it is the last epoch
         if show.files:
-            show_picture(lambda: run.curves(classifier.history, chosen), file="curves.png")
+            show_picture(lambda: run.curves(classifier.history, chosen, title, weights), file="curves.png")
         pictures: dict[str, tuple[bool, Callable[[], Any]]] = {
-            "confusion": (show.confusion, lambda: run.confusion(scores.confusion.numpy(), info.classes, about)),
-            "mistakes": (show.mistakes, lambda: from_tensors.mistakes(scores, images, info.classes, about)),
+            "confusion": (show.confusion, lambda: run.confusion(scores.confusion.numpy(), info.classes, title, about)),
+            "mistakes": (show.mistakes, lambda: from_tensors.mistakes(scores, images, info.classes, title, about)),
         }
         for name, (is_on, draw) in pictures.items():
             show_picture(draw, f"{name}/test" if is_on else None, f"{name}.png" if show.files else None, step)
         network, layer = classifier.eval_network, "weights/first_layer"
         if show.weights:
-            show_picture(lambda: from_tensors.first_layer(network, info, weights), layer, step=step)
+            show_picture(lambda: from_tensors.first_layer(network, info, title, weights), layer, step=step)
         self._write("pr_curves", tensorboard_tabs.pr_curves, scores.probabilities, labels, info.classes, step)
         some, names = images[:PROJECTED_IMAGES], [info.classes[label] for label in labels[:PROJECTED_IMAGES]]
         seen = datamodule.normalized(some)
@@ -158,6 +163,10 @@ def _derived(history: Sequence[Mapping[str, float]], datamodule: ImageDataModule
         derived["gap/loss"] = epoch["val/loss"] - epoch["train/loss"]
         derived["gap/acc"] = epoch["train/acc"] - epoch["val/acc"]
     return derived
+
+
+def _subject(datamodule: ImageDataModule, classifier: Classifier) -> str:
+    return f"{datamodule.name}, {network_name(classifier.mlp)}"
 
 
 def _datamodule(trainer: Trainer) -> ImageDataModule:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mlplab.config.schema import Config
+from mlplab.model.mlp import last_hidden_layer
 from mlplab.model.summary import layer_table, layers
 from mlplab.monitoring.tensorboard_logger import BY_EPOCH
 from mlplab.runs import atomic_write
@@ -96,7 +97,5 @@ def projector(
 ) -> None:
     """Write the last hidden layer of normalised images (N, C, H, W), with `originals` (N, C, H, W) uint8."""
     network.eval()
-    features = images.to(next(network.parameters()).dtype)
-    for layer in [*network][:-1]:
-        features = layer(features)  # at last (N, width)
+    features = last_hidden_layer(network, images)
     writer.add_embedding(features.float(), list(names), originals.cpu() / 255, step, tag="last_hidden_layer")

@@ -21,7 +21,8 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 PALE = "#dddddd"  # grid lines and background elements
 WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 SMALL, TEXT, TITLE = 7, 8, 10  # points
-TITLE_HEIGHT, NOTE_HEIGHT = 0.38, 0.58  # inches of a title, without and with a second line
+TITLE_HEIGHT, NOTE_GAP, NOTE_LINE = 0.38, 0.07, TEXT * 1.2 / 72  # inches of a title; of a note below it
+MOST_MARKED = 60  # epochs, beyond which the markers of a curve would cover it
 BEYOND_THE_FONT = 0x590  # Latin, Greek and Cyrillic letters are in matplotlib's own
 LETTER = 0.6 / 72  # inches that a letter takes on average, for each point of its size
 COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choose, files a quarter larger
@@ -34,11 +35,23 @@ def figure(height: float, width: float = WIDTH, layout: Literal["constrained"] |
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
-def page(heading: str, height: float, note: str = "", width: float = WIDTH) -> "Figure":
-    """Make a page with a title of TITLE_HEIGHT, or NOTE_HEIGHT with a note, and `height` inches below it."""
-    made = figure(height + (NOTE_HEIGHT if note else TITLE_HEIGHT), width)
+def page(
+    heading: str, height: float, note: str = "", width: float = WIDTH, layout: Literal["constrained"] | None = None
+) -> "Figure":
+    """Make a page with a title, which names run, data and figure, a note of any number of lines, and `height` inches.
+
+    Axes without a layout begin at `top(note)`.
+    """
+    made = figure(height + top(note), width, layout)
     title(made, heading, note)
+    if layout is not None:
+        made.set_layout_engine(layout, rect=(0, 0, 1, height / (height + top(note))))
     return made
+
+
+def top(note: str = "") -> float:
+    """Return the inches of a title and its note."""
+    return TITLE_HEIGHT + (NOTE_GAP + NOTE_LINE * len(note.splitlines()) if note else 0)
 
 
 def axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
@@ -49,12 +62,13 @@ def axes(figure: "Figure", left: float, top: float, width: float, height: float)
 
 
 def title(figure: "Figure", text: str, note: str = "", left: float = 0.15) -> None:
-    """Write one or two lines at the top, `left` inches from the edge."""
+    """Write a line at the top, and a note below it, `left` inches from the edge."""
     width, height = figure.get_size_inches()
-    letters = int((width - 0.3) / (TITLE * LETTER))
+    letters, of_note = (int((width - left - 0.15) / (size * LETTER)) for size in (TITLE, TEXT))
     figure.text(left / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
-    if note:
-        figure.text(left / width, 1 - 0.32 / height, note, fontsize=TEXT, color="#444444", va="top")
+    lines = "\n".join(label(line, of_note) for line in note.splitlines())
+    if lines:
+        figure.text(left / width, 1 - 0.32 / height, lines, fontsize=TEXT, color="#444444", va="top", linespacing=1.2)
 
 
 def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
@@ -66,6 +80,21 @@ def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
         axes.grid(axis=grid, color=PALE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def epochs(axes: "Axes", last: float) -> None:
+    """Let the x axis begin at epoch 1, with a tick there."""
+    from matplotlib.ticker import MaxNLocator
+
+    room = 0.5 if last <= 1 else min(0.5, 0.03 * (last - 1))
+    ticks = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1).tick_values(1, max(last, 1))
+    axes.set(xlabel="epoch", xlim=(1 - room, last + max(room, 0.02 * last)))
+    axes.set_xticks(sorted({1, *(round(tick) for tick in ticks if 1 <= tick <= last)}))
+
+
+def marker(points: int) -> str:
+    """Return the marker of a curve of so many points; none for many."""
+    return "o" if points <= MOST_MARKED else ""
 
 
 def slant(axes: "Axes") -> None:

@@ -12,23 +12,23 @@ ACROSS = 10  # images of a class
 LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 
-def examples(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
+def examples(images: Array, labels: Array, classes: Sequence[str], name: str) -> "canvas.Figure":
     """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
     blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
     for k in range(len(classes)):
-        of_class = np.flatnonzero(labels == k)[:ACROSS]
-        blank[k, : len(of_class)] = grey(images[of_class])
+        rows = np.flatnonzero(labels == k)[:ACROSS]
+        blank[k, : len(rows)] = grey(images[rows])
     cells = blank.reshape(-1, *images.shape[-2:])
-    names = [label(name, 18) for name in classes]
+    names = [label(one, 18) for one in classes]
     left = 0.3 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     mosaic = Mosaic.of(cells, ACROSS, width=canvas.WIDTH - left - 0.1)
-    figure = canvas.page("training images of each class", mosaic.height + 0.05)
+    figure = canvas.page(f"{name}, training images of each class", mosaic.height + 0.05)
     image = mosaic.draw(figure, cells, left, canvas.TITLE_HEIGHT)
     assert image.axes is not None
-    for k, name in enumerate(names):
+    for k, of_class in enumerate(names):
         top, _ = mosaic.corner(k * ACROSS)
         away = 0.08 * canvas.DPI / mosaic.scale
-        image.axes.text(-away, top + (mosaic.shape[0] - 1) / 2, name, fontsize=TEXT + 1, ha="right", va="center")
+        image.axes.text(-away, top + (mosaic.shape[0] - 1) / 2, of_class, fontsize=TEXT + 1, ha="right", va="center")
     return figure
 
 
@@ -58,18 +58,18 @@ def pixels(image: Array, title: str) -> "canvas.Figure":
     return figure
 
 
-def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "canvas.Figure":
+def counts(train_labels: Array, test_labels: Array, classes: Sequence[str], name: str) -> "canvas.Figure":
     """Draw the number of images of each class as bars."""
-    names = [label(name, 18) for name in classes]
+    names = [label(one, 18) for one in classes]
     left = 0.6 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     height = 0.36 * len(names) + 0.1
-    figure = canvas.page("images of each class", height + 0.45)
+    figure = canvas.page(f"{name}, number of images of each class", height + 0.45)
     axes = canvas.axes(figure, left, canvas.TITLE_HEIGHT, canvas.WIDTH - left - 0.3, height)
     places = np.arange(len(names))
     parts = (("training", train_labels, BLUE, -0.2), ("test", test_labels, ORANGE, 0.2))
-    for name, of_part, colour, shift in parts:
+    for part, of_part, colour, shift in parts:
         found = np.bincount(of_part, minlength=len(names))
-        bars = axes.barh(places + shift, found, height=0.36, color=colour, label=f"{name}: {len(of_part):,}")
+        bars = axes.barh(places + shift, found, height=0.36, color=colour, label=f"{part}: {len(of_part):,}")
         axes.bar_label(bars, [f"{count:,}" for count in found], fontsize=SMALL, padding=3)
     axes.set_yticks(places, names)
     axes.set(xlabel="images", ylabel="class", ylim=(len(names) - 0.5, -0.5))
@@ -82,7 +82,7 @@ def counts(train_labels: Array, test_labels: Array, classes: Sequence[str]) -> "
     return figure
 
 
-def means(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
+def means(images: Array, labels: Array, classes: Sequence[str], name: str) -> "canvas.Figure":
     """Draw the mean of all images (N, H, W) or (N, C, H, W) of each class."""
     flat = grey(images)
     shown = np.full((len(classes), *flat.shape[1:]), np.nan)
@@ -90,18 +90,18 @@ def means(images: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figur
         if (labels == k).any():
             shown[k] = flat[labels == k].mean(axis=0, dtype=np.float64)
     mosaic = Mosaic.of(shown, columns=5, width=6.5, below=0.24, between=0.2)
-    figure = canvas.page("mean training image of each class", mosaic.height + 0.05)
+    figure = canvas.page(f"{name}, mean training image of each class", mosaic.height + 0.05)
     image = mosaic.draw(figure, shown, 0.15, canvas.TITLE_HEIGHT)
-    mosaic.name(image, [label(name, 18) for name in classes], fontsize=TEXT + 1)
+    mosaic.name(image, [label(one, 18) for one in classes], fontsize=TEXT + 1)
     left = 0.15 + mosaic.width + 0.15
     canvas.colorbar(figure, image, left, canvas.TITLE_HEIGHT, mosaic.height - 0.24, "mean pixel value")
     return figure
 
 
-def histogram(images: Array) -> "canvas.Figure":
+def histogram(images: Array, name: str) -> "canvas.Figure":
     """Draw a histogram of the 256 pixel values of images uint8 of any shape."""
     found = np.bincount(images.ravel(), minlength=256)
-    figure = canvas.page("values of all pixels of the training images", 2.42)
+    figure = canvas.page(f"{name}, values of all pixels of the training images", 2.42)
     axes = canvas.axes(figure, 0.75, canvas.TITLE_HEIGHT, canvas.WIDTH - 0.95, 1.9)
     axes.bar(np.arange(256), found, width=1, color=BLUE, linewidth=0)
     axes.set(xlim=(-3, 258), xticks=[0, 32, 64, 96, 128, 160, 192, 224, 255], yscale="log")

@@ -19,12 +19,14 @@ def predictions(
     names: Sequence[str],
     truths: Sequence[int] | None = None,
     title: str = "predictions",
+    about: str = "",
 ) -> "canvas.Figure":
     """Draw the first 200 of images (N, H, W) or (N, C, H, W) uint8, each beside its `probabilities` (N, K).
 
     Args:
         names: a line above each image.
         truths: the class of each image, if known: its name is green, a wrong prediction is red-orange.
+        title, about: of the page; run, data and figure, and more of it.
     """
     shown = grey(images[:MOST])
     across = min(2, len(shown))
@@ -35,8 +37,9 @@ def predictions(
     side = min(2.5 / across, bars)
     height = bars + 0.72
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
-    top = canvas.NOTE_HEIGHT if more else canvas.TITLE_HEIGHT
-    figure = canvas.page(title, height * math.ceil(len(shown) / across), more)
+    note = ", ".join(filter(None, (more, about)))
+    top = canvas.top(note)
+    figure = canvas.page(title, height * math.ceil(len(shown) / across), note)
     for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
         left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
         tall, wide = image.shape
@@ -48,19 +51,24 @@ def predictions(
         axes.text(0, 1 + 0.05 / size[1], name, fontsize=TEXT, fontweight="bold", transform=axes.transAxes)
         from_left = left + side + room
         axes = canvas.axes(figure, from_left, up, (position % across + 1) * width - from_left - 0.55, bars)
-        best = int(np.argmax(row))
-        true = best if truths is None else int(truths[position])
-        colours = [BLUE] * len(said)
-        colours[best] = GREEN if best == true else VERMILION
-        drawn = axes.barh(range(len(said)), 100 * row, height=0.75, color=colours)
-        texts = axes.bar_label(drawn, [f"{100 * probability:.1f} %" for probability in row], fontsize=SMALL, padding=3)
-        texts[best].set_fontweight("bold")
-        axes.set_yticks(range(len(said)), said)
-        axes.set(ylim=(len(said) - 0.5, -0.5), xlim=(0, 100), xticks=(0, 50, 100))
-        axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
-        axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
-        axes.tick_params("y", labelsize=SMALL, length=0, pad=2)
-        axes.spines[["top", "right"]].set_visible(False)
-        if truths is not None:
-            axes.get_yticklabels()[true].set(color=GREEN, fontweight="bold")
+        bars_of_one(axes, row, said, None if truths is None else int(truths[position]))
     return figure
+
+
+def bars_of_one(axes: "canvas.Axes", probabilities: Array, names: Sequence[str], truth: int | None) -> None:
+    """Draw the probabilities (K,) of an image as bars, coloured as in `predictions`."""
+    best = int(np.argmax(probabilities))
+    colours = [BLUE] * len(names)
+    colours[best] = GREEN if truth in (None, best) else VERMILION
+    drawn = axes.barh(range(len(names)), 100 * probabilities, height=0.75, color=colours)
+    shares = [f"{100 * probability:.1f} %" for probability in probabilities]
+    texts = axes.bar_label(drawn, shares, fontsize=SMALL, padding=3)
+    texts[best].set_fontweight("bold")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 100), xticks=(0, 50, 100))
+    axes.set_xlabel("probability (%)", fontsize=SMALL, labelpad=1)
+    axes.tick_params("x", labelsize=SMALL, length=2, pad=1)
+    axes.tick_params("y", labelsize=SMALL, length=0, pad=2)
+    axes.spines[["top", "right"]].set_visible(False)
+    if truth is not None:
+        axes.get_yticklabels()[truth].set(color=GREEN, fontweight="bold")

@@ -13,22 +13,26 @@ DARK = 0.55  # position in a light-to-dark colour map above which text is white
 
 
 def curves(
-    history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str = "loss and accuracy by epoch"
+    history: Sequence[Mapping[str, float]], best_epoch: int | None, title: str, about: str = ""
 ) -> "canvas.Figure":
-    """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out."""
-    figure = canvas.page(title, 2.9)
+    """Draw loss and accuracy by epoch; metrics that an epoch lacks are left out.
+
+    `best_epoch` is None unless validation chose it.
+    """
+    note = _note("loss and accuracy by epoch", about)
+    figure = canvas.page(title, 2.9, note)
     epochs = [epoch.get("epoch", position) for position, epoch in enumerate(history, 1)]
     shown = {}
     panels = {"loss": ("loss (cross-entropy)", 1), "acc": ("accuracy (%)", 100)}
     for place, (metric, (says, factor)) in enumerate(panels.items()):
-        axes = canvas.axes(figure, 0.95 + place * 3.72, canvas.TITLE_HEIGHT + 0.1, 2.72, 2.05)
+        axes = canvas.axes(figure, 0.95 + place * 3.72, canvas.top(note) + 0.1, 2.72, 2.05)
         for split, name, colour, style in (("train", "training", BLUE, "--"), ("val", "validation", ORANGE, "-")):
             found = zip(epochs, [epoch.get(f"{split}/{metric}") for epoch in history], strict=True)
             points = [(epoch, factor * value) for epoch, value in found if value is not None]
             if points:
                 xs, ys = zip(*points, strict=True)
-                size = 5 if len(points) == 1 else 2.5
-                (line,) = axes.plot(xs, ys, style, color=colour, marker="o", markersize=size, linewidth=1.3)
+                size, marker = 5 if len(points) == 1 else 2.5, canvas.marker(len(points))
+                (line,) = axes.plot(xs, ys, style, color=colour, marker=marker, markersize=size, linewidth=1.3)
                 shown[name] = line
         if not axes.get_lines():
             axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=GREY)
@@ -40,18 +44,19 @@ def curves(
     return figure
 
 
+def _note(what: str, about: str) -> str:
+    return ", ".join(filter(None, (what, about)))
+
+
 def _name_epochs(axes: "canvas.Axes", epochs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    canvas.epochs(axes, max(epochs, default=1))
     canvas.style(axes, "both")
-    first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
-    room = 0.5 if first == last else 0.03 * (last - first)
-    axes.set(xlabel="epoch", xlim=(first - room, last + room))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
-def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figure":
+def confusion(matrix: Array, classes: Sequence[str], title: str, about: str = "") -> "canvas.Figure":
     """Draw a confusion matrix (K, K): true class by row, predicted class by column.
 
     Mistakes are coloured by their share of the images of the true class; correct cells are not coloured, because they
@@ -60,11 +65,12 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> "canvas.Figu
     names = [label(name, 18) for name in classes]
     longest = max(map(len, names)) * TEXT * canvas.LETTER
     slanted = longest > 5 / len(names)
-    left, top, below = 0.6 + longest, canvas.TITLE_HEIGHT, 0.45 + (0.75 * longest if slanted else 0.1)
+    note = _note("confusion matrix", about)
+    left, top, below = 0.6 + longest, canvas.top(note), 0.45 + (0.75 * longest if slanted else 0.1)
     side = 6.3 - left
     cell = side / len(names)
     height = min(side, max(1.5, 0.42 * len(names)))
-    figure = canvas.page(f"confusion matrix, {title}", height + below)
+    figure = canvas.page(title, height + below, note)
     axes = canvas.axes(figure, left, top, side, height)
     counts = np.asarray(matrix)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K) in percent
@@ -97,18 +103,20 @@ def mistakes(
     classes: Sequence[str],
     title: str,
     indices: Sequence[int],
+    about: str = "",
+    number: str = "number",
 ) -> "canvas.Figure":
     """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8, with their `indices` in the data set.
 
-    `probabilities` (N,) are of the predicted classes.
+    `probabilities` (N,) are of the predicted classes; `number` says what an index is good for.
     """
-    shown = grey(images[:MOST_MISTAKES])
+    shown, note = grey(images[:MOST_MISTAKES]), _note("most confident mistakes", about)
     if not len(shown):
-        return canvas.page(title, 0.42, "There is none: every image was classified correctly.")
+        return canvas.page(title, 0.42, f"{note}\nThere is none: every image was classified correctly.")
     mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
-    note = "black: true class and index of the image, from 0; orange: the network's answer and its probability"
+    note += f"\nblack: true class and {number}; orange: answer and its probability"
     figure = canvas.page(title, mosaic.height + 0.08, note)
-    image = mosaic.draw(figure, shown, (canvas.WIDTH - mosaic.full_width) / 2, canvas.NOTE_HEIGHT)
+    image = mosaic.draw(figure, shown, (canvas.WIDTH - mosaic.full_width) / 2, canvas.top(note))
     of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
     truths, answers = [], []
     for true, said, probability, index in of_shown:
@@ -121,7 +129,11 @@ def mistakes(
 
 
 def first_layer(
-    weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None
+    weights: Array,
+    image_shape: tuple[int, int, int],
+    title: str,
+    names: Sequence[str] | None = None,
+    about: str = "",
 ) -> "canvas.Figure":
     """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 
@@ -133,12 +145,12 @@ def first_layer(
     columns = min(11, max(5, len(shown)) if names is None else 5)
     mosaic = Mosaic.of(shown, columns, width=6.2, below=0.04 if names is None else 0.19)
     height = max(mosaic.height, 1.4)
-    note = f"weight of each pixel in {_which(len(shown), len(weights), names)}"
+    note = f"{_note('first layer', about)}\nweight of each pixel in {_which(len(shown), len(weights), names)}"
     figure = canvas.page(title, height + 0.12, note)
     limit = float(np.abs(shown).max()) or 1.0
-    image = mosaic.draw(figure, shown, 0.15, canvas.NOTE_HEIGHT, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    image = mosaic.draw(figure, shown, 0.15, canvas.top(note), cmap="RdBu_r", vmin=-limit, vmax=limit)
     mosaic.name(image, [label(name, 14) for name in names or ()])
-    canvas.colorbar(figure, image, 0.15 + mosaic.width + 0.12, canvas.NOTE_HEIGHT, height - 0.04, "weight")
+    canvas.colorbar(figure, image, 0.15 + mosaic.width + 0.12, canvas.top(note), height - 0.04, "weight")
     return figure
 
 
@@ -148,14 +160,16 @@ def _which(shown: int, units: int, names: Sequence[str] | None) -> str:
     return f"{f'all {units:,}' if shown == units else f'the {shown} of {units:,}'} units; the largest come first"
 
 
-def training_images(originals: Array, seen: Array, labels: Array, classes: Sequence[str]) -> "canvas.Figure":
+def training_images(
+    originals: Array, seen: Array, labels: Array, classes: Sequence[str], title: str
+) -> "canvas.Figure":
     """Draw the first 20 of images (N, H, W) or (N, C, H, W): uint8 as stored, and floats as the network gets them."""
     stored, given = grey(originals[:MOST_IMAGES]), grey(seen[:MOST_IMAGES])
     mosaic = Mosaic.of(stored, columns=4, width=3.3, below=0.19, between=0.15)
     height = max(mosaic.height, 1.2)
-    top, left = canvas.TITLE_HEIGHT, 3.55
-    figure = canvas.page("images as stored", height + 0.05)
-    canvas.title(figure, "what the network sees", left=left)
+    note, left = "the first training images: on the left as stored, on the right as the network sees them", 3.55
+    top = canvas.top(note)
+    figure = canvas.page(title, height + 0.05, note)
     low, high = float(given.min()), float(given.max())
     sides = [
         mosaic.draw(figure, stored, 0.15, top),

@@ -14,8 +14,10 @@ from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
 from mlplab.errors import CheckpointError
 from mlplab.model.classifier import Classifier
+from mlplab.model.summary import network_name
 from mlplab.runs import checkpoint_file
 from mlplab.runs import folder as run_folder
+from mlplab.runs.result import read_result
 from mlplab.training.checkpointing import RUN, BestCheckpoint, RunState
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,18 @@ def weights(path: Path) -> str:
     with _read_as_ours(path):
         metrics = content["figures"]  # of a complete epoch; later steps do not belong to it
         return f"weights of epoch {metrics.get('epoch', 0) + (metrics.get('step') != content['global_step'])}"
+
+
+def about(path: Path) -> str:
+    """Name the epoch of the weights, and the run, for titles."""
+    return f"{weights(path)}, run {run_folder.folder_of(path).resolve().name}"
+
+
+def title(path: Path, classifier: Classifier, datamodule: ImageDataModule) -> str:
+    """Name data, network and figure, which best.ckpt of a complete run has: `fashion, 784-512-10, test 88.20 %`."""
+    subject = f"{datamodule.name}, {network_name(classifier.mlp)}"
+    result = read_result(run_folder.folder_of(path)) if run_folder.find(path).stem == "best" else None
+    return f"{subject}, test {100 * result.metrics['test/acc']:.2f} %" if result else subject
 
 
 def load(path: Path, data_root: Path | None = None) -> tuple[Classifier, ImageDataModule]:
