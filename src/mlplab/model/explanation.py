@@ -114,8 +114,9 @@ class Explainer:
         keeps it from swinging between two linear regions. The shortest change that does turn the answer is returned;
         a shorter one may exist unless the network is linear. None if no change was found.
         """
-        answer = int(self.probabilities(image.unsqueeze(0)).argmax())
-        others = torch.tensor([k for k in range(len(self._datamodule.info.classes)) if k != answer])
+        before = self.probabilities(image.unsqueeze(0))[0]
+        answer = int(before.argmax())
+        others = torch.tensor([k for k in range(len(before)) if k != answer])
         if not len(others):
             return None
         changes = self._to_boundaries(image, answer, others)  # (K - 1, C, H, W)

@@ -30,6 +30,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: images that only the first classifies correctly.
         only_second: images that only the second does.
     """
-    images, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(images, k) for k in range(fewer + 1))
-    return min(1.0, tail / (1 << images) * 2)
+    images, ways, tail = only_first + only_second, 1, 1
+    for k in range(min(only_first, only_second)):
+        ways = ways * (images - k) // (k + 1)  # to choose k + 1 of the images
+        tail += ways
+    return min(1.0, 2 * tail / (1 << images))
