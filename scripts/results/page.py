@@ -12,7 +12,7 @@ from verdict import RULES, verdict
 from mlplab.config.datasets import DATASETS
 
 HEADINGS = ("recipe", "network and training", "published or reference", "source", "test acc %", "n", "verdict")
-COMMAND, SECONDS = "command", "s a seed"
+COMMAND, SECONDS = "command", "train s a seed"
 SHORT = ("recipe", "published or reference", "test acc %", "n", "verdict")
 FULL = (*HEADINGS, SECONDS)
 

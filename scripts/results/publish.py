@@ -30,7 +30,7 @@ def publish(entries: Entries) -> list[Path]:
 
 def with_header(text: str, entry: Measured) -> str:
     """Return the text of a recipe with its line of measured results."""
-    took = f"{page.seconds(entry.seconds)} s a seed on {entry.place}"
+    took = f"trained in {page.seconds(entry.seconds)} s a seed on {entry.place}"
     earlier = ", with an earlier version" if entry.is_earlier else ""
     line = f"# Measured: {entry.accuracy} % test accuracy, n = {entry.percent.n}, {took}{earlier}"
     return re.sub(r"^# Measured:.*", lambda _: line, text, count=1, flags=re.MULTILINE)

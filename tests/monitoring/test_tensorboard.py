@@ -197,7 +197,7 @@ def test_the_mistakes_are_those_that_the_network_is_surest_of(shown: Shown) -> N
     result, _, drawn = shown
     ((images, labels, predicted, probabilities, classes, title, places, _, number),) = drawn["mistakes"]
     assert title == drawn["confusion"][-1][2]
-    assert number == "number, for predict.py --test and explain.py --test"
+    assert number == "number, for predict.py or explain.py --test"
     classifier, datamodule = loaded(result)
     test_images, test_labels = images_of_test(datamodule)
     with torch.no_grad():

@@ -171,7 +171,7 @@ def test_recipes_are_trained_once_and_published(project: Path, run: Run) -> None
     assert "% test accuracy, n = 2, " in header
     earlier = (project / "conf" / "experiment" / "mnist_128_adam.yaml").read_text()
     assert (
-        "# Measured: 97.00 ± 0.00 % test accuracy, n = 5, 10 s a seed on one core of an Intel Xeon, with an earlier"
+        "# Measured: 97.00 ± 0.00 % test accuracy, n = 5, trained in 10 s a seed on one core of an Intel Xeon, with"
     ) in earlier
     before, _, after = (project / "README.md").read_text().partition("<!-- results -->\n")
     assert before == "before\n"

@@ -45,7 +45,7 @@ def page(
     made = figure(height + top(note), width, layout)
     title(made, heading, note)
     if layout is not None:
-        made.set_layout_engine(layout, rect=(0, 0, 1, height / (height + top(note))))
+        made.set_layout_engine(layout, rect=(0.01, 0, 0.98, height / (height + top(note))))
     return made
 
 

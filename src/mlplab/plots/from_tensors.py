@@ -20,9 +20,7 @@ def mistakes(
     surest = scores.probabilities[found].max(dim=1)
     labels, guesses, probabilities = scores.labels[found].numpy(), surest.indices.numpy(), surest.values.numpy()
     shown, places = images[found].numpy(), found.tolist()
-    number = (
-        "number, for predict.py --test and explain.py --test" if split == "test" else f"number among {split} images"
-    )
+    number = "number, for predict.py or explain.py --test" if split == "test" else f"number among {split} images"
     return run.mistakes(shown, labels, guesses, probabilities, classes, title, places, about, number)
 
 

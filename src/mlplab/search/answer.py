@@ -34,7 +34,8 @@ def report(folder: Path) -> Report:
     if records.read(folder) is None:
         return Report.of(folder)
     found = of(folder)
-    return Report.of(folder, list(found.sections()), lambda: charts.draw(found.drawn, found.outcomes, found.rungs))
+    arrays = found.drawn, found.outcomes, found.rungs
+    return Report.of(folder, list(found.sections()), lambda title: charts.draw(*arrays, title))
 
 
 def of(folder: Path) -> "Answer":

@@ -20,25 +20,26 @@ VAL_ACC = "validation accuracy (%)"
 LOG_FROM = 100  # factor between the ends of an axis
 
 
-def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "dict[str, canvas.Figure]":
+def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "dict[str, canvas.Figure]":
     """Draw the pictures for which there is enough data, by file name."""
     if not any(one.figures for one in outcomes):
         return {}
     found = {
-        "progress.png": progress(drawn, outcomes, rungs),
-        "rungs.png": curves(outcomes, rungs),
-        "space.png": values(drawn, outcomes, rungs),
-        "parallel.png": parallel(drawn, outcomes),
+        "progress.png": progress(drawn, outcomes, rungs, title),
+        "rungs.png": curves(outcomes, rungs, title),
+        "space.png": values(drawn, outcomes, rungs, title),
+        "parallel.png": parallel(drawn, outcomes, title),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure | None":
+def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure | None":
     """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws."""
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
         return None
-    figure = canvas.figure(3.4, layout="constrained")
+    note = "best complete run so far; dashed: expected with complete runs of the same draws, in a random order"
+    figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     accs = sorted(100 * max(one.figures).accuracy for one in outcomes if one.figures)
     complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
@@ -54,9 +55,6 @@ def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequenc
     panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, accs[-1] + margin)
     panels[0].set_ylabel(VAL_ACC)
     panels[0].legend(fontsize=8, loc="lower right")
-    figure.suptitle(
-        "best complete run so far; dashed: expected with complete runs of the same draws, in a random order", fontsize=9
-    )
     return figure
 
 
@@ -83,7 +81,7 @@ def _expected_best(accs: Sequence[float], number: int) -> float:
     return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
 
 
-def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "canvas.Figure | None":
+def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], title: str) -> "canvas.Figure | None":
     """Draw a line for each draw of the best quarter through its values; it has a gap where a key was not drawn."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))
     tried = [
@@ -94,10 +92,11 @@ def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "canvas.Fig
     best = sorted(tried, key=lambda pair: pair[0])[-max(1, len(tried) // BEST) :]
     if len(keys) < 2 or len(best) < 2:
         return None
-    figure = canvas.figure(3.6, layout="constrained")
+    accs = [acc for acc, _ in best]
+    note = f"the best {len(best)} of {len(tried)} draws, {accs[0]:.2f} (pale) to {accs[-1]:.2f} % (dark)"
+    figure = canvas.page(title, 3.4, note, layout="constrained")
     axes = figure.add_subplot()
     scales = [_Scale.of(key, [one.values[key] for one in drawn if key in one.values]) for key in keys]
-    accs = [acc for acc, _ in best]
     for acc, chosen in best:
         places = [scale.place(chosen.get(scale.key)) for scale in scales]
         share = (acc - accs[0]) / ((accs[-1] - accs[0]) or 1)
@@ -109,9 +108,6 @@ def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> "canvas.Fig
     axes.set_xticks(range(len(keys)), [label(key) for key in keys], fontsize=8)
     axes.set(yticks=[], xlim=(-0.1, len(keys) - 0.6), ylim=(-0.05, 1.08))
     axes.spines[:].set_visible(False)
-    figure.suptitle(
-        f"the best {len(best)} of {len(tried)} draws, {accs[0]:.2f} (pale) to {accs[-1]:.2f} % (dark)", fontsize=9
-    )
     return figure
 
 
@@ -163,9 +159,11 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure":
+def curves(outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure":
     """Draw the accuracy of each draw by epoch: thin if it was not continued, red for the best complete one."""
-    figure = canvas.figure(3.8, layout="constrained")
+    paused = sum(not one.has_ended for one in outcomes)
+    note = f"{len(outcomes)} draws: thin, {paused} that were paused; red, the best of one seed"
+    figure = canvas.page(title, 3.6, note, layout="constrained")
     axes = figure.add_subplot()
     complete = [one for one in outcomes if one.has_ended and one.figures]
     best = max(complete, key=lambda one: max(one.figures), default=None)
@@ -179,20 +177,21 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure"
     for rung in rungs[:-1]:
         axes.axvline(rung, color=PALE, linewidth=0.8, zorder=1)
     _zoom(axes, [figure for one in outcomes for figure in one.figures])
-    axes.set(xlabel="epoch", ylabel=VAL_ACC)
-    paused = sum(not one.has_ended for one in outcomes)
-    figure.suptitle(f"{len(outcomes)} draws: thin, {paused} that were paused; red, the best of one seed", fontsize=9)
+    canvas.epochs(axes, max(len(one.figures) for one in outcomes))
+    axes.set_ylabel(VAL_ACC)
+    canvas.style(axes, "y")
     return figure
 
 
-def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]) -> "canvas.Figure | None":
+def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure | None":
     """Draw a panel for each key of the space: accuracy against value of each draw, coloured by the rung reached."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))[:MOST_PANELS]
     if not keys:
         return None
     across = min(len(keys), 3)
     down = math.ceil(len(keys) / across)
-    figure = canvas.figure(0.4 + 2.4 * down, layout="constrained")
+    note = f"grey: to epoch {rungs[0]}; orange: further; blue: complete"
+    figure = canvas.page(title, 0.2 + 2.4 * down, note, layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes, key in zip(panels.flat, keys, strict=False):
         pairs = zip(drawn, outcomes, strict=True)
@@ -202,7 +201,6 @@ def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[
         axes.set_ylabel(VAL_ACC)
     for axes in panels.flat[len(keys) :]:
         axes.remove()
-    figure.suptitle(f"grey: to epoch {rungs[0]}; orange: further; blue: complete", fontsize=9)
     return figure
 
 
@@ -225,7 +223,7 @@ def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: 
     elif min(known) > 0 and max(known) >= LOG_FROM * min(known):
         axes.set_xscale("log")
     axes.set_xlabel(label(key))
-    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    canvas.style(axes, "y")
 
 
 def _zoom(axes: "Axes", figures: Sequence[Figure]) -> None:

@@ -109,7 +109,7 @@ def _outcome(job: Job, status: Status) -> str:
         return outcome(status.status, status.reason or "")
     splits = [split for split in ("val", "test") if f"{split}/acc" in result.metrics]
     accuracies = ", ".join(f"{split} {result.metrics[f'{split}/acc']:.2%}" for split in splits)
-    return f"{accuracies}, {result.total_s:.1f} s in all"
+    return f"{accuracies}, whole job {result.total_s:.1f} s"
 
 
 def _bar(done: float) -> ProgressBar:

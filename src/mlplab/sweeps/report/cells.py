@@ -9,7 +9,7 @@ from mlplab.sweeps.report.runs import Run, Unfinished
 from mlplab.sweeps.report.settings import Setting
 from mlplab.sweeps.report.table import Configuration, Factor, Table
 
-TIMES = ("best_epoch", "fit_s", "total_s", "images_per_s")
+TIMES = ("fit_s", "total_s", "images_per_s")
 
 
 class Column(NamedTuple):
@@ -76,6 +76,7 @@ def runs(table: Table, complete: Sequence[Run], unfinished: Sequence[Unfinished]
     }
     for metric in sorted({metric for run in complete for metric in run.metrics}):
         columns[metric] = [run.metrics.get(metric) for run in complete]
+    columns["best_epoch"] = [run.best_epoch if "val/acc" in run.metrics else None for run in complete]
     columns |= {time: [getattr(run, time) for run in complete] for time in TIMES}
     columns["reason"] = [None for _ in complete] + [run.reason for run in unfinished]
     return [Column("", [*values, *[None] * (len(found) - len(values))], name=name) for name, values in columns.items()]

@@ -3,35 +3,43 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlplab.plots import canvas
-from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, PALE, VERMILION, label
+from mlplab.plots.canvas import BLUE, GREY, VERMILION, label
 from mlplab.sweeps.report.settings import Setting, order
 from mlplab.sweeps.report.table import Factor, Table
+from mlplab.sweeps.report.time_chart import accuracy_by_time
 
 MOST_PANELS, MOST_TICKS, MOST_CELLS = 12, 12, 15  # panels; labels of an axis; rows and columns of the heat map
 LONGEST_LABEL, LETTERS = 22, 28  # characters: of one label, of those of an axis side by side
 GOLDEN = 0.618  # its multiples, without the whole part, are spread evenly and in no order
 VAL_ACC = "validation accuracy (%)"
-BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 
 
-def draw(table: Table) -> dict[str, "canvas.Figure"]:
-    """Draw the pictures for which there is enough data, by file name."""
+def heading(name: str, table: Table) -> str:
+    """Name the sweep, its data and its best figure: `my_sweep, mnist, best validation 98.03 %`."""
+    data = sorted({str(run.settings.get("data.name")) for one in table.configurations for run in one.runs})
+    best = max((one.val_acc.mean for one in table.validated if one.val_acc is not None), default=None)
+    return ", ".join([name, *data, *([] if best is None else [f"best validation {100 * best:.2f} %"])])
+
+
+def draw(table: Table, title: str) -> dict[str, "canvas.Figure"]:
+    """Draw the pictures for which there is enough data, by file name, each with a title as `heading` gives it."""
     charts = {"factors": factors, "heatmap": heatmap, "time": accuracy_by_time, "curves": curves_of_best}
-    return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table))}
+    return {f"{name}.png": figure for name, chart in charts.items() if (figure := chart(table, title))}
 
 
-def factors(table: Table) -> "canvas.Figure | None":
+def factors(table: Table, title: str) -> "canvas.Figure | None":
     """Draw a panel for each factor: a dot for every run, a dash for the mean of each level."""
     shown = _by_effect(table)[:MOST_PANELS]
     if not shown:
         return None
     across = min(len(shown), 2 if len(shown) < 5 else 3)
     down = math.ceil(len(shown) / across)
-    figure = canvas.figure(max(3.2, 2.7 * down), layout="constrained")
+    note = "dots: runs; dashes: mean of each level"
+    figure = canvas.page(title, max(3.2, 2.7 * down), note, layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes, factor in zip(panels.flat, shown, strict=False):
         levels = _levels(table, factor)
@@ -39,20 +47,25 @@ def factors(table: Table) -> "canvas.Figure | None":
             spread = [position + 0.3 * ((0.5 + GOLDEN * k) % 1 - 0.5) for k in range(len(accs))]
             axes.plot(spread, sorted(accs), "o", color=BLUE, markersize=4, alpha=0.5, markeredgewidth=0)
         means = [statistics.fmean(accs) for accs in levels.values()]
-        style = "_" if any(isinstance(level, str) for level in levels) else "_-"  # names are unordered
+        style = "_-" if _is_scale(levels) else "_"
         axes.plot(range(len(means)), means, style, color=VERMILION, markersize=16, markeredgewidth=2, linewidth=1)
         _name_levels(axes, factor, list(levels), LETTERS * (2 if across == 1 else 1))
         axes.set(xlim=(-0.5, len(levels) - 0.5), xlabel=label(factor.name))
-        axes.grid(axis="y", color=PALE, linewidth=0.6)
+        canvas.style(axes, "y")
     for axes in panels[:, 0]:
         axes.set_ylabel(VAL_ACC)
     for axes in panels.flat[len(shown) :]:
         axes.remove()
-    figure.suptitle("dots: runs, dashes: mean of each level", fontsize=9)
     return figure
 
 
-def heatmap(table: Table) -> "canvas.Figure | None":
+def _is_scale(levels: Iterable[Setting]) -> bool:
+    """Tell whether all levels are numbers, or lists of one; names, switches and lists of several have no order."""
+    numbers = [level[0] if isinstance(level, tuple) and len(level) == 1 else level for level in levels]
+    return all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+
+
+def heatmap(table: Table, title: str) -> "canvas.Figure | None":
     """Draw the two factors with the largest effect; each cell is the mean over all other factors."""
     strongest = [factor for factor in _by_effect(table) if len(_levels(table, factor)) <= MOST_CELLS][:2]
     if len(strongest) < 2:
@@ -61,7 +74,8 @@ def heatmap(table: Table) -> "canvas.Figure | None":
     columns, rows = list(_levels(table, across)), list(_levels(table, down))
     means = {cell: statistics.fmean(accs) for cell, accs in _accs(table, down, across).items()}
 
-    figure = canvas.figure(1.8 + 0.42 * max(4, len(rows)), layout="constrained")
+    note = "the two settings with the largest effect; mean over all runs of a cell"
+    figure = canvas.page(title, 1.8 + 0.42 * max(4, len(rows)), note, layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("#eeeeee")  # of untried combinations
     grid = [[means.get((row, column), math.nan) for column in columns] for row in rows]
@@ -75,53 +89,13 @@ def heatmap(table: Table) -> "canvas.Figure | None":
     _name_levels(axes, across, columns, 2 * LETTERS)
     axes.set_yticks(range(len(rows)), [_level(down, level) for level in rows])
     axes.set(xlabel=label(across.name), ylabel=label(down.name))
-    figure.colorbar(image, label=f"mean {VAL_ACC}")
+    canvas.style(axes)
+    bar = figure.colorbar(image, label=f"mean {VAL_ACC}")
+    canvas.style(bar.ax)
     return figure
 
 
-def accuracy_by_time(table: Table) -> "canvas.Figure | None":
-    """Draw a marker for each configuration, with the spread of its seeds; the best three are named."""
-    ranked = table.validated
-    if not ranked:
-        return None
-    figure = canvas.figure(4.5, layout="constrained")
-    axes = figure.add_subplot()
-    for position, one in enumerate(ranked):
-        spread = one.val_acc
-        assert spread is not None
-        error = None if spread.sd is None else 100 * spread.sd
-        color, marker = BEST[position] if position < len(BEST) else (BLUE, "o")
-        style: dict[str, Any] = {"alpha": 0.6, "markersize": 4, "zorder": 2}
-        if position < len(BEST):
-            name = label(table.text(one) or "the only configuration", 70)
-            style = {"markersize": 7, "zorder": 3, "label": f"{position + 1}: {name}"}
-        axes.errorbar(one.fit_s, 100 * spread.mean, error, fmt=marker, color=color, elinewidth=0.8, **style)
-    front = _front([(one.fit_s, 100 * one.val_acc.mean) for one in ranked if one.val_acc is not None])
-    if len(front) > 1:
-        axes.step(*zip(*front, strict=True), where="post", color=GREY, linewidth=0.9, zorder=1)
-    times = [one.fit_s for one in ranked]
-    if min(times) > 0 and max(times) > 10 * min(times):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="time of training (s)", ylabel=f"mean {VAL_ACC}")
-    axes.grid(color=PALE, linewidth=0.6)
-    has_spread = any(len(one.runs) > 1 for one in ranked)
-    title = "the best by validation" + ("; bars: standard deviation over seeds" if has_spread else "")
-    title += "; grey line: the best up to each time" if len(front) > 1 else ""
-    figure.legend(loc="outside lower left", fontsize=8, title=title, title_fontsize=8)
-    return figure
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that are better than all faster ones (Pareto front), by rising time."""
-    front: list[tuple[float, float]] = []
-    for seconds, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or accuracy > front[-1][1]:
-            front.append((seconds, accuracy))
-    return front
-
-
-def curves_of_best(table: Table) -> "canvas.Figure | None":
+def curves_of_best(table: Table, title: str) -> "canvas.Figure | None":
     """Draw loss and accuracy by epoch of the run with the best validation accuracy."""
     runs = [(run, one) for one in table.validated for run in one.runs if run.history and "val/acc" in run.metrics]
     if not runs:
@@ -130,8 +104,9 @@ def curves_of_best(table: Table) -> "canvas.Figure | None":
 
     run, configuration = max(runs, key=lambda pair: pair[0].metrics["val/acc"])
     setting = table.text(configuration)
-    title = f"best run: {f'{setting}, ' if setting else ''}seed {run.seed}"
-    return curves(run.history, run.best_epoch, title)
+    test = f"test {100 * run.metrics['test/acc']:.2f} %"
+    about = ", ".join(filter(None, ("best run by validation", setting, f"seed {run.seed}", test)))
+    return curves(run.history, run.best_epoch, title, about)
 
 
 def _by_effect(table: Table) -> list[Factor]:
@@ -165,7 +140,6 @@ def _name_levels(axes: "canvas.Axes", factor: Factor, levels: Sequence[Setting],
     labels = [_level(factor, levels[position]) for position in positions]
     axes.set_xticks(positions, labels)
     if max(map(len, labels)) * len(labels) > letters:
-        axes.tick_params("x", labelsize=8)
         canvas.slant(axes)
 
 

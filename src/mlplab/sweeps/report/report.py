@@ -35,11 +35,14 @@ class Report:
     complete: tuple[Run, ...]
     unfinished: tuple[Unfinished, ...]
     answer: tuple[Section, ...] = ()  # text before the ranking
-    pictures: Callable[[], Mapping[str, "Figure"]] = dict  # added to those of the table
+    pictures: Callable[[str], Mapping[str, "Figure"]] = lambda _: {}  # of a title, added to those of the table
 
     @classmethod
     def of(
-        cls, folder: Path, answer: Sequence[Section] = (), pictures: Callable[[], Mapping[str, "Figure"]] = dict
+        cls,
+        folder: Path,
+        answer: Sequence[Section] = (),
+        pictures: Callable[[str], Mapping[str, "Figure"]] = lambda _: {},
     ) -> Self:
         """Read all runs below a folder, at any depth.
 
@@ -93,9 +96,11 @@ class Report:
         """
         if (self.folder / "status.json").exists():  # it has another curves.png
             raise ConfigError(f"{self.folder}: is a single run; no report is written into it.")
-        figures = {**self.pictures(), **charts.draw(self.table)} if pictures else {}
+        of_folder = printable(self.folder.resolve().name)
+        heading = charts.heading(of_folder, self.table)
+        figures = {**self.pictures(heading), **charts.draw(self.table, heading)} if pictures else {}
         drawn = {name: canvas.png(figure) for name, figure in figures.items()}
-        title = f"Report of {printable(self.folder.resolve().name)}"
+        title = f"Report of {of_folder}"
         texts = {
             "report.md": files.markdown(title, self.sections, list(drawn)),
             "report.csv": files.as_csv(cells.ranking(self.table)),
