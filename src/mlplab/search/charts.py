@@ -20,7 +20,9 @@ VAL_ACC = "validation accuracy (%)"
 LOG_FROM = 100  # factor between the ends of an axis
 
 
-def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "dict[str, canvas.Figure]":
+def draw(
+    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
+) -> "dict[str, canvas.Figure]":
     """Draw the pictures for which there is enough data, by file name."""
     if not any(one.figures for one in outcomes):
         return {}
@@ -33,7 +35,9 @@ def draw(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[in
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def progress(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure | None":
+def progress(
+    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
+) -> "canvas.Figure | None":
     """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws."""
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
@@ -183,7 +187,9 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "ca
     return figure
 
 
-def values(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure | None":
+def values(
+    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
+) -> "canvas.Figure | None":
     """Draw a panel for each key of the space: accuracy against value of each draw, coloured by the rung reached."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))[:MOST_PANELS]
     if not keys:
