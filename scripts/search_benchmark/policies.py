@@ -20,7 +20,7 @@ from mlplab.search.sampling import Trial
 from mlplab.search.space import Assignment
 
 RUNGS = (1, 3, EPOCHS)
-WAVE = 9
+WAVE = 6
 THIRD = 3
 MONITOR: dict[Rank, str] = {"accuracy": "val/acc", "loss": "val/loss"}
 NOTHING = Figure(-math.inf, -math.inf, 0.0)

@@ -51,8 +51,8 @@ def coverage(found: Sequence[Judged]) -> str:
     )
     return (
         f"The 95 % interval of the winner against the base configuration held the true difference in {held} of"
-        f" {len(found)} searches. Their own figure was {100 * true:.2f} points too optimistic; they said"
-        f" {100 * said:.2f}."
+        f" {len(found)} searches. Their own figure of the winner was {100 * true:+.2f} points from its true mean; they"
+        f" said {100 * said:+.2f}."
     )
 
 
