@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from mlplab.config.datasets import IDX_DATASETS
-from mlplab.plots import canvas, dataset, predictions, run
+from mlplab.plots import canvas, comparison, dataset, explanation, predictions, run
 from mlplab.plots.image_grid import Mosaic
 
 DIGITS, FASHION = (IDX_DATASETS[name].classes for name in ("mnist", "fashion"))
@@ -284,6 +284,87 @@ def test_of_too_many_predictions_there_are_the_first(monkeypatch: pytest.MonkeyP
     assert any("the first 4 of 5 images" in text for text in texts(figure))
 
 
+def reasons(names: Sequence[str], **changes: Any) -> explanation.Reasons:
+    """Make up reasons of an answer, the second class, of an image of the first."""
+    made = {
+        "image": images(1),
+        "probabilities": random.dirichlet([0.3] * len(names)),
+        "truth": 0,
+        "classes": (1, 0),
+        "attributions": random.normal(size=(2, 1, 28, 28)),
+        "neighbours": images(10)[:, None],
+        "labels": [1] * 7 + [0] * 3,
+        "numbers": list(range(50_000, 50_010)),
+        "changed": images(1),
+        "new": 2,
+        "new_probability": 0.449,
+    }
+    return explanation.Reasons(**{**made, **changes})
+
+
+def test_an_explanation_shows_what_it_is_given() -> None:
+    given = reasons(FASHION)
+    figure = explanation.explanation(given, FASHION, "title", "run a")
+    assert heading(figure)[:2] == ["title", "run a"]
+    shown, bars, first, second, bar, neighbours, change, changed, levels = figure.axes
+    assert np.array_equal(shown.get_images()[0].get_array(), given.image[0])
+    assert [patch.get_width() for patch in bars.patches] == pytest.approx(list(100 * given.probabilities))
+    for axes, values, k in zip((first, second), given.attributions, given.classes, strict=True):
+        (drawn,) = axes.get_images()
+        assert np.allclose(drawn.get_array(), values[0])
+        assert drawn.get_clim() == pytest.approx((-np.abs(given.attributions).max(), np.abs(given.attributions).max()))
+        assert texts(axes)[0] == f"for {FASHION[k]}"
+    assert bar.get_ylabel() == "input times gradient"
+    assert shows(neighbours, given.neighbours[:, 0])
+    words = [cell.words for cell in cells(neighbours)]
+    assert words == [[FASHION[k], f"#{n}"] for k, n in zip(given.labels, given.numbers, strict=True)]
+    colours = [text.get_color() for text in neighbours.texts if text.get_text().startswith("#")]
+    assert sorted(colours) == sorted([canvas.GREEN] * 7 + [canvas.VERMILION] * 3)
+    assert "nearest training images: 7 of 10 are Trouser" in texts(figure)
+    difference = given.changed.astype(int) - given.image
+    assert np.array_equal(change.get_images()[0].get_array(), difference[0])
+    assert texts(change)[0] == f"change, L2 {np.sqrt(((difference / 255) ** 2).sum()):.3g}"
+    assert np.array_equal(changed.get_images()[0].get_array(), given.changed[0])
+    assert texts(changed)[0] == "then Pullover, 44.9 %"
+    assert levels.get_ylabel() == "change in grey levels"
+
+
+def test_an_explanation_without_neighbours_or_change_says_so() -> None:
+    nothing = {"neighbours": images(0)[:, None], "labels": [], "numbers": [], "changed": None}
+    figure = explanation.explanation(reasons(FASHION, **nothing), FASHION, "title", "run a")
+    assert {"no training images here", "no change found that turns the answer"} <= set(texts(figure))
+    assert len(figure.axes) == 5
+
+
+def test_of_many_classes_the_most_probable_are_shown() -> None:
+    names = [f"class {k}" for k in range(47)]
+    given = reasons(names, truth=40)
+    bars = explanation.explanation(given, names, "title", "run a").axes[1]
+    order = np.argsort(-given.probabilities)[:12]
+    assert [tick.get_text() for tick in bars.get_yticklabels()] == [names[k] for k in order]
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(list(100 * given.probabilities[order]))
+
+
+def one_sided(count: int, names: Sequence[str]) -> comparison.OneSided:
+    truths = [k % len(names) for k in range(count)]
+    mistakes = [(k + 1) % len(names) for k in range(count)]
+    numbers = list(range(9_000, 9_000 + count))
+    return comparison.OneSided(f"only 1 is right: {count} images", images(count)[:, None], truths, mistakes, numbers)
+
+
+def test_a_comparison_shows_the_images_of_each_side() -> None:
+    sides = [one_sided(20, FASHION), one_sided(3, FASHION)]
+    figure = comparison.comparison(sides, FASHION, "title", "run a | run b")
+    assert heading(figure)[:2] == ["title", "run a | run b"]
+    for axes, side in zip(figure.axes, sides, strict=True):
+        assert side.heading in texts(figure)
+        assert shows(axes, side.images[:16, 0])
+        for cell, *expected in zip(cells(axes), side.numbers, side.truths, side.mistakes, strict=False):
+            assert cell.words == [f"#{expected[0]}", FASHION[expected[1]], FASHION[expected[2]]]
+    nothing = comparison.comparison([one_sided(0, FASHION), sides[1]], FASHION, "title", "runs")
+    assert len(nothing.axes) == 1
+
+
 def test_an_image_of_a_mosaic_is_where_it_belongs() -> None:
     shown = images(7, 5, 4)
     mosaic = Mosaic.of(shown, columns=3, width=2.0)
@@ -354,6 +435,8 @@ PICTURES: Pictures = {
     "examples": lambda names: dataset.examples(images(200), np.arange(200) % len(names), names, "fashion"),
     "counts": lambda names: dataset.counts(np.arange(6000) % len(names), np.arange(60) % len(names), names, "fashion"),
     "means": lambda names: dataset.means(images(200), np.arange(200) % len(names), names, "fashion"),
+    "explanation": lambda names: explanation.explanation(reasons(names), names, LONG, RUN),
+    "comparison": lambda names: comparison.comparison([one_sided(20, names)] * 2, names, LONG, f"{RUN}\n{RUN}"),
     "one prediction": lambda names: predictions.predictions(
         images(1), np.full((1, len(names)), 1.0), names, ["test/7: Ankle boot"], [1]
     ),

@@ -87,10 +87,12 @@ class Mosaic:
         return axes.imshow(self.assembled(images), interpolation="nearest", aspect="auto", **colours)
 
     def name(self, image: "canvas.AxesImage", texts: Sequence[str], line: int = 0, **style: Any) -> None:
-        """Write a centred text below each image."""
+        """Write a centred text below each image; none where it is empty."""
         size = style.setdefault("fontsize", canvas.SMALL)
         below = (0.03 + line * size * 1.2 / 72) * canvas.DPI / self.scale - 0.5
         for position, text in enumerate(texts):
+            if not text:
+                continue
             top, left = self.corner(position)
             x, y = left + (self.shape[1] - 1) / 2, top + self.shape[0] + below
             image.axes.text(x, y, text, ha="center", va="top", **style)

@@ -150,3 +150,11 @@ def test_what_cannot_be_written_is_an_error_of_the_folder(sweep: Sweep) -> None:
     (sweep.folder / "report.csv").mkdir()
     with pytest.raises(CheckpointError, match="the report cannot be written: Is a directory"):
         Report.of(sweep.folder).write(pictures=False)
+
+
+def test_without_validation_no_epoch_is_called_the_best(sweep: Sweep) -> None:
+    sweep.add(result(config(model__hidden=[7]), val_acc=None), name="alone")
+    Report.of(sweep.folder).write(pictures=False)
+    found = {row["folder"]: row["best_epoch"] for row in rows(sweep.folder / "runs.csv")}
+    assert found.pop("alone") == ""
+    assert set(found.values()) == {"4"}

@@ -1,0 +1,43 @@
+"""Pictures of a search, of made-up draws."""
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from mlplab.search import charts
+from mlplab.search.halving import Outcome
+from mlplab.search.records import Drawn
+
+RUNGS, TITLE = (3, 9, 27), "my_search, mnist, best validation 97.50 %"
+
+
+def drawn(number: int) -> Drawn:
+    values = {"optimizer.lr": f"{10 ** (-1 - number / 4):.4g}", "optimizer": ("adam", "sgd")[number % 2]}
+    return Drawn(number, 0, 12, "", values, (), f"draw {number}", f"{number:016}", f"{number}", 10.0)
+
+
+def outcome(number: int) -> Outcome:
+    length = RUNGS[2] if number in (0, 5) else RUNGS[1] if number < 4 else RUNGS[0]
+    accs = [0.9 + 0.075 * (1 - 1 / (epoch + number)) for epoch in range(1, length + 1)]
+    return Outcome([(acc, -0.1) for acc in accs], length == RUNGS[2], False, [1.0] * length)
+
+
+def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
+    figures = charts.draw([drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS, TITLE)
+    assert {"rungs.png", "space.png", "parallel.png"} <= set(figures)
+    for figure in figures.values():
+        title, note = (text.get_text() for text in figure.texts[:2])
+        assert title == TITLE
+        assert note
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        below = min(text.get_window_extent(canvas.get_renderer()).y0 for text in figure.texts[:2])
+        assert all(axes.get_tightbbox(canvas.get_renderer()).y1 < below for axes in figure.axes)
+
+
+def test_curves_of_draws_begin_at_epoch_1() -> None:
+    figure = charts.curves([outcome(k) for k in range(12)], RUNGS, TITLE)
+    (axes,) = figure.axes
+    assert 0 < axes.get_xlim()[0] < 1 == axes.get_xticks()[0]
+    lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
+    assert [line.get_xdata()[0] for line in lines] == [1] * 12
+    assert max(lines[0].get_ydata()) == pytest.approx(100 * max(outcome(0).figures)[0])
