@@ -17,7 +17,7 @@ SPACE = [
     *("optimizer=adam,sgd", 'optimizer.momentum=tag("optimizer=sgd",interval(0.5,0.99))'),
     *("search=halving", "search.budget=4", "search.wave=6", "search.finalists=1", "search.seeds=1"),
 ]
-SMALL = ["search.budget=2", "search.wave=6", "trainer.max_epochs=3"]  # five waves, with two rungs
+SMALL = ["search.budget=6", "search.wave=4", "trainer.max_epochs=3"]  # three waves of draws, with two rungs
 POINTS = {  # calls before which a search is killed, and how many it has made before
     "before the draws of a wave": ("mlplab.search.records.add", 1),
     "after the line of a draw": ("os.fsync", 8),
