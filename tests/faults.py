@@ -70,6 +70,8 @@ def train(folder: Path, *arguments: Any) -> None:
     """Replacement for the task of a job's process."""
     if once := os.environ.get("KILLED_AT_PAUSE"):
         _kill_at_pause(Path(once))
+        _train(folder, *arguments)
+        return
     if held := os.environ.get("HELD"):
         _hold(Path(held))
         _train(folder, *arguments)
