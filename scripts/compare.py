@@ -22,9 +22,9 @@ from mlplab.sweeps.report import settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.data.datamodule import ImageDataModule
-    from mlplab.model.classifier import Classifier
+    from mlplab.data.splits import SplitDataset
     from mlplab.model.evaluation import Scores
+    from mlplab.model.predictor import Predictor
     from mlplab.plots.comparison import OneSided
 
 Settings: TypeAlias = dict[str, settings.Setting]
@@ -35,8 +35,8 @@ class Compared:
     """A run, and what it does with the test images."""
 
     path: Path
-    classifier: "Classifier"
-    datamodule: "ImageDataModule"
+    predictor: "Predictor"
+    dataset: "SplitDataset"
     scores: "Scores"
     weights: str
     result: Result | None  # if these weights are the best of a complete run
@@ -65,7 +65,7 @@ def compare(first: Path, second: Path, data_root: Path | None) -> None:
         download.require(name, data_root or root)
     startup.import_lightning()  # takes seconds; missing files are reported before
     one, other = scored(first, data_root), scored(second, data_root)
-    refuse_other_images(one.datamodule, other.datamodule)
+    refuse_other_images(one.dataset, other.dataset)
     names = f"1: {run_folder.short(first)}", f"2: {run_folder.short(second)}"
     print(*names, "", sep="\n")
     sections = (differences(first, second), figures(one, other), [verdict(one, other)], by_class(one, other))
@@ -77,11 +77,10 @@ def scored(path: Path, data_root: Path | None) -> Compared:
     from mlplab.model import evaluation
     from mlplab.training import restore
 
-    classifier, datamodule = restore.load(path, data_root)
-    datamodule.setup()
-    scores = evaluation.score(classifier, datamodule.batches("test"))
+    predictor, dataset = restore.load(path, data_root)
+    scores = evaluation.score(predictor, dataset.batches("test"))
     result = read_result(run_folder.folder_of(path)) if run_folder.find(path).stem == "best" else None
-    return Compared(path, classifier, datamodule, scores, restore.weights(path), result)
+    return Compared(path, predictor, dataset, scores, restore.weights(path), result)
 
 
 def refuse_other_data(one: str | None, other: str | None) -> None:
@@ -89,7 +88,7 @@ def refuse_other_data(one: str | None, other: str | None) -> None:
         raise ConfigError(f"One run is of {one}, the other of {other}: give two runs of the same data set.")
 
 
-def refuse_other_images(one: "ImageDataModule", other: "ImageDataModule") -> None:
+def refuse_other_images(one: "SplitDataset", other: "SplitDataset") -> None:
     import torch
 
     refuse_other_data(one.name, other.name)
@@ -155,7 +154,7 @@ def _figures(run: Compared) -> dict[str, str]:
     found = {
         "test accuracy %": f"{100 * right / images:.2f} ({100 * low:.2f} to {100 * high:.2f})",
         "test loss": f"{run.scores.loss:.4f}",
-        "parameters": f"{sum(weight.numel() for weight in run.classifier.mlp.parameters()):,}",
+        "parameters": f"{sum(weight.numel() for weight in run.predictor.mlp.parameters()):,}",
         "weights": run.weights.removeprefix("weights of "),
     }
     if run.result is not None:
@@ -185,7 +184,7 @@ def _pairs(one: Compared, other: Compared) -> list[tuple["Tensor", "Tensor"]]:
 def by_class(one: Compared, other: Compared) -> Iterator[str]:
     labels, rows = one.scores.labels, list[list[str]]()
     only = [(a & ~b) for a, b in _pairs(one, other)]
-    for k, name in enumerate(one.datamodule.info.classes):
+    for k, name in enumerate(one.dataset.info.classes):
         of_class = labels == k
         recalls = [f"{100 * float(run.scores.recall[k]):.2f}" for run in (one, other)]
         counts = [f"{int(part[of_class].sum()):,}" for part in only]
@@ -207,15 +206,15 @@ def draw(one: Compared, other: Compared) -> None:
     from mlplab.plots import canvas, comparison
     from mlplab.training import restore
 
-    title = " | ".join(restore.title(run.path, run.classifier, run.datamodule) for run in (one, other))
+    title = " | ".join(restore.title(run.path, run.predictor, run.dataset) for run in (one, other))
     runs = " | ".join(f"{place}: {restore.about(run.path)}" for place, run in enumerate((one, other), 1))
     note = (
         f"{runs}\n#: number for predict.py or explain.py --test; blue: true class; orange: wrong answer, surest first"
     )
     sides = [one_sided(one, other, "only 1 is right"), one_sided(other, one, "only 2 is right")]
     name = f"compare_{run_folder.folder_of(other.path).resolve().name}.png"
-    path = restore.picture(one.path, name)
-    canvas.save({path: comparison.comparison(sides, one.datamodule.info.classes, title, note)})
+    path = run_folder.file_of(one.path, name)
+    canvas.save({path: comparison.comparison(sides, one.dataset.info.classes, title, note)})
     print(run_folder.short(path), file=sys.stderr)
 
 
@@ -229,7 +228,7 @@ def one_sided(right: Compared, wrong: Compared, heading: str) -> "OneSided":
     some = f", the first {MOST}" if len(rows) > MOST else ""
     return OneSided(
         f"{heading}: {len(rows):,} {'image' if len(rows) == 1 else 'images'}{some}",
-        right.datamodule.originals("test")[rows[:MOST]].numpy(),
+        right.dataset.originals("test")[rows[:MOST]].numpy(),
         right.scores.labels[rows].tolist(),
         answers[rows].tolist(),
         rows.tolist(),

@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab import startup
 from mlplab.data import download
 from mlplab.errors import reported
 from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
-    from mlplab.data.datamodule import ImageDataModule
-    from mlplab.model.classifier import Classifier
+    from mlplab.data.splits import SplitDataset
     from mlplab.model.evaluation import Scores
+    from mlplab.model.predictor import Predictor
 
 
 def main() -> None:
@@ -39,17 +38,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if known := run_folder.data_of(arguments.run):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_lightning()  # takes seconds; missing files are reported before
-    from mlplab.model import evaluation
+    from mlplab.model import evaluation  # takes seconds; missing files are reported before
     from mlplab.training import restore
 
-    classifier, datamodule = restore.load(arguments.run, arguments.data_root)
-    datamodule.setup()
-    scores = evaluation.score(classifier, datamodule.batches(arguments.split))
+    predictor, dataset = restore.load(arguments.run, arguments.data_root)
+    scores = evaluation.score(predictor, dataset.batches(arguments.split))
     show = print_json if arguments.json else print_table
-    show(scores, arguments.split, datamodule.info.classes)
+    show(scores, arguments.split, dataset.info.classes)
     if arguments.pictures:
-        draw(scores, arguments.split, classifier, datamodule, arguments.run)
+        draw(scores, arguments.split, predictor, dataset, arguments.run)
 
 
 def print_json(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
@@ -73,22 +70,22 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
         print(f"{name:{width}}  {int(images[k]):6,}     {shares}  {f'{other} ({count})' if count else ''}")
 
 
-def draw(scores: "Scores", split: str, classifier: "Classifier", datamodule: "ImageDataModule", run: Path) -> None:
+def draw(scores: "Scores", split: str, predictor: "Predictor", dataset: "SplitDataset", run: Path) -> None:
     """Draw the same pictures as a run does after its test; those of another split are named after the split."""
     from mlplab.model.summary import network_name
     from mlplab.plots import canvas, from_tensors
     from mlplab.plots import run as run_plots
     from mlplab.training import restore
 
-    classes = datamodule.info.classes
+    classes = dataset.info.classes
     prefix = "" if split == "test" else f"{split}_"
-    title = f"{datamodule.name}, {network_name(classifier.mlp)}, {split} {100 * scores.acc:.2f} %"
-    about, images = f"{split} images, {restore.about(run)}", datamodule.originals(split)
+    title = f"{dataset.name}, {network_name(predictor.mlp)}, {split} {100 * scores.acc:.2f} %"
+    about, images = f"{split} images, {restore.about(run)}", dataset.originals(split)
     figures = {
         "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, title, about),
         "mistakes.png": from_tensors.mistakes(scores, images, classes, title, about, split),
     }
-    paths = {restore.picture(run, prefix + name): figure for name, figure in figures.items()}
+    paths = {run_folder.file_of(run, prefix + name): figure for name, figure in figures.items()}
     canvas.save(paths)
     for path in paths:
         print(run_folder.short(path), file=sys.stderr)

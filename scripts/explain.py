@@ -20,7 +20,7 @@ from mlplab.errors import DataError, reported
 from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
-    from mlplab.data.datamodule import ImageDataModule
+    from mlplab.data.splits import SplitDataset
     from mlplab.model.explanation import Change, Explainer, Neighbours
     from mlplab.plots.explanation import Reasons
 
@@ -61,39 +61,39 @@ def explain(arguments: argparse.Namespace) -> None:
     from mlplab.plots import canvas, explanation
     from mlplab.training import restore
 
-    classifier, datamodule = restore.load(arguments.run, arguments.data_root)
+    predictor, dataset = restore.load(arguments.run, arguments.data_root)
     mistakes, found = list[str](), list[Input]()
     if arguments.test:
-        found = inputs.from_test_set(datamodule, arguments.test)
+        found = inputs.from_test_set(dataset, arguments.test)
     for path in arguments.images:
         try:
-            found += inputs.from_file(path, datamodule.info, arguments.background)
+            found += inputs.from_file(path, dataset.info, arguments.background)
         except DataError as error:
             mistakes.append(str(error))
-    explainer = Explainer(classifier, datamodule)
-    title, about = restore.title(arguments.run, classifier, datamodule), restore.about(arguments.run)
-    has_data = bool(found) and has_training_images(datamodule)
+    explainer = Explainer(predictor, dataset)
+    title, about = restore.title(arguments.run, predictor, dataset), restore.about(arguments.run)
+    has_data = bool(found) and has_training_images(dataset)
     for one, name in zip(found, file_names(found), strict=True):
-        reasons = explained(one, explainer, datamodule, has_data)
+        reasons = explained(one, explainer, dataset, has_data)
         truth = f"true class {one.truth}, " if one.truth else ""
         note = f"{Path(one.title).name if not one.truth else one.title}: {truth}{about}"
-        path = restore.picture(arguments.run, f"explain_{name}.png")
-        canvas.save({path: explanation.explanation(reasons, datamodule.info.classes, title, note)})
+        path = run_folder.file_of(arguments.run, f"explain_{name}.png")
+        canvas.save({path: explanation.explanation(reasons, dataset.info.classes, title, note)})
         print(run_folder.short(path), file=sys.stderr)
     if mistakes:
         raise DataError("\n".join(mistakes))
 
 
-def has_training_images(datamodule: "ImageDataModule") -> bool:
+def has_training_images(dataset: "SplitDataset") -> bool:
     """Tell whether the training images are here; they are not downloaded for an explanation."""
-    if download.missing(str(datamodule.name), datamodule.root):
+    if download.missing(dataset.key, dataset.root):
         print(
-            f"Without the nearest training images: {datamodule.root}: the data set {datamodule.name} is not here."
+            f"Without the nearest training images: {dataset.root}: the data set {dataset.label} is not here."
             " Give its folder with --data-root.",
             file=sys.stderr,
         )
         return False
-    datamodule.setup()
+    dataset.setup()
     return True
 
 
@@ -107,13 +107,11 @@ def file_names(found: Sequence[Input]) -> list[str]:
     return names
 
 
-def explained(one: Input, explainer: "Explainer", datamodule: "ImageDataModule", has_data: bool) -> "Reasons":
+def explained(one: Input, explainer: "Explainer", dataset: "SplitDataset", has_data: bool) -> "Reasons":
     """Explain the answer for an image, and print the explanation."""
-    import torch
-
     from mlplab.plots.explanation import Reasons
 
-    classes, images = datamodule.info.classes, one.image.unsqueeze(0)
+    classes, images = dataset.info.classes, one.image.unsqueeze(0)
     probabilities = explainer.probabilities(images)[0]
     best = probabilities.sort(descending=True, stable=True).indices
     first = best[:2]
@@ -123,7 +121,7 @@ def explained(one: Input, explainer: "Explainer", datamodule: "ImageDataModule",
     neighbours = images[:0]
     if has_data:
         near = explainer.nearest(images, NEIGHBOURS)
-        training, all_labels = datamodule.training_data(torch.device("cpu"))
+        training, all_labels = dataset.train_data()
         neighbours, labels = training[near.rows[0]], all_labels[near.rows[0]].tolist()
     shares = "   ".join(f"{classes[k]} {float(probabilities[k]):.1%}" for k in best[:3].tolist())
     print(f"{one.title}  {shares}" + (f"   (it is {one.truth})" if one.truth else ""))

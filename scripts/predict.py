@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlplab import startup
 from mlplab.data import download, inputs
 from mlplab.data.inputs import Input
 from mlplab.errors import ConfigError, DataError, reported
@@ -22,9 +21,9 @@ from mlplab.runs import folder as run_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.data.datamodule import ImageDataModule
     from mlplab.data.datasets import DatasetInfo
-    from mlplab.model.classifier import Classifier
+    from mlplab.data.splits import SplitDataset
+    from mlplab.model.predictor import Predictor
 
 
 class Answer(NamedTuple):
@@ -93,22 +92,21 @@ def predict(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_lightning()  # takes seconds; missing files are reported before
-    import torch
+    import torch  # takes seconds; missing files are reported before
 
     from mlplab.training import restore
 
-    classifier, datamodule = restore.load(arguments.run, arguments.data_root)
-    classes, mistakes, answers = datamodule.info.classes, list[str](), list[Answer]()
+    predictor, dataset = restore.load(arguments.run, arguments.data_root)
+    classes, mistakes, answers = dataset.info.classes, list[str](), list[Answer]()
     if arguments.test:
-        found = inputs.from_test_set(datamodule, arguments.test)
+        found = inputs.from_test_set(dataset, arguments.test)
     else:
-        found = from_files(arguments, datamodule.info, mistakes)
+        found = from_files(arguments, dataset.info, mistakes)
     if found:
         images = torch.stack([one.image for one in found])
         with torch.inference_mode():
-            probabilities = classifier.predict_step(datamodule.normalized(images))  # (N, K)
-        answers = answered(found, probabilities, unlike(images, classifier, datamodule), classes)
+            probabilities = predictor.predict_step(dataset.normalized(images))  # (N, K)
+        answers = answered(found, probabilities, unlike(images, predictor, dataset), classes)
     if arguments.json:
         print(json.dumps([answer.as_json(classes) for answer in answers], indent=2))
     else:
@@ -120,9 +118,9 @@ def predict(arguments: argparse.Namespace) -> None:
 
         titles = [f"{one.name}: true class {one.truth}" if one.truth else Path(one.title).name for one in found]
         labels = [classes.index(one.truth) for one in found] if arguments.test else None
-        title = restore.title(arguments.run, classifier, datamodule)
+        title = restore.title(arguments.run, predictor, dataset)
         about = f"predictions, {restore.about(arguments.run)}"
-        path = restore.picture(arguments.run, "predictions.png")
+        path = run_folder.file_of(arguments.run, "predictions.png")
         arrays = images.numpy(), probabilities.numpy()
         canvas.save({path: predictions.predictions(*arrays, classes, titles, labels, title, about)})
         print(run_folder.short(path), file=sys.stderr)
@@ -172,12 +170,12 @@ def write_input(images: Sequence["Tensor"], path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def unlike(images: "Tensor", classifier: "Classifier", datamodule: "ImageDataModule") -> list[bool]:
+def unlike(images: "Tensor", predictor: "Predictor", dataset: "SplitDataset") -> list[bool]:
     """Tell which images (N, C, H, W) are unlike the training images; none, if these are not available."""
     from mlplab.model.outliers import Outliers
 
     try:
-        found: list[bool] = Outliers(classifier, datamodule)(images).tolist()
+        found: list[bool] = Outliers(predictor, dataset)(images).tolist()
         return found
     except DataError as error:
         print(f"Not compared with the training images. {error}", file=sys.stderr)

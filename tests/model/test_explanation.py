@@ -78,7 +78,7 @@ def test_the_nearest_training_images_are_those_of_brute_force(
     found = Explainer(classifier, datamodule).nearest(digits(5), 10)
     kept: list[np.ndarray] = []
     hook = list(classifier.mlp)[-1].register_forward_pre_hook(lambda _, given: kept.append(given[0].numpy()))
-    training, _ = datamodule.training_data(torch.device("cpu"))
+    training, _ = datamodule.train_data()
     with torch.no_grad():
         classifier(datamodule.normalized(digits(5)))
         classifier(datamodule.normalized(training))

@@ -31,7 +31,7 @@ def test_the_distance_is_the_angle_to_the_nearest_training_image(
     unlike = Outliers(classifier, datamodule)
     kept: list[torch.Tensor] = []
     list(classifier.mlp)[-1].register_forward_pre_hook(lambda _, given: kept.append(given[0]))
-    images = datamodule.training_data(torch.device("cpu"))[0]
+    images = datamodule.train_data()[0]
     with torch.no_grad():
         classifier(datamodule.normalized(images))
     vectors = kept[0] / kept[0].norm(dim=1, keepdim=True)

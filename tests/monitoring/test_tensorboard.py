@@ -27,12 +27,13 @@ from mlplab.config.schema import Show
 from mlplab.data import datasets
 from mlplab.data.blocks import Block
 from mlplab.data.datamodule import ImageDataModule
+from mlplab.data.splits import SplitDataset
 from mlplab.model import evaluation
-from mlplab.model.classifier import Classifier
+from mlplab.model.predictor import Predictor
 from mlplab.monitoring import pictures
 from mlplab.monitoring.tensorboard_logger import WRITTEN_ONCE
 from mlplab.plots import run
-from mlplab.runs import atomic_write
+from mlplab.runs import atomic_write, checkpoint_file
 from mlplab.runs.result import write_status
 from mlplab.training import restore
 from mlplab.training.run import Result, build, train
@@ -62,13 +63,19 @@ def shown(composed: Compose, tiny_root: Path, tmp_path_factory: pytest.TempPathF
     return result, events(folder), drawn
 
 
-def loaded(result: Result, name: str = "best") -> tuple[Classifier, ImageDataModule]:
+def loaded(result: Result, name: str = "best") -> tuple[Predictor, SplitDataset]:
     classifier, datamodule = restore.load(result.folder / "checkpoints" / f"{name}.ckpt")
     datamodule.setup()
     return classifier, datamodule
 
 
-def images_of_test(datamodule: ImageDataModule) -> tuple[Tensor, Tensor]:
+def first_epoch(result: Result) -> Tensor:
+    """Rows of the training images in the order in which the run begins."""
+    content = checkpoint_file.read(result.folder / "checkpoints" / "best.ckpt")
+    return ImageDataModule(**content["datamodule_hyper_parameters"]).epoch_rows(0)
+
+
+def images_of_test(datamodule: SplitDataset) -> tuple[Tensor, Tensor]:
     dataset = datasets.load(str(datamodule.name), datamodule.root)
     return dataset.test_images, dataset.test_labels
 
@@ -139,9 +146,10 @@ def test_curves_within_epochs_add_up_to_those_by_epoch(tiny: Compose, tmp_path: 
             assert (of_epoch * sizes).sum() / 150 == pytest.approx(epoch[f"train/{name}"], abs=1e-6)
     # The first step scores the untrained network.
     torch.manual_seed(0)
-    classifier, datamodule = loaded(train(tiny("optimizer.lr=1e-30", "trainer.max_epochs=1"), tmp_path / "untrained"))
-    rows = datamodule.epoch_rows(0)[:20]
-    images, labels = (part[rows] for part in datamodule.training_data(torch.device("cpu")))
+    untrained = train(tiny("optimizer.lr=1e-30", "trainer.max_epochs=1"), tmp_path / "untrained")
+    classifier, datamodule = loaded(untrained)
+    rows = first_epoch(untrained)[:20]
+    images, labels = (part[rows] for part in datamodule.train_data())
     first = F.cross_entropy(classifier(datamodule.normalized(images)), labels)
     assert scalars(found, "train/loss_step")[0][1] == pytest.approx(first.item(), rel=1e-5)
 
@@ -247,7 +255,7 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
     found = events(result.folder)
     classifier, datamodule = loaded(result, "last")
     classifier.mlp.eval()
-    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.training_data(torch.device("cpu")))
+    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.train_data())
     F.cross_entropy(classifier.mlp(datamodule.normalized(images)), labels).backward()
     names = {name for name, _ in classifier.mlp.named_parameters()}
     assert set(found.Tags()["histograms"]) == {f"{kind}/{name}" for kind in ("weights", "gradients") for name in names}
@@ -355,7 +363,7 @@ def test_precision_and_recall_are_those_of_the_probabilities(shown: Shown) -> No
 def test_histograms_are_those_of_weights_and_gradients(shown: Shown) -> None:
     result, found, _ = shown
     classifier, datamodule = loaded(result, "last")
-    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.training_data(torch.device("cpu")))
+    images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.train_data())
     F.cross_entropy(classifier(datamodule.normalized(images)), labels).backward()
     for name, weight in classifier.mlp.named_parameters():
         assert weight.grad is not None

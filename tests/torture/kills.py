@@ -14,7 +14,7 @@ from report import Report
 
 from mlplab.errors import CheckpointError
 from mlplab.runs import checkpoint_file
-from mlplab.runs.checkpoint_file import DurableCheckpointIO
+from mlplab.runs.checkpoint_writer import DurableCheckpointIO
 
 # Hooks of Lightning at which a run is killed, and how often it has passed there before.
 POINTS = {

@@ -11,6 +11,7 @@ from conftest import Compose
 
 from mlplab.config import torch_signatures
 from mlplab.data.augmentation import Distortion
+from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError, ConfigError, DataError
 from mlplab.model import evaluation
 from mlplab.runs import checkpoint_file
@@ -31,8 +32,8 @@ def test_a_run_means_its_best_checkpoint(tiny_run: Result, tmp_path: Path) -> No
     assert run_folder.find(tiny_run.folder) == run_folder.find(best) == best
     last = tiny_run.folder / "checkpoints" / "last.ckpt"
     assert run_folder.find(last) == last
-    assert restore.picture(tiny_run.folder, "confusion.png") == tiny_run.folder / "confusion.png"
-    assert restore.picture(last, "confusion.png") == tiny_run.folder / "last_confusion.png"
+    assert run_folder.file_of(tiny_run.folder, "confusion.png") == tiny_run.folder / "confusion.png"
+    assert run_folder.file_of(last, "confusion.png") == tiny_run.folder / "last_confusion.png"
     assert restore.weights(last) == "weights of epoch 2"
     for path, says in ((tmp_path / "outputs", "does not exist"), (tmp_path, r"no checkpoints/best\.ckpt here")):
         with pytest.raises(CheckpointError, match=rf"^{path}: {says}"):
@@ -72,7 +73,8 @@ def test_a_rebuilt_classifier_scores_what_the_run_scored(
         score = evaluation.score(classifier, datamodule.batches(split))
         assert score.acc == result.metrics[f"{split}/acc"]
         assert score.loss == pytest.approx(result.metrics[f"{split}/loss"], rel=1e-6)
-    assert datamodule.distortion == Distortion(**config.regularization.distortions or {})
+    stored = checkpoint_file.read(tmp_path / "checkpoints" / "best.ckpt")["datamodule_hyper_parameters"]
+    assert ImageDataModule(**stored).distortion == Distortion(**config.regularization.distortions or {})
     if not config.data.val_size:
         with pytest.raises(ConfigError, match="no validation images"):
             next(datamodule.batches("val"))

@@ -1,12 +1,14 @@
 """Blocks of consecutive batches, and gathering of their images on the training device."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+if TYPE_CHECKING:  # takes a second, and predictions do without
+    from lightning.pytorch import Trainer
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64
 Loader = DataLoader[Batch]
@@ -25,7 +27,7 @@ class Block(NamedTuple):
     length: int  # how many batches
 
 
-def counts_batches(trainer: Trainer) -> bool:
+def counts_batches(trainer: "Trainer") -> bool:
     """Tell whether Lightning must see each batch, to limit them, to validate between them, or to stop after some."""
     flags: Any = trainer
     limits = flags.limit_train_batches, flags.val_check_interval

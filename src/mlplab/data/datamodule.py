@@ -15,7 +15,6 @@ from mlplab.data import blocks
 from mlplab.data.augmentation import Distortion
 from mlplab.data.blocks import Batch, Block, Chunk, Loader, Memory
 from mlplab.data.splits import SplitDataset, require_whole
-from mlplab.errors import ConfigError
 from mlplab.randomness import Purpose, derive_many, permutation
 
 
@@ -72,7 +71,7 @@ class ImageDataModule(SplitDataset, LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Load blocks; without a Trainer, images (B, C, H, W) uint8 and labels (B,) of the first epoch."""
         if self.trainer is None:
-            return blocks.loader(self._first_epoch())
+            return blocks.loader(self._stored_batches("train"))
         batches, length = self.batches_per_epoch, self.batches_per_block
         return blocks.loader(Block(first, min(length, batches - first)) for first in range(0, batches, length))
 
@@ -99,7 +98,8 @@ class ImageDataModule(SplitDataset, LightningDataModule):
     def training_data(self, device: torch.device) -> Batch:
         """All training and validation images (N, C, H, W) uint8 and labels (N,), wrong ones with `label_noise`."""
         if self._data is None or self._data[0].device != device:
-            self._data = self._loaded.train_images.to(device), self.train_labels.to(device)
+            images, labels = self.train_data()
+            self._data = images.to(device), labels.to(device)
         return self._data
 
     def chunks(self, block: Block, epoch: int, memory: Memory | None = None) -> Iterator[Chunk]:
@@ -124,36 +124,22 @@ class ImageDataModule(SplitDataset, LightningDataModule):
     def val_dataloader(self) -> Loader | list[Batch]:
         if not self.val_size:
             return []
-        rows = blocks.to_device(self.val_rows, self._device)
-        return blocks.loader(blocks.batches_of(self.training_data(self._device), rows, blocks.EVAL_BATCH_SIZE))
+        return blocks.loader(self._stored_batches("val"))
 
     def test_dataloader(self) -> Loader:
-        images, labels = (part.to(self._device) for part in self.test_data())
-        rows = torch.arange(len(images), device=self._device)
-        return blocks.loader(blocks.batches_of((images, labels), rows, blocks.EVAL_BATCH_SIZE))
+        return blocks.loader(self._stored_batches("test"))
 
     predict_dataloader = test_dataloader
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """Yield undistorted, normalised images of "train", "val" or "test" and their labels.
+    def rows(self, split: str) -> Tensor:
+        """Return the numbers of the images of a split; those of the training images in the order of the first epoch."""
+        return self.epoch_rows(0).cpu() if split == "train" else super().rows(split)
 
-        Raises:
-            ConfigError: if there are no validation images.
-        """
-        if split == "val" and not self.val_size:
-            raise ConfigError("There are no validation images: the run was trained with data.val_size=0.")
-        loaders = {"train": self._first_epoch, "val": self.val_dataloader, "test": self.test_dataloader}
-        for images, labels in loaders[split]():
-            yield self.normalized(images), labels
-
-    def _first_epoch(self) -> Iterator[Batch]:
-        return blocks.batches_of(self.training_data(self._device), self.epoch_rows(0), self.batch_size)
-
-    def originals(self, split: str) -> Tensor:
-        """Return images (N, C, H, W) uint8 in the order of `batches`."""
-        if split == "test":
-            return self._loaded.test_images
-        return self._loaded.train_images[self.val_rows if split == "val" else self.epoch_rows(0)]
+    def _stored_batches(self, split: str) -> Iterator[Batch]:
+        images, labels = self.test_data() if split == "test" else self.training_data(self._device)
+        data = images.to(self._device), labels.to(self._device)
+        rows = blocks.to_device(self.rows(split), self._device)
+        return blocks.batches_of(data, rows, self.batch_size if split == "train" else blocks.EVAL_BATCH_SIZE)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, Tensor) or (isinstance(batch, Block) and self._gives_blocks):

@@ -9,9 +9,9 @@ from mlplab.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.data.datamodule import ImageDataModule
     from mlplab.data.datasets import DatasetInfo
     from mlplab.data.framing import Background
+    from mlplab.data.splits import SplitDataset
 
 
 class Input(NamedTuple):
@@ -26,14 +26,13 @@ class Input(NamedTuple):
         return f"{self.name}, {self.thing}" if self.thing and self.things > 1 else self.name
 
 
-def from_test_set(datamodule: "ImageDataModule", numbers: Sequence[int]) -> list[Input]:
+def from_test_set(dataset: "SplitDataset", numbers: Sequence[int]) -> list[Input]:
     """Return test images by number, from 0; raises ConfigError for a number that does not exist."""
-    datamodule.setup()
-    images, labels = datamodule.test_data()
+    images, labels = dataset.test_data()
     outside = [number for number in numbers if not 0 <= number < len(images)]
     if outside:
         raise ConfigError(f"--test: must be from 0 to {len(images) - 1}, got {', '.join(map(str, outside))}")
-    classes = datamodule.info.classes
+    classes = dataset.info.classes
     return [Input(f"test/{number}", images[number], classes[int(labels[number])]) for number in numbers]
 
 

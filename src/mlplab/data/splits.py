@@ -1,5 +1,6 @@
 """A data set on the CPU, read at its first use, with its validation split and normalisation."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mlplab.config.datasets import OWN, SPLITS, USUAL, Name, Reading, key_of, label
 from mlplab.data import datasets
-from mlplab.data.blocks import Batch, Scaling
+from mlplab.data.blocks import EVAL_BATCH_SIZE, Batch, Scaling, batches_of
 from mlplab.data.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
 from mlplab.randomness import Purpose, derive, permutation
@@ -26,10 +27,10 @@ class SplitDataset:
         val_size: float,
         split_seed: int,
         normalize: str,
-        split: str | None,
-        train_size: int | None,
-        label_noise: float,
-        reading: Reading,
+        split: str | None = None,
+        train_size: int | None = None,
+        label_noise: float = 0.0,
+        reading: Reading = USUAL,
     ) -> None:
         super().__init__()
         require_one_of("name", name, get_args(Name))
@@ -132,6 +133,37 @@ class SplitDataset:
     @cached_property
     def _order(self) -> Tensor:
         return permutation(len(self._loaded.train_images), self.split_seed, Purpose.SPLIT)
+
+    def rows(self, split: str) -> Tensor:
+        """Return the numbers of the images of "train", "val" or "test" in the files, in the order of `batches`.
+
+        Raises:
+            ConfigError: if there are no validation images.
+        """
+        if split == "test":
+            return torch.arange(len(self._loaded.test_images))
+        if split == "val" and not self.val_size:
+            raise ConfigError("There are no validation images: the run was trained with data.val_size=0.")
+        return self.val_rows if split == "val" else self.train_rows
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """Yield undistorted, normalised images (B, C, H, W) of a split and their labels (B,)."""
+        for images, labels in self._stored_batches(split):
+            yield self.normalized(images), labels
+
+    def _stored_batches(self, split: str) -> Iterator[Batch]:
+        """Yield images (B, C, H, W) uint8 and their labels (B,)."""
+        data = self.test_data() if split == "test" else self.train_data()
+        return batches_of(data, self.rows(split), EVAL_BATCH_SIZE)
+
+    def originals(self, split: str) -> Tensor:
+        """Return images (N, C, H, W) uint8 in the order of `batches`."""
+        images, _ = self.test_data() if split == "test" else self.train_data()
+        return images[self.rows(split)]
+
+    def train_data(self) -> Batch:
+        """All training and validation images (N, C, H, W) uint8 and their `train_labels` (N,), on the CPU."""
+        return self._loaded.train_images, self.train_labels
 
     def test_data(self) -> Batch:
         """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""

@@ -1,25 +1,22 @@
-"""Lightning module: a training step on a block of batches, loss, metrics and predictions."""
+"""Lightning module: a training step on a block of batches, loss and metrics."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
 
 from mlplab.config.datasets import DIGITS
 from mlplab.data.blocks import Batch, Block, Chunk
 from mlplab.model import optimizers, shapes
 from mlplab.model.metrics import MeasuredModule
-from mlplab.model.mlp import MLP
+from mlplab.model.predictor import Predictor
 from mlplab.model.regularization.batch_norm import draws, renew
-from mlplab.model.regularization.weight_averaging import make_average
 from mlplab.model.training_step import Method, Steps, block_length
 
 
-class Classifier(MeasuredModule):
+class Classifier(Predictor, MeasuredModule):
     """An MLP trained with cross-entropy; every argument is a plain value, so that a checkpoint holds nothing else.
 
     With `ImageDataModule` it trains on a block of batches at a time, which callbacks see as one batch; with any other
@@ -81,11 +78,8 @@ class Classifier(MeasuredModule):
         self.register_load_state_dict_post_hook(shapes.keep)  # type: ignore[no-untyped-call]
 
     def _make_network(self) -> None:
-        values = self.hparams
-        arguments = {name: values[name] for name in signature(MLP).parameters if name in values}
-        self.mlp = MLP(**arguments, num_classes=len(values["classes"]))
-        self.average = make_average(self.mlp, values["averaging"])
-        self.example_input_array = torch.zeros(1, *values["image_shape"])  # to export the network with
+        self.make_network(self.hparams)
+        self.example_input_array = torch.zeros(1, *self.image_shape)  # to export the network with
 
     def setup(self, stage: str) -> None:
         """Take image_shape and classes from the data module, unless they were given."""
@@ -95,17 +89,6 @@ class Classifier(MeasuredModule):
             self.from_data.clear()
             if shapes.sizes(self.hparams) != before:
                 self._make_network()
-
-    @property
-    def eval_network(self) -> nn.Sequential:
-        """The network for validation, test and prediction: the one with averaged weights, if there is one."""
-        return self.mlp if self.average is None else self.average.module
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) -> logits (B, K)."""
-        shapes.require_shape(images, self.hparams["image_shape"])
-        logits: Tensor = (self.mlp if self.training else self.eval_network)(images.to(self.dtype))
-        return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         self.trainer.fit_loop.setup_data()  # now the number of batches per epoch is known
@@ -166,8 +149,3 @@ class Classifier(MeasuredModule):
                 images = (images.to(self.dtype) for images, _ in self.datamodule.batches("train"))
                 renew(self.eval_network, images)
             self._is_prepared = True
-
-    def predict_step(self, batch: Batch | Tensor, batch_idx: int = 0) -> Tensor:
-        """Return probabilities (B, K)."""
-        probabilities: Tensor = self(batch if isinstance(batch, Tensor) else batch[0]).softmax(dim=1)
-        return probabilities

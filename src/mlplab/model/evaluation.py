@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlplab.data.blocks import Batch
-from mlplab.model.classifier import Classifier
+from mlplab.model.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def score(classifier: Classifier, batches: Iterable[Batch]) -> Scores:
+def score(predictor: Predictor, batches: Iterable[Batch]) -> Scores:
     """Score batches of normalised images (B, C, H, W) and labels (B,)."""
-    classifier.eval()
-    scored = [(classifier(images), labels) for images, labels in batches]
+    predictor.eval()
+    scored = [(predictor(images), labels) for images, labels in batches]
     logits, labels = (torch.cat(parts) for parts in zip(*scored, strict=True))
     return Scores.of(logits, labels)

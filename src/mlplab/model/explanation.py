@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data.datamodule import ImageDataModule
-from mlplab.model.classifier import Classifier
+from mlplab.data.splits import SplitDataset
 from mlplab.model.mlp import last_hidden_layer
+from mlplab.model.predictor import Predictor
 
 WHITE = 255  # pixels are from 0, black, to this
 LINEARISATIONS = 40
@@ -47,28 +47,28 @@ class Change:
 class Neighbours:
     """The k training images most similar to each of N images, the most similar first."""
 
-    rows: Tensor  # (N, k) int64, their rows in `ImageDataModule.training_data`
+    rows: Tensor  # (N, k) int64, their rows in `SplitDataset.train_data`
     cosines: Tensor  # (N, k), of the angle between the last hidden layers
 
 
 class Explainer:
-    """Explains the answers of a classifier for images uint8, in evaluation mode on the CPU."""
+    """Explains the answers of a network for images uint8, in evaluation mode on the CPU."""
 
-    def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
-        self._classifier, self._datamodule = classifier.eval(), datamodule
+    def __init__(self, predictor: Predictor, dataset: SplitDataset) -> None:
+        self._predictor, self._dataset = predictor.eval(), dataset
         ends = torch.tensor([0, WHITE], dtype=torch.uint8).view(2, 1, 1, 1)
-        self._black, white = datamodule.normalized(ends).flatten().tolist()
+        self._black, white = dataset.normalized(ends).flatten().tolist()
         self._slope = (white - self._black) / WHITE
 
     def _logits(self, pixels: Tensor) -> Tensor:
         """Floats (N, C, H, W) from 0 to 255 -> logits (N, K), through which gradients flow."""
-        logits: Tensor = self._classifier(self._black + self._slope * pixels)
+        logits: Tensor = self._predictor(self._black + self._slope * pixels)
         return logits
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) uint8 -> probabilities (N, K)."""
-        return self._classifier.predict_step(self._datamodule.normalized(images))
+        return self._predictor.predict_step(self._dataset.normalized(images))
 
     def input_times_gradient(self, images: Tensor, classes: Tensor) -> Tensor:
         """Compute what each pixel adds to the logit of a class, linearised at the image, (N, C, H, W).
@@ -89,10 +89,10 @@ class Explainer:
     def nearest(self, images: Tensor, count: int) -> Neighbours:
         """Find the images that the network was trained on with the smallest angle to each of `images` (N, C, H, W).
 
-        The angle is between last hidden layers, as in `outliers`. The data module reads its files, if it has not yet.
+        The angle is between last hidden layers, as in `outliers`. The data set reads its files, if it has not yet.
         """
-        training, _ = self._datamodule.training_data(torch.device("cpu"))
-        rows, own = self._datamodule.train_rows, self._directions(images)
+        training, _ = self._dataset.train_data()
+        rows, own = self._dataset.train_rows, self._directions(images)
         found, cosines = [], []
         for some in rows.split(PART):
             nearest = (own @ self._directions(training[some]).T).topk(min(count, len(some)))
@@ -102,7 +102,7 @@ class Explainer:
         return Neighbours(torch.cat(found, dim=1).gather(1, best.indices), best.values)
 
     def _directions(self, images: Tensor) -> Tensor:
-        values = last_hidden_layer(self._classifier.eval_network, self._datamodule.normalized(images))
+        values = last_hidden_layer(self._predictor.eval_network, self._dataset.normalized(images))
         return F.normalize(values.float())
 
     def smallest_change(self, image: Tensor) -> Change | None:

@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlplab.data import download
-from mlplab.data.datamodule import ImageDataModule
+from mlplab.data.splits import SplitDataset
 from mlplab.errors import DataError
-from mlplab.model.classifier import Classifier
 from mlplab.model.mlp import last_hidden_layer
+from mlplab.model.predictor import Predictor
 
 REFERENCES, OTHERS = 5000, 2000  # training images, and those that set the limit: a fifth of a second
 SHARE = 0.99  # of these are within the limit
@@ -24,17 +24,16 @@ class Outliers:
         DataError: if the data set is damaged, or missing; it is not downloaded.
     """
 
-    def __init__(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
-        self._classifier, self._datamodule = classifier, datamodule
-        if download.missing(datamodule.key, datamodule.root):
+    def __init__(self, predictor: Predictor, dataset: SplitDataset) -> None:
+        self._predictor, self._dataset = predictor, dataset
+        if download.missing(dataset.key, dataset.root):
             raise DataError(
-                f"{datamodule.root}: the data set {datamodule.label} is not here. Give its folder with --data-root."
+                f"{dataset.root}: the data set {dataset.label} is not here. Give its folder with --data-root."
             )
-        datamodule.setup()
-        images, _ = datamodule.training_data(torch.device("cpu"))
-        rows = datamodule.train_rows
-        count = min(REFERENCES, len(rows) if len(datamodule.val_rows) else (len(rows) + 1) // 2)
-        others = datamodule.val_rows if len(datamodule.val_rows) else rows[count:]
+        images, _ = dataset.train_data()
+        rows = dataset.train_rows
+        count = min(REFERENCES, len(rows) if len(dataset.val_rows) else (len(rows) + 1) // 2)
+        others = dataset.val_rows if len(dataset.val_rows) else rows[count:]
         self._references = self._directions(images[rows[:count]])
         self._limit = float(self._nearest(images[others[:OTHERS]]).quantile(1 - SHARE)) if len(others) else -1.0
 
@@ -45,7 +44,7 @@ class Outliers:
     @torch.inference_mode()
     def _directions(self, images: Tensor) -> Tensor:
         """Compute the last hidden layer (N, width) of images (N, C, H, W) uint8, each row scaled to length 1."""
-        values = last_hidden_layer(self._classifier.eval_network, self._datamodule.normalized(images))
+        values = last_hidden_layer(self._predictor.eval_network, self._dataset.normalized(images))
         return F.normalize(values.float())
 
     def _nearest(self, images: Tensor) -> Tensor:

@@ -1,19 +1,20 @@
 """Image shape and classes, on which a network and its data must agree."""
 
 import math
-from collections.abc import Callable, Mapping, Set
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mlplab.data.datamodule import ImageDataModule
+if TYPE_CHECKING:  # it imports Lightning
+    from mlplab.data.datamodule import ImageDataModule
 
 # Both determine the shapes of the weights.
 SIZES: dict[str, Callable[[Any], int]] = {"image_shape": math.prod, "classes": len}
 
 
-def agreed(values: Mapping[str, Any], from_data: Set[str], datamodule: ImageDataModule) -> dict[str, Any]:
+def agreed(values: Mapping[str, Any], from_data: Set[str], datamodule: "ImageDataModule") -> dict[str, Any]:
     """Return image_shape and classes: from the data if `from_data` names them, otherwise from `values`.
 
     Raises:
@@ -38,10 +39,12 @@ def keep(module: Any, _: object) -> None:
     module.from_data.clear()
 
 
-def require_shape(images: Tensor, image_shape: tuple[int, ...]) -> None:
+def require_shape(images: Tensor, image_shape: Sequence[int]) -> None:
     """Raise ValueError unless images (B, C, H, W) have that many pixels."""
     if images.shape[1:].numel() != math.prod(image_shape):
-        raise ValueError(f"`image_shape` must be that of the images, {tuple(images.shape[1:])}, got {image_shape}")
+        raise ValueError(
+            f"`image_shape` must be that of the images, {tuple(images.shape[1:])}, got {tuple(image_shape)}"
+        )
 
 
 def require_labels(images: Tensor, labels: Tensor, num_classes: int) -> None:

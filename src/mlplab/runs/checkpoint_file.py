@@ -1,4 +1,4 @@
-"""Checkpoint files: written one after the other in a separate thread, and read as untrusted files.
+"""Reads checkpoint files as untrusted files.
 
 Threat model. A checkpoint may be torn by a crash during a write, damaged on disk, from another program or run, or made
 to run code.
@@ -12,21 +12,15 @@ to run code.
 Files made to waste memory or time are out of scope: they can be deleted.
 """
 
-import io
 import pickle
 import zipfile
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from mlplab.errors import CheckpointError
-from mlplab.runs import atomic_write
-from mlplab.runs import folder as run_folder
 
-HELD = "held"
 # Files often mistaken for checkpoints, by their first bytes, or by a file within.
 OTHER_FILES = {
     b"\x89HDF": "a model of Keras",
@@ -36,62 +30,6 @@ OTHER_FILES = {
 }
 OTHER_ARCHIVES = {"model.weights.h5": "a model of Keras", "constants.pkl": "a TorchScript archive, which contains code"}
 WAY_OUT = "Give another checkpoint of the run (checkpoints/best.ckpt, checkpoints/last.ckpt), or train again."
-
-
-class DurableCheckpointIO(CheckpointIO):
-    """Writes files in a thread, in the order in which they were given.
-
-    A waiting checkpoint is dropped when a newer one for the same file arrives, so that a slow disk does not delay
-    training. A failure raises CheckpointError at the next write, or in `teardown`.
-    """
-
-    def __init__(self) -> None:
-        self._held: tuple[Path, bytes] | None = None
-        self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._writes: list[tuple[Path, Future[None]]] = []  # writes not yet known to have succeeded
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Copy `checkpoint` now, and write it later: with `storage_options=HELD` only after `release`."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        if storage_options == HELD:
-            self._held = Path(path), buffer.getvalue()
-        else:
-            self._write(Path(path), buffer.getvalue())
-
-    def release(self) -> None:
-        """Write the held checkpoint, if there is one."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._write(*held)
-
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        return read(Path(path))
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        Path(path).unlink(missing_ok=True)
-
-    def teardown(self) -> None:
-        """Block until everything is on the disk."""
-        while self._writes:
-            self._writes.pop(0)[1].result()
-
-    def _write(self, path: Path, content: bytes) -> None:
-        while self._writes and self._writes[0][1].done():
-            self._writes.pop(0)[1].result()
-        # In order: a last.ckpt that refers to a new best one must not be written before it.
-        self._writes = [(other, future) for other, future in self._writes if other != path or not future.cancel()]
-        self._writes.append((path, self._thread.submit(_write, path, content)))
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        atomic_write.write(path, content, run_folder.previous(path) if path.name == run_folder.LAST else None)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror}.\n"
-            "Free some space, or make the folder writable; earlier checkpoints are kept."
-        ) from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -180,6 +180,12 @@ def folder_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
+def file_of(path: Path, name: str) -> Path:
+    """Return the path of a picture or another file about these weights: NAME for best.ckpt, STEM_NAME otherwise."""
+    weights = find(path).stem
+    return folder_of(path) / (name if weights == "best" else f"{weights}_{name}")
+
+
 def data_of(path: Path) -> tuple[str, Path] | None:
     """Return key and folder of the data set of a complete run or its checkpoint; None if the result lacks them."""
     result = read_result(folder_of(path))

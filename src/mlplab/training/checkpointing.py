@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from pydantic import BaseModel, ConfigDict
 
 from mlplab.model.classifier import Classifier
-from mlplab.runs.checkpoint_file import HELD, DurableCheckpointIO
+from mlplab.runs.checkpoint_writer import HELD, DurableCheckpointIO
 
 RUN = "run"  # key of a checkpoint
 

@@ -24,7 +24,7 @@ from mlplab.randomness import Purpose, derive
 from mlplab.runs import folder as run_folder
 from mlplab.runs import provenance
 from mlplab.runs.result import Pause, Result, State, Versions, read_result, write_status
-from mlplab.training import restore
+from mlplab.training import last_checkpoint, restore
 from mlplab.training.checkpointing import RunState
 from mlplab.training.signals import Interruption
 from mlplab.training.trainer import is_bare, make_trainer, max_seconds, refusals, saves
@@ -72,8 +72,8 @@ def _train(
     config: Config, folder: Path, resume: bool, began: Callable[[], None], anyway: bool, pause_after: int | None
 ) -> Result:
     started = time.perf_counter()
-    saved = restore.last(folder) if resume else None
-    state = restore.state(folder, saved) if saved else RunState()
+    saved = last_checkpoint.read(folder) if resume else None
+    state = last_checkpoint.state(folder, saved) if saved else RunState()
     begun_with = state.made_with[-1] if state.made_with and not anyway else {}
     _keep_threads(begun_with.get("threads", ""))
     logger = RunLogger(folder) if config.trainer.flags.get("logger", True) and not is_bare(config) else None
@@ -87,7 +87,7 @@ def _train(
     if saves(config):  # weights and two buffers each, of the best, the last and the one before it
         run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     if saved:
-        restore.require_same_run(folder, saved, classifier, datamodule)
+        last_checkpoint.require_same_run(folder, saved, classifier, datamodule)
     if resume:
         _go_back(folder, saved or {}, logger)
     began()

@@ -21,7 +21,7 @@ from mlplab.monitoring.progress import Progress
 from mlplab.monitoring.tensorboard_logger import RunLogger
 from mlplab.runs import folder as run_folder
 from mlplab.runs import provenance
-from mlplab.runs.checkpoint_file import DurableCheckpointIO
+from mlplab.runs.checkpoint_writer import DurableCheckpointIO
 from mlplab.training.checkpointing import BestCheckpoint, LastCheckpoint, RunState
 
 log = logging.getLogger(__name__)
