@@ -63,7 +63,7 @@ def compare(first: Path, second: Path, data_root: Path | None) -> None:
     refuse_other_data(*(data and data[0] for data in known))
     for name, root in filter(None, known):
         download.require(name, data_root or root)
-    startup.import_lightning()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported before
     one, other = scored(first, data_root), scored(second, data_root)
     refuse_other_images(one.dataset, other.dataset)
     names = f"1: {run_folder.short(first)}", f"2: {run_folder.short(second)}"

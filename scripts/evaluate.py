@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlplab import startup
 from mlplab.data import download
 from mlplab.errors import reported
 from mlplab.runs import folder as run_folder
@@ -38,7 +39,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if known := run_folder.data_of(arguments.run):
         download.require(known[0], arguments.data_root or known[1])
-    from mlplab.model import evaluation  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported before
+    from mlplab.model import evaluation
     from mlplab.training import restore
 
     predictor, dataset = restore.load(arguments.run, arguments.data_root)

@@ -56,7 +56,7 @@ def explain(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_lightning()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported before
     from mlplab.model.explanation import Explainer
     from mlplab.plots import canvas, explanation
     from mlplab.training import restore

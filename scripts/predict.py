@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mlplab import startup
 from mlplab.data import download, inputs
 from mlplab.data.inputs import Input
 from mlplab.errors import ConfigError, DataError, reported
@@ -92,7 +93,8 @@ def predict(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    import torch  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported before
+    import torch
 
     from mlplab.training import restore
 

@@ -5,6 +5,7 @@ No other module uses functions that a system may lack (ruff: banned-api); on suc
 
 import _thread
 import ctypes
+import gc
 import importlib
 import importlib.util
 import inspect
@@ -24,6 +25,23 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # anything. Lightning reads them when it is imported, but here each process has its own run.
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 LARGEST_MMAP_THRESHOLD = 2**25  # bytes; older versions accept no larger value
+
+
+def import_torch() -> None:
+    """Import torch, which predictions need, and never search its objects for garbage.
+
+    Imports leave none, and these searches, the last one at the end of the process, take 0.6 s of an AMD EPYC core:
+    `python scripts/predict.py RUN FILE` takes 2.0 s with this function, and 2.6 s without.
+    """
+    if "torch" in sys.modules:
+        return
+    was_enabled = gc.isenabled()
+    gc.disable()
+    import torch  # noqa: F401  # it stays imported
+
+    gc.freeze()
+    if was_enabled:
+        gc.enable()
 
 
 def import_lightning() -> None:

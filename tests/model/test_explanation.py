@@ -12,11 +12,13 @@ from torch import Tensor
 
 from mlplab.data import datasets
 from mlplab.data.datamodule import ImageDataModule
+from mlplab.data.splits import SplitDataset
 from mlplab.model.classifier import Classifier
 from mlplab.model.explanation import Explainer, shortest_step
+from mlplab.model.predictor import Predictor
 from mlplab.training import restore
 
-Loaded = tuple[Classifier, ImageDataModule]
+Loaded = tuple[Predictor, SplitDataset]
 SHAPE = (1, 8, 8)
 
 

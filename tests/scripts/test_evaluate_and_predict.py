@@ -101,3 +101,19 @@ def test_scripts_say_at_once_what_is_missing(
     assert len(said) <= 5
     assert not imported(finished.err) & {"torch", "lightning", "numpy"}
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["evaluate", "run"], ["predict", "run", "a.png"], ["predict", "run", "--test=0"]]
+)
+def test_an_answer_needs_torch_and_no_library_that_trains_or_draws(
+    program: Program, digits_run: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    shutil.copytree(digits_run.folder, tmp_path / "run")
+    Image.linear_gradient("L").save(tmp_path / "a.png")
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run(*arguments[1:], script=f"scripts/{arguments[0]}.py")
+    assert finished.code == 0
+    found = imported(finished.err)
+    assert "torch" in found
+    assert not found & {"lightning", "torchvision", "torchmetrics", "sklearn", "matplotlib", "hydra", "tensorboard"}

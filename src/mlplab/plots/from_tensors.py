@@ -1,15 +1,18 @@
 """Figures of a network and of its data, from tensors."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
 from mlplab.model.evaluation import Scores
 from mlplab.plots import canvas, run
 from mlplab.randomness import Purpose, derive_many
+
+if TYPE_CHECKING:  # it imports Lightning, and pictures of predictions do without
+    from mlplab.data.datamodule import ImageDataModule
 
 
 def mistakes(
@@ -30,7 +33,7 @@ def first_layer(network: nn.Sequential, info: DatasetInfo, title: str, about: st
     return run.first_layer(weights, info.image_shape, title, None if others else info.classes, about)
 
 
-def training_images(datamodule: ImageDataModule, title: str) -> "canvas.Figure":
+def training_images(datamodule: "ImageDataModule", title: str) -> "canvas.Figure":
     """Draw the first training images, distorted as in their batch, before mixup, dropout and pixel noise."""
     rows = datamodule.epoch_rows(0)[: run.MOST_IMAGES]
     images, labels = (part[rows] for part in datamodule.training_data(rows.device))
