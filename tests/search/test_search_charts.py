@@ -4,7 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mlplab.search import charts
-from mlplab.search.halving import Outcome
+from mlplab.search.halving import Figure, Outcome
 from mlplab.search.records import Drawn
 
 RUNGS, TITLE = (3, 9, 27), "my_search, mnist, best validation 97.50 %"
@@ -18,7 +18,7 @@ def drawn(number: int) -> Drawn:
 def outcome(number: int) -> Outcome:
     length = RUNGS[2] if number in (0, 5) else RUNGS[1] if number < 4 else RUNGS[0]
     accs = [0.9 + 0.075 * (1 - 1 / (epoch + number)) for epoch in range(1, length + 1)]
-    return Outcome([(acc, -0.1) for acc in accs], length == RUNGS[2], False, [1.0] * length)
+    return Outcome([Figure.of(acc, 1 - acc) for acc in accs], length == RUNGS[2], False, [1.0] * length)
 
 
 def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
@@ -40,4 +40,4 @@ def test_curves_of_draws_begin_at_epoch_1() -> None:
     assert 0 < axes.get_xlim()[0] < 1 == axes.get_xticks()[0]
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
     assert [line.get_xdata()[0] for line in lines] == [1] * 12
-    assert max(lines[0].get_ydata()) == pytest.approx(100 * max(outcome(0).figures)[0])
+    assert max(lines[0].get_ydata()) == pytest.approx(100 * max(outcome(0).figures).accuracy)
