@@ -1,17 +1,21 @@
 """Score a run or a checkpoint: loss, accuracy, and a table by class.
 
-Example: python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-7e20 --pictures
+Example: python scripts/evaluate.py outputs/fashion/hidden=512_1120-134153-7e20 --pictures --csv answers.csv
 """
 
 import argparse
+import csv
+import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplab import startup
 from mlplab.data import download
-from mlplab.errors import reported
+from mlplab.errors import ConfigError, reported
+from mlplab.runs import atomic_write
 from mlplab.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -29,7 +33,12 @@ def main() -> None:
     parser.add_argument(
         "--pictures", action="store_true", help="draw confusion.png and mistakes.png into the run folder"
     )
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE",
+        help="write a row for each image: its number in the data, true class, answer, and a column for each class"
+        " with its probability",
+    )  # fmt: skip
+    arguments = parser.parse_intermixed_args()
     with reported():
         arguments.run = run_folder.meant(arguments.run)
         evaluate(arguments)
@@ -37,6 +46,8 @@ def main() -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
+    if arguments.csv:
+        atomic_write.require_place("--csv", [arguments.csv])
     if known := run_folder.data_of(arguments.run):
         download.require(known[0], arguments.data_root or known[1])
     startup.import_torch()  # takes seconds; missing files are reported before
@@ -47,6 +58,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     scores = evaluation.score(predictor, dataset.batches(arguments.split))
     show = print_json if arguments.json else print_table
     show(scores, arguments.split, dataset.info.classes)
+    if arguments.csv:
+        write_table(arguments.csv, dataset.rows(arguments.split).tolist(), scores, dataset.info.classes)
     if arguments.pictures:
         draw(scores, arguments.split, predictor, dataset, arguments.run)
 
@@ -70,6 +83,23 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
         shares = "  ".join(f"{float(column[k]):6.4f}" for column in (scores.precision, scores.recall, scores.f1))
         count, other = max((int(n), classes[j]) for j, n in enumerate(scores.confusion[k]) if j != k)
         print(f"{name:{width}}  {int(images[k]):6,}     {shares}  {f'{other} ({count})' if count else ''}")
+
+
+def write_table(path: Path, numbers: Sequence[int], scores: "Scores", classes: Sequence[str]) -> None:
+    """Write a row for each image; replaces only a table that it wrote before."""
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["number", "true", "answer", *(f"p_{name}" for name in classes)])
+    answers = scores.probabilities.argmax(dim=1).tolist()
+    for number, label, answer, row in zip(
+        numbers, scores.labels.tolist(), answers, scores.probabilities.tolist(), strict=True
+    ):
+        table.writerow([number, classes[label], classes[answer], *(f"{p:.7g}" for p in row)])
+    try:
+        atomic_write.write_own({path: file.getvalue().encode()})
+    except OSError as error:
+        raise ConfigError(f"--csv: {path}: cannot be written: {error.strerror}.") from error
+    print(run_folder.short(path), file=sys.stderr)
 
 
 def draw(scores: "Scores", split: str, predictor: "Predictor", dataset: "SplitDataset", run: Path) -> None:

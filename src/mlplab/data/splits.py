@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlplab.config.datasets import OWN, SPLITS, USUAL, Name, Reading, key_of, label
-from mlplab.data import datasets
+from mlplab.data import datasets, download
 from mlplab.data.blocks import EVAL_BATCH_SIZE, Batch, Scaling, batches_of
 from mlplab.data.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
@@ -106,6 +106,11 @@ class SplitDataset:
         noisy[order] = (labels + away)[order] % classes
         return noisy
 
+    def require_files(self) -> None:
+        """Raises DataError if a file is missing, which `setup` would download."""
+        if download.missing(self.key, self.root):
+            raise DataError(f"{self.root}: the data set {self.label} is not here. Give its folder with --data-root.")
+
     def setup(self, stage: str | None = None) -> None:
         """Read the files, once."""
         _ = self.train_rows
@@ -175,11 +180,17 @@ class SplitDataset:
 
     @property
     def scaling(self) -> Scaling:
-        """Return the scaling to "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
+        """Return the scaling by `factor_and_shift`, into a given tensor."""
+        factor, shift = self.factor_and_shift
+        start = torch.tensor(shift, dtype=torch.float64)
+        return lambda pixels, out: torch.add(start, out.copy_(pixels), alpha=factor, out=out)
+
+    @property
+    def factor_and_shift(self) -> tuple[float, float]:
+        """Scale to "standard" (mean 0, deviation 1), "unit" (0 to 1) or "symmetric" (-1 to 1)."""
         of_standard = self.info.mean, self.info.std
         mean, std = {"standard": of_standard, "unit": (0.0, 1.0), "symmetric": (0.5, 0.5)}[self.normalize]
-        factor, shift = 1 / (255 * std), torch.tensor(-mean / std, dtype=torch.float64)
-        return lambda pixels, out: torch.add(shift, out.copy_(pixels), alpha=factor, out=out)
+        return 1 / (255 * std), -mean / std
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.info)

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlplab.data import download
 from mlplab.data.splits import SplitDataset
-from mlplab.errors import DataError
 from mlplab.model.mlp import last_hidden_layer
 from mlplab.model.predictor import Predictor
 
@@ -26,10 +24,7 @@ class Outliers:
 
     def __init__(self, predictor: Predictor, dataset: SplitDataset) -> None:
         self._predictor, self._dataset = predictor, dataset
-        if download.missing(dataset.key, dataset.root):
-            raise DataError(
-                f"{dataset.root}: the data set {dataset.label} is not here. Give its folder with --data-root."
-            )
+        dataset.require_files()
         images, _ = dataset.train_data()
         rows = dataset.train_rows
         count = min(REFERENCES, len(rows) if len(dataset.val_rows) else (len(rows) + 1) // 2)

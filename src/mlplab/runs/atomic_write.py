@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,18 @@ WAIT_S = 35.0  # for such a lock
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PARTIAL = ".mlplab.tmp"
 
-# First bytes of pictures and tables of this project.
+# First bytes of pictures, tables and exported networks of this project.
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete|## (Winner|Best draw so far|Rungs)\n)"
     rb"|# Results\n\n\| recipe \|"
     rb"|rank,.*val_acc_mean,val_acc_sd,"
     rb"|recipe,title,n,test_acc_mean,"
-    rb"|folder,status,",
+    rb"|folder,status,"
+    rb"|number,true,answer,"
+    rb"|\x08.\x12\x06mlplab"  # ONNX
+    rb"|PK\x03\x04.{26}mlplab"  # torch.export, and arrays of numpy
+    rb"|# Exported by mlplab",
     re.DOTALL,
 )
 
@@ -71,15 +75,34 @@ def write_own(contents: Mapping[Path, bytes]) -> None:
         ConfigError: if one of them would replace another file; then nothing is written.
         OSError: if one cannot be written.
     """
-    found = [path for path in contents if os.path.lexists(path) and not path.is_dir()]  # a folder is never replaced
+    require_own(contents)
+    for path, content in contents.items():
+        write(path, content, sync=False)
+
+
+def require_place(option: str, paths: Sequence[Path]) -> None:
+    """Refuse files named by an option to which `write_own` cannot write, before they are computed.
+
+    Raises:
+        ConfigError: for a folder, a file in a missing folder, or a file that this project did not write.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise ConfigError(f"{option}: {path} is a folder. Give a file.")
+        if not path.parent.is_dir():
+            raise ConfigError(f"{option}: there is no folder {path.parent}.")
+    require_own(paths)
+
+
+def require_own(paths: Iterable[Path]) -> None:
+    """Raises ConfigError if `write_own` would replace a file that this project did not write."""
+    found = [path for path in paths if os.path.lexists(path) and not path.is_dir()]  # a folder is never replaced
     others = [path for path in found if not _OWN.match(read(path, 2**16, cut=True) or b"")]
     if others:
         names = ", ".join(path.name for path in others)
         raise ConfigError(
             f"{others[0].parent}: holds {names}, which mlplab did not write and will not replace. Move it."
         )
-    for path, content in contents.items():
-        write(path, content, sync=False)
 
 
 def read(path: Path, most: int, cut: bool = False) -> bytes | None:
