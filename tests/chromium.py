@@ -1,4 +1,4 @@
-"""TensorBoard in a headless browser: Debian's chromium and chromium-driver, controlled through Selenium."""
+"""Pages in a headless browser: Debian's chromium and chromium-driver, controlled through Selenium."""
 
 import shutil
 import socket
@@ -53,6 +53,7 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
     for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1640,1150"):
         options.add_argument(f"--{argument}")
     options.add_argument(f"--user-data-dir={profile}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})  # what pages print on the console
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
     try:
         yield driver

@@ -1,6 +1,7 @@
 """Finds the things drawn in a grey picture, and frames each like the training images; arrays in, arrays out.
 
-The steps are simple and do not depend on a library's rounding, so that they can be ported to another language:
+The steps are simple and do not depend on a library's rounding, so that draw/framing.js does the same in a browser, to
+the pixel; change both together:
 
 1. A picture that is already framed stays unchanged. Any other is shrunk by an integer factor, averaging squares of
    pixels, and smoothed by a 3 x 3 mean.
@@ -52,6 +53,12 @@ def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -
         return []
     raised, pieces, _, _ = min(found, key=lambda one: (one[2] < strongest / 2, one[3]))
     return [Thing(_framed(raised, thing, info), int(thing.sum())) for thing in _grouped(pieces)]
+
+
+def rounded(values: Floats | float) -> Floats:
+    """Round, halves up, and so also what an inexact sum leaves just below a half."""
+    whole: Floats = np.floor(np.asarray(values) + (0.5 + 1e-9))
+    return whole
 
 
 def is_framed(image: Bytes, info: DatasetInfo) -> bool:
@@ -118,7 +125,7 @@ def _drawn(view: Floats, info: DatasetInfo, is_sure: bool) -> tuple[Floats, Labe
 def _contrast(view: Floats, mask: Mask, is_sure: bool) -> float:
     """Measure the steepness of a drawing's edges; 0 if the background is nearly as rough (noise), unless `is_sure`."""
     rough = ndimage.maximum_filter(view, 5) - ndimage.minimum_filter(view, 5)
-    edge = mask & ~ndimage.binary_erosion(mask, SQUARE)
+    edge = mask & ~ndimage.binary_erosion(mask, SQUARE, border_value=1)  # not where the picture cuts it off
     ground = rough[~ndimage.binary_dilation(mask, SQUARE, iterations=2)]
     contrast = float(np.median(rough[edge]))
     return contrast if is_sure or contrast > 2 * (float(np.percentile(ground, 25)) if ground.size else 0) else 0.0
@@ -192,14 +199,14 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     white = (99, 100) if _fills(info) else (75, 80)  # garments have tones; strokes are white except at their edges
     grey: Floats = np.where(near, np.clip(raised / np.percentile(raised[thing], white[0]), 0, 1), 0)
     longest = max(thing.shape)
-    missing = round((longest / 10 - _width(np.pad(grey > 0.5, 1))) / 2)  # on each side, to two pixels of twenty
+    missing = int(rounded((longest / 10 - _width(np.pad(grey > 0.5, 1))) / 2))  # on each side, to two pixels of twenty
     if missing > 0:
         y, x = np.mgrid[-missing : missing + 1, -missing : missing + 1]
         disc = x * x + y * y <= missing * (missing + 1)
         grey = ndimage.grey_dilation(np.pad(grey, missing), footprint=disc)
         thing = ndimage.binary_dilation(np.pad(thing, missing), disc)
     cut = grey[_box(thing)]
-    size = [max(1, round(side * info.object_size / max(cut.shape))) for side in cut.shape]
+    size = [max(1, int(rounded(side * info.object_size / max(cut.shape)))) for side in cut.shape]
     down, across = (_resampling(old, new) for old, new in zip(cut.shape, size, strict=True))
     scaled: Floats = down @ cut @ across.T
     bright = scaled[scaled > min(0.2, scaled.max() / 2)]
@@ -207,7 +214,7 @@ def _framed(raised: Floats, thing: Mask, info: DatasetInfo) -> Bytes:
     image: Floats = np.zeros(info.image_shape[1:])
     y, x = (_offset(scaled.sum(axis=1 - axis), image.shape[axis], info.centred_by_mass) for axis in (0, 1))
     image[y : y + size[0], x : x + size[1]] = scaled
-    return np.floor(image + 0.5).astype(np.uint8)
+    return rounded(image).astype(np.uint8)
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:
@@ -236,4 +243,4 @@ def _offset(mass: Floats, frame: int, by_mass: bool) -> int:
     if not by_mass:
         return (frame - len(mass)) // 2
     centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
-    return int(np.clip(round(frame / 2 - centre), 0, frame - len(mass)))
+    return int(np.clip(rounded(frame / 2 - centre), 0, frame - len(mass)))

@@ -209,4 +209,4 @@ def _stretched(pixels: Floats) -> Bytes:
 
 
 def _bytes(pixels: Floats) -> Bytes:
-    return np.floor(pixels.clip(0, 255) + 0.5).astype(np.uint8)
+    return framing.rounded(pixels.clip(0, 255)).astype(np.uint8)

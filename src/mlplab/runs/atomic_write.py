@@ -20,7 +20,7 @@ WAIT_S = 35.0  # for such a lock
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PARTIAL = ".mlplab.tmp"
 
-# First bytes of pictures, tables and exported networks of this project.
+# First bytes of pictures, tables, pages and exported networks of this project.
 _OWN = re.compile(
     rb"\x89PNG.{33}tEXtSoftware\0mlplab"
     rb"|# Report of [^\n]*\n\n(\| rank |No run is complete|## (Winner|Best draw so far|Rungs)\n)"
@@ -31,7 +31,8 @@ _OWN = re.compile(
     rb"|number,true,answer,"
     rb"|\x08.\x12\x06mlplab"  # ONNX
     rb"|PK\x03\x04.{26}mlplab"  # torch.export, and arrays of numpy
-    rb"|# Exported by mlplab",
+    rb"|# Exported by mlplab"
+    rb"|<!DOCTYPE html>\n<!-- mlplab ",
     re.DOTALL,
 )
 

@@ -1,0 +1,84 @@
+"""A page to draw on, in one file that needs neither a server nor a network connection."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mlplab.data.datasets import DatasetInfo
+from mlplab.draw.layers import Layer
+from mlplab.errors import CheckpointError
+
+SCRIPTS = ("framing.js", "network.js", "page.js")
+EXAMPLES = 20  # test images to start from
+Images = npt.NDArray[np.uint8]  # (N, H, W)
+NO_IMAGES: Images = np.zeros((0, 1, 1), np.uint8)
+
+
+def html(title: str, info: DatasetInfo, layers: Sequence[Layer], examples: tuple[Images, Sequence[int]]) -> str:
+    """Return the page.
+
+    Args:
+        title: says which network this is.
+        layers: see `layers.folded`.
+        examples: test images to start from, and their labels.
+
+    Raises:
+        CheckpointError: if the images have colours.
+    """
+    channels, height, width = info.image_shape
+    if channels != 1:
+        raise CheckpointError(f"The page draws in grey, but the network takes images of {channels} channels.")
+    names = [escape(name) for name in info.classes]
+    frame = {"height": height, "width": width, "size": info.object_size, "byMass": info.centred_by_mass}
+    frame["fills"] = info.object_size >= max(height, width)
+    run = {"info": frame, "classes": info.classes, "layers": [layer.packed() for layer in layers]}
+    units = [len(layer.bias) for layer in layers]
+    labels = ["first hidden layer", *(f"hidden layer {n}" for n in range(2, len(units)))][: len(units) - 1]
+    maps = [f"{label}: {n} units" for label, n in zip([*labels, "logits, as probabilities"], units, strict=True)]
+    return Template(_file("page.html")).substitute(
+        title=escape(title),
+        css=_file("page.css"),
+        size=f"{height}x{width}",
+        bars="".join(f"<button><span>{name}</span><span></span><span></span></button>\n" for name in names),
+        options="".join(f'<option value="{k}">{name}</option>' for k, name in enumerate(names)),
+        layers="-".join(map(str, (height * width, *units))),
+        maps="".join(f'<p class="hint">{text}</p><canvas class="units"></canvas>\n' for text in maps),
+        examples=_examples(*examples, names),
+        run=json.dumps(run).replace("</", "<\\/"),
+        activations=", ".join(f"x => {layer.activation or 'x'}" for layer in layers),
+        js="".join(map(_file, SCRIPTS)),
+    )
+
+
+def chosen(labels: Sequence[int], classes: int) -> list[int]:
+    """Return the rows of the first images of each class, class by class: EXAMPLES in all, but at least one of each."""
+    each = max(1, EXAMPLES // classes)
+    return [row for k in range(classes) for row in [i for i, label in enumerate(labels) if label == k][:each]]
+
+
+def _examples(images: Images, labels: Sequence[int], names: Sequence[str]) -> str:
+    if not len(images):
+        return ""
+    shown = "".join(
+        f'<button title="{names[k]}"><img alt="{names[k]}" src="data:image/png;base64,{_png(image)}"></button>\n'
+        for image, k in zip(images, labels, strict=True)
+    )
+    return f'<p class="hint">Or start from a test image:</p>\n<div id="examples">{shown}</div>\n'
+
+
+def _png(image: npt.NDArray[np.uint8]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _file(name: str) -> str:
+    return files("mlplab.draw").joinpath(name).read_text(encoding="utf-8")
