@@ -1,9 +1,7 @@
 """The page to draw on, in a browser. Screenshots are written to build/screenshots."""
 
 import base64
-import io
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +19,9 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from torch import nn
 
-from mlplab.config import torch_signatures
 from mlplab.data import datasets, image_files
 from mlplab.data.datasets import DatasetInfo
-from mlplab.draw import activations, layers, page
+from mlplab.draw import layers, page
 from mlplab.model.mlp import MLP
 from mlplab.training import restore
 
@@ -205,116 +202,3 @@ def test_a_stroke_changes_the_bars_and_can_be_undone(shown: Open, tmp_path: Path
     assert max(seen(browser)) == 0
     browser.find_element(By.ID, "undo").click()
     assert answer(browser) == first
-
-
-def test_a_marked_drawing_is_saved_with_its_class_and_read_alike(shown: Open, tmp_path: Path) -> None:
-    browser = shown(text_of(network(), FASHION))
-    allowed = {"behavior": "allow", "downloadPath": str(tmp_path / "drawings")}
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
-    for name, mark in {
-        "T-shirt-top_wrong_0001.png": "element('wrong').value = 0; element('wrong').dispatchEvent(new Event('change'))",
-        "{}_right_0002.png": "element('right').click()",
-    }.items():
-        draw_seven(browser)
-        pixels, best = seen(browser), int(np.argmax(answer(browser)))
-        browser.execute_script(mark)
-        path = tmp_path / "drawings" / name.format(FASHION.classes[best])
-        wait_for(path.exists)
-        assert by_predict(path, FASHION) == pixels
-        assert max(seen(browser)) == 0  # the field is clear
-    assert browser.find_element(By.ID, "tally").text.startswith("1 of 2 right")
-
-
-def test_what_speaks_for_a_class_is_input_times_gradient(shown: Open, tmp_path: Path) -> None:
-    made = network([20, 15], activation="Tanh")
-    browser = shown(text_of(made))
-    draw_seven(browser)
-    browser.find_elements(By.CSS_SELECTOR, "#bars button")[3].click()
-    assert browser.find_element(By.ID, "legend").text == "Blue speaks for 3, orange against it."
-    pixels = torch.tensor(seen(browser), dtype=torch.float32).view(1, 1, 28, 28).requires_grad_()
-    made(pixels / (255 * INFO.std) - INFO.mean / INFO.std)[0, 3].backward()
-    assert pixels.grad is not None
-    expected = (pixels * pixels.grad).detach().flatten()
-    found = torch.tensor(browser.execute_script("return Array.from(contributions(trace, 3))"))
-    assert torch.allclose(found, expected, atol=2e-3 * float(expected.abs().max()))
-    over, field = (browser.find_element(By.ID, name).rect for name in ("overlay", "field"))
-    assert 20 / 28 * over["width"] == pytest.approx(0.55 * field["width"], rel=0.15)  # the seven is half as high
-
-
-def test_layers_show_units_and_their_weights(shown: Open) -> None:
-    made = network([12, 8])
-    browser = shown(text_of(made))
-    draw_seven(browser)
-    browser.find_element(By.CSS_SELECTOR, "#layers summary").click()
-    maps = browser.find_elements(By.CSS_SELECTOR, "#layers .units")
-    assert [(m.get_attribute("width"), m.get_attribute("height")) for m in maps] == [("5", "3"), ("4", "2"), ("5", "2")]
-    ActionChains(browser).move_to_element(maps[0]).perform()  # the middle: row 1, column 2
-    value = browser.execute_script("return trace.values[1][7]")
-    assert browser.find_element(By.ID, "unit").text == f"Unit 8 of layer 1: value {value:.3f}, and its weights."
-    assert browser.execute_script("return [element('weights').width, element('weights').height]") == [28, 28]
-
-
-def test_five_milliseconds_from_stroke_to_bars(shown: Open) -> None:
-    browser = shown(text_of(network()))
-    times = browser.execute_script(STROKE_MS)
-    slowdown = max(1.0, browser.execute_script(REFERENCE) / STEP_NS)  # of a busy machine
-    assert times[len(times) // 10] < GIVEN_MS * slowdown, (times[:: len(times) // 10], slowdown)
-
-
-@pytest.mark.parametrize("hidden", [(512, 512), (128,), ()])
-def test_the_file_is_small(hidden: tuple[int, ...]) -> None:
-    made = network(hidden)
-    weights = sum(parameter.numel() for parameter in made.parameters())
-    images = datasets.load("digits", Path()).test_images[:20, 0].numpy().repeat(3, 1).repeat(3, 2)[:, :28, :28].copy()
-    folded = layers.folded(made, lambda pixels: pixels / 255)
-    text = page.html("a network", INFO, folded, (images, range(10)) if not hidden else (images[:10], range(10)))
-    assert len(text.encode()) < 1.5 * 2 * weights + 60_000
-
-
-def test_every_activation_of_the_project_is_computed(shown: Open) -> None:
-    browser = shown(text_of(network([])))
-    points = torch.linspace(-7, 7, 57)
-    for name in sorted(torch_signatures.activations()):
-        module = getattr(nn, name)().eval()
-        formula = activations.expression(module)
-        found = browser.execute_script(f"return arguments[0].map(x => {formula})", points.tolist())
-        assert torch.allclose(torch.tensor(found), module(points).detach(), atol=2e-6), name
-
-
-def test_a_file_that_is_no_picture_is_named_as_such(shown: Open) -> None:
-    browser = shown(text_of(network([])))
-    browser.execute_script("read(new File(['a text'], 'a.png'), false)")
-    wait_for(lambda: "cannot read this" in browser.find_element(By.ID, "message").text)
-    browser.execute_async_script("read(new File(['a'], 'a.png'), false).then(arguments[0])")
-    assert max(seen(browser)) == 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
-def test_the_page_fits_phones_and_screens(
-    script: Script, shown: Open, digits_run: Run, width: int, scheme: str
-) -> None:
-    script("draw.py", digits_run.folder, "--no-open")
-    browser = shown((digits_run.folder / "draw.html").read_text(encoding="utf-8"))
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.execute_script(STROKE_MS)
-    browser.execute_script("bars[7].click(); element('layers').open = true; update()")
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert (sum(json.loads(f"[{ground[4:-1]}]")) > 400) == (scheme == "light")
-    picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})["data"]
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    (SCREENSHOTS / f"draw-{width}-{scheme}.png").write_bytes(base64.b64decode(picture))
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        assert image.width == width
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def wait_for(is_there: Callable[[], bool]) -> None:
-    until = time.monotonic() + chromium.PATIENCE_S
-    while not is_there():
-        assert time.monotonic() < until
-        time.sleep(0.05)
