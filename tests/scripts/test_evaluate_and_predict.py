@@ -104,7 +104,13 @@ def test_scripts_say_at_once_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["evaluate", "run"], ["predict", "run", "a.png"], ["predict", "run", "--test=0"]]
+    "arguments",
+    [
+        ["evaluate", "run", "--csv=a.csv"],
+        ["predict", "run", "a.png"],
+        ["predict", "run", "--test=0"],
+        ["export", "run", "--to=numpy"],
+    ],
 )
 def test_an_answer_needs_torch_and_no_library_that_trains_or_draws(
     program: Program, digits_run: Run, tmp_path: Path, arguments: list[str]

@@ -1,6 +1,7 @@
 """ONNX files, written in ONNX's own textual syntax.
 
-torch's exporter would need onnxscript, takes 20 times as long, and keeps the layers of training.
+torch's exporter would need onnxscript, takes 2.7 s instead of 0.04, and writes a newer format, which ONNX Runtime 1.17
+does not read.
 """
 
 import json
