@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -202,3 +203,10 @@ def test_a_stroke_changes_the_bars_and_can_be_undone(shown: Open, tmp_path: Path
     assert max(seen(browser)) == 0
     browser.find_element(By.ID, "undo").click()
     assert answer(browser) == first
+
+
+def wait_for(is_there: Callable[[], bool]) -> None:
+    until = time.monotonic() + chromium.PATIENCE_S
+    while not is_there():
+        assert time.monotonic() < until
+        time.sleep(0.05)
