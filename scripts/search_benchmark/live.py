@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ KINDS = {
     "two workers, complete runs of random draws": ("search=random", "jobs=2"),
 }
 Turn = dict[str, Any]
+EVERY_S = 0.05  # the processes are counted
 
 
 def turns(rounds: int, budget: int) -> dict[str, list[Turn]]:
-    """Return the minutes of each search, the share of them in which a worker trained, and the best accuracy."""
+    """Return the minutes of each search, the share of them in which a worker had no run, and the best accuracy."""
     found: dict[str, list[Turn]] = {kind: [] for kind in KINDS}
     for number in range(rounds):
         for kind, words in KINDS.items():
@@ -39,25 +39,30 @@ def _turn(words: tuple[str, ...], jobs: str) -> Turn:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(PROJECT / "train.py"), *COMMON, *words]
         started = time.perf_counter()
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as search:
+            at_work = [_runs_at_work(search.pid)]
+            while search.poll() is None:
+                time.sleep(EVERY_S)
+                at_work.append(_runs_at_work(search.pid))
         seconds = time.perf_counter() - started
+        if search.returncode:
+            raise subprocess.CalledProcessError(search.returncode, command)
         runs = Path(folder, "outputs", "sweeps", "live")
-        pieces = [piece for path in runs.glob("*/train.log") for piece in _pieces(path)]
-        trained = sum(last - first for first, last in pieces)
-        wall = max(last for _, last in pieces) - min(first for first, _ in pieces)
+        pieces = sum(path.read_text(encoding="utf-8").count("; run folder ") for path in runs.glob("*/train.log"))
         accs = [json.loads(path.read_text())["metrics"]["val/acc"] for path in runs.glob("*/result.json")]
-    busy = trained / wall / int(jobs.removeprefix("jobs="))
-    return {"minutes": seconds / 60, "idle": 1 - busy, "pieces": len(pieces), "val_acc": max(accs)}
+    begun = [n for n, count in enumerate(at_work) if count]
+    busy = sum(at_work) / (begun[-1] + 1 - begun[0]) / int(jobs.removeprefix("jobs="))
+    return {"minutes": seconds / 60, "idle": 1 - busy, "pieces": pieces, "val_acc": max(accs)}
 
 
-def _pieces(log: Path) -> list[tuple[float, float]]:
-    """Return when each part of a run logged first and last."""
-    pieces: list[tuple[float, float]] = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            now = datetime.strptime(line[1:24], "%Y-%m-%d %H:%M:%S,%f").timestamp()
-        except ValueError:  # a line without a time belongs to the one before
-            continue
-        first = now if "; run folder " in line else pieces[-1][0]
-        pieces = [*(pieces if "; run folder " in line else pieces[:-1]), (first, now)]
-    return pieces
+def _runs_at_work(search: int) -> int:
+    """Count the processes that the fork servers of a search have started (on Linux)."""
+    return sum(len(_children(server)) for server in _children(search))
+
+
+def _children(process: int) -> list[int]:
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
+    except OSError:  # it has just ended
+        return []
+    return [int(number) for number in " ".join(lists).split()]
