@@ -1,6 +1,7 @@
 """The page to draw on, in a browser. Screenshots are written to build/screenshots."""
 
 import base64
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,13 @@ from drawn_digits import KINDS, STROKES, ink, on
 from PIL import Image
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 from torch import nn
 
+from mlplab.config import torch_signatures
 from mlplab.data import datasets, image_files
 from mlplab.data.datasets import DatasetInfo
-from mlplab.draw import layers, page
+from mlplab.draw import activations, layers, page
 from mlplab.model.mlp import MLP
 from mlplab.training import restore
 
@@ -31,10 +34,10 @@ pytestmark = [
     pytest.mark.skipif(not chromium.IS_INSTALLED, reason="needs Debian's chromium and chromium-driver"),
 ]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
+DRAWN_ON = PROJECT / "build" / "pictures" / "outputs" / "mnist" / "tutorial" / "draw.html"
+PICTURE = {"width": 1040, "height": 800, "deviceScaleFactor": 1, "mobile": False}  # pixels
 INFO = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.13, std=0.31, object_size=20, centred_by_mass=True)
 FASHION = replace(INFO, classes=("T-shirt/top", *"123456789"), object_size=28, centred_by_mass=False)
-GIVEN_MS = 5  # from a stroke to the bars
-STEP_NS = 1.5  # of the loop REFERENCE on a processor that is not busy
 
 # Puts a file, given in base64, on the page as if it were dropped; returns when the page has read it.
 DROP = """
@@ -45,31 +48,24 @@ document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubb
 const wait = () => (picture !== before ? done() : setTimeout(wait, 5));
 wait();
 """
-REFERENCE = """
-const values = new Float64Array(1e5), timed = () => {
-  const start = performance.now();
-  for (let r = 0; r < 20; r++) for (let i = 0; i < 1e5; i++) values[i] = values[i] * 0.5 + i;
-  return (performance.now() - start) / 2;
-};
-return Math.min(...Array.from({ length: 30 }, timed));
-"""
-# Each point of a stroke as an event of its own, and the milliseconds until the bars are set.
-STROKE_MS = """
-const box = field.getBoundingClientRect(), at = (x, y) => ({ clientX: box.left + x * box.width,
+# Draws through points, given as shares of the field.
+STROKE = """
+const box = field.getBoundingClientRect(), at = ([x, y]) => ({ clientX: box.left + x * box.width,
   clientY: box.top + y * box.height, isPrimary: true, button: 0, bubbles: true, pointerId: 1 });
-const send = (type, x, y) => field.dispatchEvent(new PointerEvent(type, at(x, y))), times = [];
-for (let round = 0; round < 6; round++) {
-  element("clear").click();
-  send("pointerdown", 0.3, 0.2);
-  for (let n = 1; n <= 30; n++) {
-    const start = performance.now();
-    send("pointermove", n < 15 ? 0.3 + 0.03 * n : 0.72 - 0.02 * (n - 14), n < 15 ? 0.2 : 0.2 + 0.04 * (n - 14));
-    times.push(performance.now() - start);
-  }
-  send("pointerup", 0.4, 0.8);
-}
-return times.slice(30).sort((a, b) => a - b);
+const send = (type, point) => field.dispatchEvent(new PointerEvent(type, at(point)));
+send("pointerdown", arguments[0][0]);
+arguments[0].forEach(point => send("pointermove", point));
+send("pointerup", arguments[0].at(-1));
 """
+POINT_AT_THE_MIDDLE = """
+const box = arguments[0].getBoundingClientRect();
+const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
+arguments[0].dispatchEvent(new PointerEvent("pointermove", middle));
+"""
+
+TURNS = np.linspace(-0.8 * np.pi, 0.5 * np.pi, 20)
+ARCS = [(0.48 + r * np.cos(turn), y + r * np.sin(turn)) for y, r in ((0.36, 0.17), (0.7, 0.19)) for turn in TURNS]
+THREE = [*ARCS[:19], *ARCS[24:], (0.29, 0.8)]
 
 Pixels = npt.NDArray[np.uint8]
 Open = Callable[[str], Chrome]
@@ -203,6 +199,116 @@ def test_a_stroke_changes_the_bars_and_can_be_undone(shown: Open, tmp_path: Path
     assert max(seen(browser)) == 0
     browser.find_element(By.ID, "undo").click()
     assert answer(browser) == first
+
+
+def test_a_marked_drawing_is_saved_with_its_class_and_read_alike(shown: Open, tmp_path: Path) -> None:
+    browser = shown(text_of(network(), FASHION))
+    allowed = {"behavior": "allow", "downloadPath": str(tmp_path / "drawings")}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
+    for name, mark in {
+        "T-shirt-top_wrong_0001.png": lambda: Select(browser.find_element(By.ID, "wrong")).select_by_value("0"),
+        "{}_right_0002.png": lambda: browser.find_element(By.ID, "right").click(),
+    }.items():
+        draw_seven(browser)
+        pixels, best = seen(browser), int(np.argmax(answer(browser)))
+        mark()
+        path = tmp_path / "drawings" / name.format(FASHION.classes[best].replace("/", "-"))
+        wait_for(path.exists)
+        assert by_predict(path, FASHION) == pixels
+        assert max(seen(browser)) == 0  # the field is clear
+    assert browser.find_element(By.ID, "tally").text.startswith("1 of 2 right")
+
+
+def test_what_speaks_for_a_class_is_input_times_gradient(shown: Open, tmp_path: Path) -> None:
+    made = network([20, 15], activation="Tanh")
+    browser = shown(text_of(made))
+    draw_seven(browser)
+    browser.find_elements(By.CSS_SELECTOR, "#bars button")[3].click()
+    assert browser.find_element(By.ID, "legend").text == "Blue speaks for 3, orange against it."
+    pixels = torch.tensor(seen(browser), dtype=torch.float32).view(1, 1, 28, 28).requires_grad_()
+    made(pixels / (255 * INFO.std) - INFO.mean / INFO.std)[0, 3].backward()
+    assert pixels.grad is not None
+    expected = (pixels * pixels.grad).detach().flatten()
+    found = torch.tensor(browser.execute_script("return Array.from(contributions(trace, 3))"))
+    assert torch.allclose(found, expected, atol=2e-3 * float(expected.abs().max()))
+    over, field = (browser.find_element(By.ID, name).rect for name in ("overlay", "field"))
+    assert 20 / 28 * over["width"] == pytest.approx(0.55 * field["width"], rel=0.15)  # the seven is half as high
+
+
+def test_layers_show_units_and_their_weights(shown: Open) -> None:
+    made = network([12, 8])
+    browser = shown(text_of(made))
+    draw_seven(browser)
+    browser.find_element(By.CSS_SELECTOR, "#layers summary").click()
+    maps = browser.find_elements(By.CSS_SELECTOR, "#layers .units")
+    assert [(m.get_attribute("width"), m.get_attribute("height")) for m in maps] == [("5", "3"), ("4", "2"), ("5", "2")]
+    browser.execute_script(POINT_AT_THE_MIDDLE, maps[0])  # row 1, column 2
+    value = browser.execute_script("return trace.values[1][7]")
+    assert browser.find_element(By.ID, "unit").text == f"Unit 8 of layer 1: value {value:.3f}, and its weights."
+    assert browser.execute_script("return [element('weights').width, element('weights').height]") == [28, 28]
+
+
+@pytest.mark.parametrize("hidden", [(512, 512), (128,), ()])
+def test_the_file_is_small(hidden: tuple[int, ...]) -> None:
+    made = network(hidden)
+    weights = sum(parameter.numel() for parameter in made.parameters())
+    images = datasets.load("digits", Path()).test_images[:20, 0].numpy().repeat(4, 1).repeat(4, 2)[:, 2:-2, 2:-2].copy()
+    text = page.html("a network", INFO, layers.folded(made, lambda pixels: pixels / 255), (images, [*range(10)] * 2))
+    assert len(text.encode()) < 1.5 * 2 * weights + 60_000
+
+
+def test_every_activation_of_the_project_is_computed(shown: Open) -> None:
+    browser = shown(text_of(network([])))
+    points = torch.linspace(-7, 7, 57)
+    for name in sorted(torch_signatures.activations()):
+        module = getattr(nn, name)().eval()
+        formula = activations.expression(module)
+        found = browser.execute_script(f"return arguments[0].map(x => {formula})", points.tolist())
+        assert torch.allclose(torch.tensor(found), module(points).detach(), atol=2e-6), name
+
+
+def test_a_file_that_is_no_picture_is_named_as_such(shown: Open) -> None:
+    browser = shown(text_of(network([])))
+    browser.execute_script("read(new File(['a text'], 'a.png'), false)")
+    wait_for(lambda: "cannot read this" in browser.find_element(By.ID, "message").text)
+    browser.execute_async_script("read(new File(['a'], 'a.png'), false).then(arguments[0])")
+    assert max(seen(browser)) == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_the_page_fits_phones_and_screens(
+    script: Script, shown: Open, digits_run: Run, width: int, scheme: str
+) -> None:
+    script("draw.py", digits_run.folder, "--no-open")
+    browser = shown((digits_run.folder / "draw.html").read_text(encoding="utf-8"))
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.execute_script(STROKE, THREE)
+    browser.execute_script("bars[3].click(); element('layers').open = true; update()")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(json.loads(f"[{ground[4:-1]}]")) > 400) == (scheme == "light")
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})["data"]
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    (SCREENSHOTS / f"draw-{width}-{scheme}.png").write_bytes(base64.b64decode(picture))
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        assert width - 20 < image.width <= width  # without a scroll bar
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.skipif(not DRAWN_ON.is_file(), reason="make pictures trains the network of this page")
+def test_the_picture_of_the_readme(shown: Open) -> None:
+    """Take the screenshot that `make pictures` copies."""
+    browser = shown(DRAWN_ON.read_text(encoding="utf-8"))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PICTURE)
+    browser.execute_script(STROKE, THREE)
+    browser.execute_script("bars[3].click()")
+    wait_for(lambda: bool(browser.execute_script("return all('#examples img').every(image => image.complete)")))
+    browser.save_screenshot(str(SCREENSHOTS / "draw.png"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def wait_for(is_there: Callable[[], bool]) -> None:

@@ -44,7 +44,7 @@ def expression(module: nn.Module) -> str:
     """
     name = type(module).__name__
     if isinstance(module, nn.PReLU) and module.weight.numel() == 1:
-        return f"x > 0 ? x : {float(module.weight)!r} * x"
+        return f"x > 0 ? x : {module.weight.item()!r} * x"
     if name not in _EXPRESSIONS:
         known = ", ".join(sorted([*_EXPRESSIONS, "PReLU"]))
         raise CheckpointError(f"model.activation={name}: the page cannot compute it, only one of {known}.")
