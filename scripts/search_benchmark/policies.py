@@ -20,7 +20,7 @@ from mlplab.search.sampling import Trial
 from mlplab.search.space import Assignment
 
 RUNGS = (1, 3, EPOCHS)
-WAVE = 6
+WAVE = 4
 THIRD = 3
 MONITOR: dict[Rank, str] = {"accuracy": "val/acc", "loss": "val/loss"}
 NOTHING = Figure(-math.inf, -math.inf, 0.0)
@@ -75,9 +75,10 @@ def waves(
     by: Rank = "loss",
     rungs: Sequence[int] = RUNGS,
     trains_anew: bool = False,
+    size: int = WAVE,
 ) -> Steps:
     """The search of this project; `trains_anew` at each promotion, as libraries without exact resume do."""
-    rules = Rules.of(tuple(rungs), WAVE, budget)
+    rules = Rules(tuple(rungs), size, budget)
     drawn: list[int] = []  # the recorded run of each draw
     reached: defaultdict[int, int] = defaultdict(int)
     draws: list[Draw] = []
@@ -95,14 +96,15 @@ def waves(
         return Outcome(figures, has_ended=epochs == EPOCHS)
 
     while (wave := halving.current(rules, draws, outcome)).to_draw or wave.pieces:
-        if wave.to_draw and sampler == "tpe" and draws:
-            history = [_trial(asked[draw.number], outcome(draw.number), reached[draw.number]) for draw in draws]
-            new = sampling.by_tpe(space(), WAVE, is_new, f"{seed} {wave.number}", history)
+        if wave.to_draw and sampler == "tpe" and wave.known:
+            known = [(number, rules.rungs[rung]) for number, rung in wave.known.items()]
+            history = [_trial(asked[number], outcome(number), epochs) for number, epochs in known]
+            new = sampling.by_tpe(space(), size, is_new, f"{seed} {wave.number}", history)
             for values in new:
                 asked.append(values)
                 drawn.append(curves.nearest(values, drawn))
         elif wave.to_draw:
-            new_draws = [next(order) for _ in range(WAVE)]
+            new_draws = [next(order) for _ in range(size)]
             drawn += new_draws
             asked += [curves.runs[draw].values for draw in new_draws]
         draws += [Draw(number, wave.number) for number in range(len(draws), len(drawn))]

@@ -66,7 +66,7 @@ def _best_so_far(
     drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]
 ) -> Iterator[tuple[float, float, float]]:
     """Yield epochs, minutes and the best accuracy in percent, after each run that completes."""
-    rules = Rules(tuple(rungs), 1, 1 + max(one.wave for one in drawn))
+    rules = Rules(tuple(rungs), 1, waves=1 + max(one.wave for one in drawn))
     epochs, seconds, best = 0, 0.0, Figure(-math.inf, 0.0, 0.0)
     for wave in halving.waves(rules, [one.draw for one in drawn], outcomes.__getitem__):
         for piece in wave.pieces:
@@ -127,7 +127,7 @@ class _Scale:
     @classmethod
     def of(cls, key: str, texts: Sequence[str]) -> "_Scale":
         numbers = [number for text in texts if (number := _number(text)) is not None]
-        names = sorted(set(texts), key=lambda text: (_number(text) or 0.0, text))
+        names = _in_order(texts)
         if len(numbers) < len(texts) or len(names) <= MOST_LABELS // 2:
             return cls(key, names)
         return cls(key, (), min(numbers), max(numbers))
@@ -212,7 +212,7 @@ def values(
 
 def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: Sequence[int]) -> None:
     numbers = [_number(text) for text, _ in found]
-    names = list(dict.fromkeys(text for text, _ in found))
+    names = _in_order([text for text, _ in found])
     is_numeric = all(number is not None for number in numbers) and len(names) > MOST_LABELS // 2
     for (text, became), number in zip(found, numbers, strict=True):
         if became.figures:
@@ -238,6 +238,10 @@ def _zoom(axes: "Axes", figures: Sequence[Figure]) -> None:
     low, high = accs[len(accs) // 4], accs[-1]
     margin = max(0.05, 0.06 * (high - low))
     axes.set_ylim(low - margin, high + margin)
+
+
+def _in_order(texts: Sequence[str]) -> list[str]:
+    return sorted(set(texts), key=lambda text: (_number(text) or 0.0, text))
 
 
 def _number(text: str) -> float | None:

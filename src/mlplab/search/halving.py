@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 SHARE = 3  # one out of this many is promoted
+PROMOTED = 0.4  # in fact, because later runs push out some that were among the best before
 
 
 class Figure(NamedTuple):
@@ -68,14 +69,24 @@ class Outcome:
 class Rules:
     rungs: tuple[int, ...]  # epochs, rising; the last is a whole run
     wave: int  # draws that are made at once
-    waves: int  # that draw; those that follow only promote
+    budget: float = math.inf  # epochs of all draws together
+    waves: float = math.inf  # that draw at most; those that follow only promote
 
-    @classmethod
-    def of(cls, rungs: tuple[int, ...], wave: int, budget: float) -> Self:
-        """Return rules with as many waves as a budget of epochs allows, if one of three is promoted at each rung."""
-        ends = zip((0, *rungs), rungs, strict=False)
-        epochs_a_draw = sum((end - start) / SHARE**rung for rung, (start, end) in enumerate(ends))
-        return cls(rungs, wave, max(1, math.ceil(budget / (epochs_a_draw * wave))))
+    def epochs(self, rung: int) -> int:
+        """Return the epochs from the rung before."""
+        return self.rungs[rung] - (self.rungs[rung - 1] if rung else 0)
+
+    def draws_in(self, number: int, used: int) -> bool:
+        """Tell whether a wave draws, after `used` epochs: if most of it, with its promotions, fits into the budget."""
+        needed = self.wave * (self._epochs_a_draw() - self.rungs[0] / 2)
+        return number < self.waves and (number == 0 or used + needed <= self.budget)
+
+    def expected_draws(self) -> int:
+        """Estimate the number of draws within the budget."""
+        return max(self.wave, round(self.budget / self._epochs_a_draw()))
+
+    def _epochs_a_draw(self) -> float:
+        return sum(self.epochs(rung) * PROMOTED**rung for rung in range(len(self.rungs)))
 
 
 @dataclass(frozen=True)
@@ -88,9 +99,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Wave:
-    """The next step: draws to be made first, or pieces to be trained; neither if the search is over."""
+    """A step: draws to be made first, or pieces to be trained; neither if the search is over.
+
+    `known` are the draws by which it is decided, with the rung to which each counts.
+    """
 
     number: int
+    known: Mapping[int, int]
     pieces: tuple[Piece, ...] = ()
     to_draw: int = 0
 
@@ -101,6 +116,7 @@ class _Replay:
     outcome: Callable[[int], Outcome]
     reached: list[list[Draw]] = field(default_factory=list)  # by rung, in the order in which they came
     promoted: set[tuple[int, int]] = field(default_factory=set)  # draws and rungs that they have left
+    known: dict[int, int] = field(default_factory=dict)  # the last rung of each draw
 
     def __post_init__(self) -> None:
         self.reached = [[] for _ in self.rules.rungs]
@@ -126,6 +142,7 @@ class _Replay:
         for piece in pieces:
             self.promoted.add((piece.draw, piece.rung - 1))
             self.reached[piece.rung].append(draws[piece.draw])
+            self.known[piece.draw] = piece.rung
 
 
 def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False) -> Wave:
@@ -146,14 +163,15 @@ def waves(
         is_used_up: nothing is left to draw in the space.
     """
     by_number = {draw.number: draw for draw in draws}
-    replay = _Replay(rules, outcome)
+    replay, used = _Replay(rules, outcome), 0  # epochs
     for number in itertools.count():
-        new = [Piece(draw.number, 0) for draw in draws if draw.wave == number < rules.waves]
-        if number < rules.waves and not new and not is_used_up:
-            yield Wave(number, to_draw=rules.wave)
+        new = [Piece(draw.number, 0) for draw in draws if draw.wave == number] if rules.draws_in(number, used) else []
+        if rules.draws_in(number, used) and not new and not is_used_up:
+            yield Wave(number, dict(replay.known), to_draw=rules.wave)
             return
         pieces = (*replay.promotions(is_draining=not new), *new)
-        yield Wave(number, pieces)
+        yield Wave(number, dict(replay.known), pieces)
         if not pieces or not all(outcome(piece.draw).is_over(rules.rungs[piece.rung]) for piece in pieces):
             return
         replay.end(pieces, by_number)
+        used += sum(rules.epochs(piece.rung) for piece in pieces)

@@ -18,7 +18,7 @@ from mlplab.errors import ConfigError, Interrupted, JobsFailedError
 from mlplab.runs import folder as run_folder
 from mlplab.search import answer, records, sampling
 from mlplab.search.candidates import Candidates
-from mlplab.search.halving import SHARE
+from mlplab.search.halving import PROMOTED
 from mlplab.search.records import Drawn, Final
 from mlplab.search.search import Search
 from mlplab.search.settings import Settings
@@ -167,11 +167,11 @@ def _plan(search: Search) -> Iterator[str]:
     if settings.minutes is not None:
         yield f"{settings.minutes:g} minutes of draws to epoch {', '.join(map(str, rules.rungs))}"
         return
-    draws = min(rules.waves * rules.wave, space.size)
+    draws = min(rules.expected_draws(), space.size)
     finals = (settings.finalists + 3) * settings.seeds if settings.finalists else 0
-    pieces = [draws / SHARE**rung for rung in range(len(rules.rungs))]
+    pieces = [draws * PROMOTED**rung for rung in range(len(rules.rungs))]
     yield ", ".join(
-        f"{number:.0f} draws to epoch {rung}" if not place else f"the best {max(1, number):.0f} to {rung}"
+        f"about {number:.0f} draws to epoch {rung}" if not place else f"the best {max(1, number):.0f} to {rung}"
         for place, (number, rung) in enumerate(zip(pieces, rules.rungs, strict=True))
     )
     if finals:

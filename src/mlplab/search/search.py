@@ -1,7 +1,7 @@
 """A search as the workers see it: decides the next runs from the draws and their outcomes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ class Search:
         self._is_used_up = False  # the space, which may take long to find
 
     def more(self) -> bool:
-        """Record the next runs; False once the search is over."""
+        """Record the runs that can be trained; False once the search is over."""
         jobs = self.next_jobs()
         if jobs:
             job_file.write(self.folder / JOBS, jobs)
@@ -128,19 +128,22 @@ class Search:
                 return False
 
         space, seed = self.candidates.space, f"{self.settings.seed} {wave.number}"
+        trials = list(self._trials(wave.known, drawn, outcomes)) if self.settings.sampler == "tpe" else []
         if self.settings.sampler == "grid":
             found = sampling.grid(space, wanted, is_new)
-        elif self.settings.sampler == "random" or not drawn:
-            found = sampling.at_random(space, wanted, is_new, seed)
+        elif trials:
+            found = sampling.by_tpe(space, wanted, is_new, seed, trials)
         else:
-            found = sampling.by_tpe(space, wanted, is_new, seed, list(self._trials(drawn, outcomes)))
+            found = sampling.at_random(space, wanted, is_new, seed)
         return list(self._records(wave.number, len(drawn), [*begin, *self._distinct(found)]))
 
     def _distinct(self, found: Sequence[Assignment]) -> list[Assignment]:
         """Drop repeated configurations."""
         return list({self.candidates.config(values).hash: values for values in reversed(found)}.values())[::-1]
 
-    def _trials(self, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> Iterator[sampling.Trial]:
+    def _trials(
+        self, known: Mapping[int, int], drawn: Sequence[Drawn], outcomes: Sequence[Outcome]
+    ) -> Iterator[sampling.Trial]:
         rungs, fixed = self.rules.rungs, dict(word.split("=", 1) for word in self.candidates.space.fixed)
         own = {self.folder / one.folder for one in drawn}
         for other in self.learned:
@@ -149,14 +152,11 @@ class Search:
                 and (trial := other.trial(self.candidates.space, fixed, self.base.monitor)) is not None
             ):
                 yield trial
-        for one, became in zip(drawn, outcomes, strict=True):
-            reached = [rung for rung in rungs if became.at(rung) is not None]
-            if one.values and became.has_failed:
-                yield sampling.Trial(one.values, rungs[0], WORST, False)
-            elif one.values and reached:
-                figure = became.at(reached[-1])
-                assert figure is not None
-                yield sampling.Trial(one.values, reached[-1], figure.score, reached[-1] == rungs[-1])
+        for number, rung in known.items():
+            if drawn[number].values:
+                figure = outcomes[number].at(rungs[rung])
+                score, is_complete = (WORST, False) if figure is None else (figure.score, rung == len(rungs) - 1)
+                yield sampling.Trial(drawn[number].values, rungs[0 if figure is None else rung], score, is_complete)
 
     def _records(self, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
         configs = [self.candidates.config(values) for values in found]

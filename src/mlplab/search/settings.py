@@ -1,7 +1,7 @@
 """The settings of a search: the keys search.* of the configuration."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,7 +11,6 @@ from mlplab.errors import ConfigError
 from mlplab.search.halving import SHARE, Rules
 
 MOST_RUNGS = 3
-ENDLESS = 10**9  # waves of a search that ends by search.minutes
 
 
 class Settings(BaseModel):
@@ -55,8 +54,8 @@ class Settings(BaseModel):
             rungs = [max(1, round(max_epochs / SHARE**power)) for power in powers]
         if any(rung > max_epochs for rung in rungs):
             raise ConfigError(f"search.rungs: must be at most trainer.max_epochs={max_epochs}, got {rungs}")
-        rules = Rules.of(tuple(sorted({*rungs, max_epochs})), self.wave, self.budget * max_epochs)
-        return rules if self.minutes is None else replace(rules, waves=ENDLESS)
+        budget = self.budget * max_epochs if self.minutes is None else math.inf
+        return Rules(tuple(sorted({*rungs, max_epochs})), self.wave, budget)
 
 
 def _line(details: Any) -> str:

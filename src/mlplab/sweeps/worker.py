@@ -26,7 +26,7 @@ from mlplab.sweeps.queue import SWEEP, Queue
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.5
+POLL_S = 0.1
 SIGNAL_S = 1.0  # seconds between a terminal's signal to a job and to the sweep
 
 
