@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar, TextIO, cast
 
 
 class MlplabError(Exception):
@@ -47,16 +47,21 @@ class Paused(BaseException):
     """A run has reached the epoch after which it pauses, and is saved; neither a failure nor a signal."""
 
 
+LOST_OUTPUT = 7  # exit code if an answer could not be printed, for example because a disk is full
+
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class _Output:
-    """A standard stream that writes ? for characters it cannot encode, and nothing once its reader is gone."""
+    """A standard stream that writes ? for characters it cannot encode, and nothing once it cannot be written.
+
+    If that is not because its reader is gone, `is_lost` is set, and of the stream with a name it is said.
+    """
 
     GONE = (errno.EPIPE, errno.EINVAL, errno.EIO)  # a closed pipe, one on Windows, a terminal
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, name: str = "") -> None:
+        self._stream, self._name, self.is_lost = stream, name, False
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
@@ -74,26 +79,34 @@ class _Output:
         try:
             action()
         except OSError as error:
-            if error.errno not in self.GONE:
-                raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if error.errno not in self.GONE:
+                self.is_lost = True
+                if self._name:
+                    say(f"{self._name}: cannot be written: {error.strerror}. The program goes on without it.")
 
 
 @contextmanager
 def reported() -> Iterator[None]:
     """End the process with the text and the exit code of an error, without its traceback.
 
-    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well.
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well. If standard output cannot be written,
+    that is said, the work is still done, and the exit code, unless there is an error, is LOST_OUTPUT.
     """
     _open_standard_streams()
     with ExitStack() as stack:
-        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
-            if stream is not None and not isinstance(stream, _Output):
-                output: Any = _Output(stream)
+        out = None if isinstance(sys.stdout, _Output) else _Output(sys.stdout, "standard output")
+        err = None if isinstance(sys.stderr, _Output) else _Output(sys.stderr)
+        for redirect, output in ((redirect_stdout, out), (redirect_stderr, err)):
+            if output is not None:
                 stack.callback(output.flush)
-                stack.enter_context(redirect(output))
+                stack.enter_context(redirect(cast(TextIO, output)))
         try:
             yield
+            if out is not None:
+                out.flush()
+                if out.is_lost:
+                    sys.exit(LOST_OUTPUT)
         except MlplabError as error:
             if TRACEBACK_WANTED:
                 sys.excepthook(type(error), error, error.__traceback__)
@@ -106,6 +119,13 @@ def reported() -> Iterator[None]:
         except KeyboardInterrupt:
             say("Interrupted.")
             sys.exit(130)
+
+
+def output_is_in_files() -> None:
+    """Let the process end with 0 even if standard output could not be written, because files hold all that it said."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.flush()
+        sys.stdout.is_lost = False
 
 
 def say(text: str) -> None:

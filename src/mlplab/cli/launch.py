@@ -17,7 +17,7 @@ from mlplab import startup
 from mlplab.cli import job, usage
 from mlplab.cli.compose import composing, with_new_keys
 from mlplab.config.validation import nearest
-from mlplab.errors import ConfigError, reported, say
+from mlplab.errors import ConfigError, output_is_in_files, reported, say
 from mlplab.runs import folder as run_folder
 
 
@@ -27,22 +27,25 @@ def launch(conf: Path) -> None:
     for number in ending:
         signal.signal(number, _terminated)
     words = sys.argv[1:]
-    if "install=bash" in words:  # Hydra's completion would run any script after `python`
-        completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
-        print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
-        return
     with reported(), _noted():
+        if "install=bash" in words:  # Hydra's completion would run any script after `python`
+            completion = Path(__file__).with_name("completion.bash").read_text(encoding="utf-8")
+            print(f"_mlplab_train={shlex.quote(str(conf.with_name('train.py')))}\n{completion}")
+            return
         given = _parsed(words)
         options = [word for word in words if word not in given.overrides]
         given.overrides = with_new_keys(given.overrides)
+        asks = given.help or given.cfg or given.info or given.hydra_help or given.shell_completion
         if given.help:
             print(usage.text(given.overrides, conf))
-        elif given.multirun or given.cfg or given.info or given.hydra_help or given.shell_completion:
+        elif given.multirun or asks:
             _check(given, conf)
             sys.argv[1:] = _in_order(options, given.overrides)
             hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(_no_task)()
         else:
             job.run(given.overrides, conf)
+        if not asks:
+            output_is_in_files()  # of a run or a sweep
         for heard in [*ending, signal.SIGINT]:  # the work is done; a signal must not change the exit code
             signal.signal(heard, signal.SIG_IGN)
 
