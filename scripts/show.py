@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlplab.config.schema import Config
-    from mlplab.data.datamodule import ImageDataModule
+    from mlplab.data.splits import SplitDataset
 
 OF_TRAINING = ("data.batch_size",)
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -58,44 +58,44 @@ def refuse_other_than_data(overrides: list[str]) -> None:
 
 def show(config: "Config", index: int) -> None:
     download.require(config.data.key, Path(config.data.root))
-    startup.import_lightning()  # takes seconds, and is not needed by --help
-    from mlplab.data.datamodule import ImageDataModule
+    startup.import_torch()  # takes a second, and is not needed by --help
+    from mlplab.data.splits import SplitDataset
 
-    datamodule = ImageDataModule(**config.data.model_dump())
-    datamodule.setup()
-    images = len(datamodule.train_rows) + len(datamodule.val_rows)
+    data = SplitDataset.of(config.data.model_dump())
+    data.setup()
+    images = len(data.train_rows) + len(data.val_rows)
     if not 0 <= index < images:
         raise ConfigError(f"--image: must be from 0 to {images - 1}, got {index}")
-    describe(datamodule)
-    draw(datamodule, index, Path("outputs", "data", config.data.label))
+    describe(data)
+    draw(data, index, Path("outputs", "data", config.data.label))
 
 
-def used(datamodule: "ImageDataModule") -> "tuple[Tensor, Tensor]":
+def used(data: "SplitDataset") -> "tuple[Tensor, Tensor]":
     """Return the images (N, C, H, W) and labels (N,) that are trained on or validated, in the order of the data set."""
     import torch
 
-    rows = torch.cat([datamodule.train_rows, datamodule.val_rows]).sort().values
-    images, labels = datamodule.training_data(torch.device("cpu"))
+    rows = torch.cat([data.train_rows, data.val_rows]).sort().values
+    images, labels = data.train_data()
     return images[rows], labels[rows]
 
 
-def describe(datamodule: "ImageDataModule") -> None:
+def describe(data: "SplitDataset") -> None:
     """Print sizes, the range of the pixels before and after normalisation, and the images of each class."""
     import torch
 
-    info = datamodule.info
-    (images, labels), (_, test_labels) = used(datamodule), datamodule.test_data()
+    info = data.info
+    (images, labels), (_, test_labels) = used(data), data.test_data()
     ends = torch.stack([images.min(), images.max()])
-    low, high = datamodule.normalized(ends.view(2, 1, 1, 1)).flatten().tolist()
+    low, high = data.normalized(ends.view(2, 1, 1, 1)).flatten().tolist()
     height, width = info.image_shape[1:]
     colours = " in colour" if info.image_shape[0] > 1 else ""
     print(
-        f"{datamodule.label}: {len(images):,} training images, {len(datamodule.val_rows):,} of them to validate,"
+        f"{data.label}: {len(images):,} training images, {len(data.val_rows):,} of them to validate,"
         f" and {len(test_labels):,} test images\n"
         f"{height}x{width} pixels{colours} from {ends[0]} to {ends[1]}, mean {255 * info.mean:.2f},"
         f" standard deviation {255 * info.std:.2f}\n"
         f"the network gets {math.prod(info.image_shape)} numbers from {low:.3f} to {high:.3f}"
-        f" (data.normalize={datamodule.normalize})\n"
+        f" (data.normalize={data.normalize})\n"
     )
     longest = max(len("class"), *map(len, info.classes))
     print(f"{'class':{longest}}  training    test")
@@ -104,15 +104,15 @@ def describe(datamodule: "ImageDataModule") -> None:
         print(f"{name:{longest}}  {training:8,}  {test:6,}")
 
 
-def draw(datamodule: "ImageDataModule", index: int, folder: Path) -> None:
+def draw(data: "SplitDataset", index: int, folder: Path) -> None:
     from mlplab.plots import canvas, dataset
 
-    classes, name = datamodule.info.classes, datamodule.label
-    images, labels = (part.numpy() for part in used(datamodule))
+    classes, name = data.info.classes, data.label
+    images, labels = (part.numpy() for part in used(data))
     figures = {
         "examples.png": dataset.examples(images, labels, classes, name),
         "pixels.png": dataset.pixels(images[index], f"{name}, training image {index}: {classes[labels[index]]}"),
-        "counts.png": dataset.counts(labels, datamodule.test_data()[1].numpy(), classes, name),
+        "counts.png": dataset.counts(labels, data.test_data()[1].numpy(), classes, name),
         "means.png": dataset.means(images, labels, classes, name),
         "histogram.png": dataset.histogram(images, name),
     }

@@ -1,4 +1,4 @@
-"""evaluate.py and predict.py, in the process of the tests."""
+"""evaluate.py, predict.py and show.py: what they say, and what they import."""
 
 import json
 import shutil
@@ -123,3 +123,12 @@ def test_an_answer_needs_torch_and_no_library_that_trains_or_draws(
     found = imported(finished.err)
     assert "torch" in found
     assert not found & {"lightning", "torchvision", "torchmetrics", "sklearn", "matplotlib", "hydra", "tensorboard"}
+
+
+def test_a_data_set_is_shown_without_a_library_that_trains(program: Program) -> None:
+    program.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    finished = program.run("data=digits", script="scripts/show.py")
+    assert finished.code == 0
+    found = imported(finished.err)
+    assert {"torch", "matplotlib"} <= found
+    assert not found & {"lightning", "torchvision", "torchmetrics", "sklearn", "tensorboard"}

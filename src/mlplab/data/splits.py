@@ -1,8 +1,9 @@
 """A data set on the CPU, read at its first use, with its validation split and normalisation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
 
@@ -50,6 +51,13 @@ class SplitDataset:
         self._val_size, self._train_size, self._label_noise = val_size, train_size, label_noise
         self._reading = reading._replace(split_seed=split_seed) if name in OWN else USUAL
         self._info: DatasetInfo | None = None  # from a checkpoint
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> "SplitDataset":
+        """Make one from arguments of `ImageDataModule`; those that an earlier version lacked have defaults."""
+        of_dataset = {name: values[name] for name in signature(SplitDataset).parameters if name in values}
+        of_reading = {name: values[name] for name in Reading._fields if name in values}
+        return SplitDataset(**of_dataset, reading=Reading(**of_reading))
 
     @property
     def info(self) -> DatasetInfo:

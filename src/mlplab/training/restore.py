@@ -1,14 +1,12 @@
 """Rebuilds a network and its data set from a checkpoint, without Lightning."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mlplab.config.datasets import Reading
 from mlplab.data.splits import SplitDataset
 from mlplab.errors import CheckpointError
 from mlplab.model import optimizers
@@ -54,19 +52,12 @@ def load(path: Path, data_root: Path | None = None) -> tuple[Predictor, SplitDat
     with read_as_ours(path):
         require_network(content)
         values = content["datamodule_hyper_parameters"]
-        dataset = _dataset(values if data_root is None else {**values, "root": str(data_root)})
+        dataset = SplitDataset.of(values if data_root is None else {**values, "root": str(data_root)})
         dataset.load_state_dict(content["ImageDataModule"])
         predictor = Predictor().make_network(content["hyper_parameters"]).eval()
         predictor.load_state_dict(content["state_dict"])
         predictor.predict_step(torch.zeros(1, *dataset.info.image_shape))
     return predictor, dataset
-
-
-def _dataset(values: Mapping[str, Any]) -> SplitDataset:
-    """Make the data set from arguments of `ImageDataModule`; those that an earlier version lacked have defaults."""
-    of_dataset = {name: values[name] for name in signature(SplitDataset).parameters if name in values}
-    of_reading = {name: values[name] for name in Reading._fields if name in values}
-    return SplitDataset(**of_dataset, reading=Reading(**of_reading))
 
 
 def require_network(content: dict[str, Any]) -> None:
