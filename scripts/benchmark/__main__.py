@@ -20,6 +20,9 @@ import table
 import turns
 from recipes import EXPERIMENTS, composed
 
+from mlplab.errors import reported
+from mlplab.runs import marked_page
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,7 +37,8 @@ def main() -> None:
     )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.publish:
-        publish(arguments.out, arguments.publish)
+        with reported():
+            publish(arguments.out, arguments.publish)
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {arguments.core})  # inherited by every process
@@ -52,7 +56,7 @@ def main() -> None:
 
 def publish(out: Path, page: Path) -> None:
     report = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    table.publish(page, "speed", table.speed(report))
+    marked_page.publish(page, "speed", table.speed(report))
     for name in ("results.json", "speed.png"):
         shutil.copy(out / name, turns.HERE)
 

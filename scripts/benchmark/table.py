@@ -1,7 +1,6 @@
-"""The benchmark's table in Markdown, and the page that shows it between marks."""
+"""The benchmark's table in Markdown."""
 
 import statistics
-from pathlib import Path
 from typing import Any
 
 from turns import FIRST
@@ -42,15 +41,6 @@ def _conditions(report: dict[str, Any]) -> str:
         " validation, except for the limit. Runs are timed from start to test accuracy. The first run has no compiler"
         " and empty caches, except the system's file cache."
     )
-
-
-def publish(page: Path, name: str, block: str) -> None:
-    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, opened, rest = page.read_text(encoding="utf-8").partition(first)
-    _, closed, after = rest.partition(last)
-    if not opened or not closed:
-        raise SystemExit(f"{page}: must contain {first} and {last}, in this order, for the table")
-    page.write_text(f"{before}{first}\n{block}\n{last}{after}", encoding="utf-8")
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ from measured import Entries, Measured
 from recipe import PROJECT
 
 from mlplab.errors import CheckpointError
-from mlplab.runs import atomic_write
+from mlplab.runs import atomic_write, marked_page
 
 PAGES = (  # a block is written into each page that has its marks
     *("README.md", "scripts/results/README.md", "scripts/benchmark/README.md"),
@@ -44,15 +44,12 @@ def with_blocks(blocks: Mapping[str, str]) -> dict[Path, str]:
     """
     texts = {path: _text(path) for path in (PROJECT / page for page in PAGES) if path.exists()}
     for name, block in blocks.items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not any(map(marks.search, texts.values())):
+        with_it = {path: marked_page.with_block(text, name, block) for path, text in texts.items()}
+        replaced = {path: text for path, text in with_it.items() if text is not None}
+        if not replaced:
             raise CheckpointError(f"{', '.join(PAGES)}: one must have <!-- {name} --> and <!-- /{name} -->.")
-        texts = {path: _replaced(marks, block, text) for path, text in texts.items()}
+        texts |= replaced
     return texts
-
-
-def _replaced(marks: re.Pattern[str], block: str, text: str) -> str:
-    return marks.sub(lambda match: f"{match[1]}{block}\n{match[2]}", text)
 
 
 def write(texts: Mapping[Path, str]) -> list[Path]:

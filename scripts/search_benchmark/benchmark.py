@@ -21,6 +21,9 @@ import tables
 from curves import Curves, Rank
 from policies import POLICIES
 
+from mlplab.errors import reported
+from mlplab.runs import marked_page
+
 HERE = Path(__file__).resolve().parent
 CURVES = HERE / "curves.csv.gz"
 DRAWS, BEST, SEEDS = 1000, 50, 10  # recorded configurations; those with more seeds, and how many
@@ -47,7 +50,8 @@ def main() -> None:
         blocks.append(tables.live(live.turns(given.rounds, given.budget)))
     print("\n\n".join(["", *blocks]))
     if given.publish:
-        tables.publish(given.publish, "search benchmark", "\n\n".join(blocks))
+        with reported():
+            marked_page.publish(given.publish, "search benchmark", "\n\n".join(blocks))
 
 
 def make_curves(path: Path, jobs: int) -> None:

@@ -1,8 +1,7 @@
-"""The benchmark of searches in Markdown, and the page that shows it between marks."""
+"""The benchmark of searches in Markdown."""
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from calibration import Judged
@@ -69,16 +68,6 @@ def live(found: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         f"Two workers take {_range(ratios)} of the time of one. Medians of {len(ratios)} rounds in turn, with ranges."
     )
     return f"{_table(rows)}\n\n{said}"
-
-
-def publish(page: Path, name: str, block: str) -> None:
-    """Put a block between its marks of a Markdown page."""
-    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, opened, rest = page.read_text(encoding="utf-8").partition(first)
-    _, closed, after = rest.partition(last)
-    if not opened or not closed:
-        raise SystemExit(f"{page}: must contain {first} and {last}, in this order")
-    page.write_text(f"{before}{first}\n{block}\n{last}{after}", encoding="utf-8")
 
 
 def _range(values: Sequence[float], form: str = "{:.2f}") -> str:

@@ -1,8 +1,9 @@
 """Table of tries and their outcomes."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mlplab.runs import marked_page
 
 
 @dataclass
@@ -38,7 +39,4 @@ class Report:
             row = summed.setdefault(what.partition(",")[0], [0, 0])
             row[:] = (total + count for total, count in zip(row, counts, strict=True))
         rows = [f"| {what} | {tries} | {good} |" for what, (tries, good) in summed.items()]
-        block = "\n".join(["<!-- torture -->", "| tried | times | went well |", "|---|---:|---:|", *rows])
-        text = page.read_text(encoding="utf-8")
-        marked = re.compile("<!-- torture -->.*(?=\n<!-- /torture -->)", re.DOTALL)
-        page.write_text(marked.sub(lambda _: block, text), "utf-8")
+        marked_page.publish(page, "torture", "\n".join(["| tried | times | went well |", "|---|---:|---:|", *rows]))
