@@ -1,7 +1,7 @@
 """Draw the pictures of the pages again, from scratch: `make pictures` (4 minutes on two cores; needs chromium).
 
-Trains the runs in build/pictures, and prints each command with its output, as quoted in the pages. The screenshots of
-TensorBoard are taken by the browser tests.
+Trains the runs in build/pictures, and prints each command with its output, as quoted in the pages. The screenshots
+are taken by the browser tests.
 
 Example: python scripts/pictures/make.py
 """
@@ -24,6 +24,7 @@ COMMANDS = (
     f"train.py experiment=mnist_512x2_rmsprop hydra.run.dir={RUN}",
     f"scripts/evaluate.py {RUN}",
     f"scripts/predict.py {RUN} --test 0 8 --picture",
+    f"scripts/draw.py {RUN} --no-open",
     "scripts/show.py data=fashion",
     "train.py -m model.hidden=32,128,512 optimizer=adam,rmsprop,sgd optimizer.lr=0.001,0.01 trainer.max_epochs=2"
     f" sweep_name={SWEEP.name}",
@@ -35,6 +36,7 @@ DRAWN = {
     "fashion.png": DATA / "fashion/examples.png",
     **{f"{name}.png": SCRATCH / RUN / f"{name}.png" for name in ("curves", "confusion", "mistakes", "predictions")},
     **{name: SCREENSHOTS / name for name in map(TENSORBOARD.format, ("custom_scalars", "images", "hparams"))},
+    "draw.png": SCREENSHOTS / "draw.png",
 }
 
 
@@ -48,7 +50,7 @@ def main() -> None:
         print(f"\n$ python {command}", flush=True)
         script, *arguments = shlex.split(command)
         run([sys.executable, PROJECT / script, *arguments], SCRATCH)
-    browse = ["tests/monitoring/test_in_browser.py", "-k", "pictures"]
+    browse = ["tests/monitoring/test_in_browser.py", "tests/draw/test_draw_page.py", "-k", "of_the_readme"]
     run([sys.executable, "-m", "pytest", "--quiet", *browse], PROJECT)
     for name, drawn in DRAWN.items():
         shutil.copy(drawn, HERE / name)

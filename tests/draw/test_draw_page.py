@@ -35,7 +35,7 @@ pytestmark = [
 ]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 DRAWN_ON = PROJECT / "build" / "pictures" / "outputs" / "mnist" / "tutorial" / "draw.html"
-PICTURE = {"width": 1040, "height": 800, "deviceScaleFactor": 1, "mobile": False}  # pixels
+PICTURE = {"width": 1040, "height": 832, "deviceScaleFactor": 1, "mobile": False}  # pixels
 INFO = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.13, std=0.31, object_size=20, centred_by_mass=True)
 FASHION = replace(INFO, classes=("T-shirt/top", *"123456789"), object_size=28, centred_by_mass=False)
 
@@ -304,6 +304,7 @@ def test_the_picture_of_the_readme(shown: Open) -> None:
     """Take the screenshot that `make pictures` copies."""
     browser = shown(DRAWN_ON.read_text(encoding="utf-8"))
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PICTURE)
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     browser.execute_script(STROKE, THREE)
     browser.execute_script("bars[3].click()")
     wait_for(lambda: bool(browser.execute_script("return all('#examples img').every(image => image.complete)")))
