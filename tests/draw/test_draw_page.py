@@ -206,8 +206,8 @@ def test_a_marked_drawing_is_saved_with_its_class_and_read_alike(shown: Open, tm
     allowed = {"behavior": "allow", "downloadPath": str(tmp_path / "drawings")}
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
     for name, mark in {
-        "T-shirt-top_wrong_0001.png": lambda: Select(browser.find_element(By.ID, "wrong")).select_by_value("0"),
-        "{}_right_0002.png": lambda: browser.find_element(By.ID, "right").click(),
+        "T-shirt-top_0001-wrong.png": lambda: Select(browser.find_element(By.ID, "wrong")).select_by_value("0"),
+        "{}_0002-right.png": lambda: browser.find_element(By.ID, "right").click(),
     }.items():
         draw_seven(browser)
         pixels, best = seen(browser), int(np.argmax(answer(browser)))
