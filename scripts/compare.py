@@ -207,7 +207,7 @@ def draw(one: Compared, other: Compared) -> None:
     from mlplab.training import restore
 
     title = " | ".join(restore.title(run.path, run.predictor, run.dataset) for run in (one, other))
-    runs = " | ".join(f"{place}: {restore.about(run.path)}" for place, run in enumerate((one, other), 1))
+    runs = "\n".join(f"{place}: {restore.about(run.path)}" for place, run in enumerate((one, other), 1))
     note = (
         f"{runs}\n#: number for predict.py or explain.py --test; blue: true class; orange: wrong answer, surest first"
     )

@@ -111,7 +111,7 @@ def draw(scores: "Scores", split: str, predictor: "Predictor", dataset: "SplitDa
 
     classes = dataset.info.classes
     prefix = "" if split == "test" else f"{split}_"
-    title = f"{dataset.name}, {network_name(predictor.mlp)}, {split} {100 * scores.acc:.2f} %"
+    title = f"{dataset.label}, {network_name(predictor.mlp)}, {split} {100 * scores.acc:.2f} %"
     about, images = f"{split} images, {restore.about(run)}", dataset.originals(split)
     figures = {
         "confusion.png": run_plots.confusion(scores.confusion.numpy(), classes, title, about),

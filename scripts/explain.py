@@ -62,6 +62,7 @@ def explain(arguments: argparse.Namespace) -> None:
     from mlplab.training import restore
 
     predictor, dataset = restore.load(arguments.run, arguments.data_root)
+    inputs.require_framed(dataset.info, ["--background"] if arguments.background != "auto" else [])
     mistakes, found = list[str](), list[Input]()
     if arguments.test:
         found = inputs.from_test_set(dataset, arguments.test)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlplab import startup
+from mlplab.config.datasets import TABLES
 from mlplab.data import download, inputs
 from mlplab.data.inputs import Input
 from mlplab.errors import ConfigError, DataError, reported
@@ -53,7 +54,7 @@ class Answer(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder, .ckpt file, or `last` for the newest run")
-    parser.add_argument("images", type=Path, nargs="*", help="image files, or tables (.csv) of pixels")
+    parser.add_argument("images", type=Path, nargs="*", help=f"image files, or tables of pixels ({', '.join(TABLES)})")
     parser.add_argument("--test", type=int, nargs="+", default=[], metavar="N", help="indices of test images, from 0")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets (default: as in training)")
     parser.add_argument(
@@ -132,10 +133,12 @@ def predict(arguments: argparse.Namespace) -> None:
 
 def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: list[str]) -> list[Input]:
     """Return the readable images; add a line to `mistakes` for each other file."""
+    framing = {"--background": arguments.background != "auto", "--several": arguments.several}
+    inputs.require_framed(info, [option for option, is_given in framing.items() if is_given])
     found = list[Input]()
     for path in arguments.images:
         try:
-            if path.suffix == ".csv":
+            if path.suffix in TABLES:
                 found += from_table(path, info)
                 continue
             of_file = inputs.from_file(path, info, arguments.background, arguments.several)
@@ -165,7 +168,8 @@ def write_input(images: Sequence["Tensor"], path: Path) -> None:
 
     mark, file = PngImagePlugin.PngInfo(), io.BytesIO()
     mark.add_text("Software", "mlplab predict.py")
-    Image.fromarray(torch.cat(list(images), dim=2).squeeze(0).numpy()).save(file, "png", pnginfo=mark)
+    beside = torch.cat(list(images), dim=2).movedim(0, 2)  # N of (C, H, W) -> (H, N*W, C)
+    Image.fromarray((beside.squeeze(2) if beside.shape[2] == 1 else beside).numpy()).save(file, "png", pnginfo=mark)
     try:
         atomic_write.write_own({path: file.getvalue()})
     except OSError as error:

@@ -75,8 +75,8 @@ def used(data: "SplitDataset") -> "tuple[Tensor, Tensor]":
     import torch
 
     rows = torch.cat([data.train_rows, data.val_rows]).sort().values
-    images, labels = data.train_data()
-    return images[rows], labels[rows]
+    images, _ = data.train_data()
+    return images[rows], data.train_labels[rows]
 
 
 def describe(data: "SplitDataset") -> None:

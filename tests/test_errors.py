@@ -16,8 +16,10 @@ def to_a_full_disk() -> None:
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])  # without a buffer a print fails, and otherwise the end
-@pytest.mark.parametrize("arguments", [["--help"], ["data=digits", "--cfg=job"], ["install=bash"]])
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),  # without a buffer a print fails, and otherwise the end
+    [(["--help"], "1"), (["--help"], ""), (["data=digits", "--cfg=job"], ""), (["install=bash"], "")],
+)
 def test_what_is_asked_of_train_py(program: Program, arguments: list[str], unbuffered: str) -> None:
     program.environment["PYTHONUNBUFFERED"] = unbuffered
     finished = program.run(*arguments, before=to_a_full_disk)
@@ -27,7 +29,6 @@ def test_what_is_asked_of_train_py(program: Program, arguments: list[str], unbuf
 @pytest.mark.parametrize(
     ("script", "arguments", "files"),
     [
-        ("predict", ["--test", "0"], []),
         ("evaluate", ["--csv=answers.csv"], ["answers.csv"]),
         ("report", ["--no-pictures"], ["report.csv", "report.md", "runs.csv"]),
     ],

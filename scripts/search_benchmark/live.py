@@ -22,7 +22,7 @@ KINDS = {
     "two workers, complete runs of random draws": ("search=random", "jobs=2"),
 }
 Turn = dict[str, Any]
-EVERY_S = 0.05  # the processes are counted
+EVERY_S = 0.05  # between counts of the processes
 
 
 def turns(rounds: int, budget: int) -> dict[str, list[Turn]]:

@@ -75,10 +75,9 @@ def waves(
     by: Rank = "loss",
     rungs: Sequence[int] = RUNGS,
     trains_anew: bool = False,
-    size: int = WAVE,
 ) -> Steps:
     """The search of this project; `trains_anew` at each promotion, as libraries without exact resume do."""
-    rules = Rules(tuple(rungs), size, budget)
+    rules = Rules(tuple(rungs), WAVE, budget)
     drawn: list[int] = []  # the recorded run of each draw
     reached: defaultdict[int, int] = defaultdict(int)
     draws: list[Draw] = []
@@ -99,12 +98,12 @@ def waves(
         if wave.to_draw and sampler == "tpe" and wave.known:
             known = [(number, rules.rungs[rung]) for number, rung in wave.known.items()]
             history = [_trial(asked[number], outcome(number), epochs) for number, epochs in known]
-            new = sampling.by_tpe(space(), size, is_new, f"{seed} {wave.number}", history)
+            new = sampling.by_tpe(space(), WAVE, is_new, f"{seed} {wave.number}", history)
             for values in new:
                 asked.append(values)
                 drawn.append(curves.nearest(values, drawn))
         elif wave.to_draw:
-            new_draws = [next(order) for _ in range(size)]
+            new_draws = [next(order) for _ in range(WAVE)]
             drawn += new_draws
             asked += [curves.runs[draw].values for draw in new_draws]
         draws += [Draw(number, wave.number) for number in range(len(draws), len(drawn))]

@@ -45,6 +45,7 @@ def test_that_share_of_the_training_labels_is_wrong(noise: float, train_size: in
     assert is_wrong.sum() == is_wrong[module.train_rows].sum() == round(noise * len(module.train_rows))
     assert labels.unique().tolist() == list(range(10))
     assert torch.equal(_module(tiny_root, label_noise=noise, train_size=train_size, seed=5).train_labels, labels)
+    assert torch.equal(module.train_data()[1], LABELS)  # to evaluate by
     other = _module(tiny_root, label_noise=noise, train_size=train_size, split_seed=1)
     assert not torch.equal(other.train_labels, labels)
     assert torch.equal(module.test_data()[1], idx.patterned(50, seed=2)[1].long())

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -78,6 +79,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
+def run(digits_run: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(digits_run.folder, tmp_path / "run"))
+
+
+@pytest.fixture
 def shown(browser: Chrome, tmp_path: Path) -> Iterator[Open]:
     """Open the text of a page from a file; at the end, nothing may be on the console."""
 
@@ -135,31 +141,31 @@ def draw_seven(browser: Chrome) -> None:
 
 
 def test_images_of_the_test_set_get_the_probabilities_of_predict(
-    script: Script, shown: Open, digits_run: Run, tmp_path: Path
+    script: Script, shown: Open, run: Path, tmp_path: Path
 ) -> None:
-    written = script("draw.py", digits_run.folder, "--no-open")
+    written = script("draw.py", run, "--no-open")
     assert (written.code, written.err) == (0, "")
-    browser = shown((digits_run.folder / "draw.html").read_text(encoding="utf-8"))
+    browser = shown((run / "draw.html").read_text(encoding="utf-8"))
     images = datasets.load("digits", Path()).test_images[:100, 0].numpy()
     paths, found = [], []
     for place, image in enumerate(images):
         paths.append(drop(browser, image, tmp_path, f"{place}.png"))
         found.append(answer(browser))
-    answers = json.loads(script("predict.py", digits_run.folder, *paths, "--json").out)
+    answers = json.loads(script("predict.py", run, *paths, "--json").out)
     expected = [list(one["probabilities"].values()) for one in answers]
     assert np.abs(np.array(found) - expected).max() < 1e-4
-    by_index = script("predict.py", digits_run.folder, "--json", "--test", *range(100)).out
+    by_index = script("predict.py", run, "--json", "--test", *range(100)).out
     assert [one["probabilities"] for one in json.loads(by_index)] == [one["probabilities"] for one in answers]
 
 
-def test_a_test_image_is_started_from_as_it_is(script: Script, shown: Open, digits_run: Run) -> None:
-    script("draw.py", digits_run.folder, "--no-open")
-    browser = shown((digits_run.folder / "draw.html").read_text(encoding="utf-8"))
+def test_a_test_image_is_started_from_as_it_is(script: Script, shown: Open, run: Path) -> None:
+    script("draw.py", run, "--no-open")
+    browser = shown((run / "draw.html").read_text(encoding="utf-8"))
     dataset = datasets.load("digits", Path())
     row = page.chosen(dataset.test_labels.tolist(), 10)[4]  # the third class's first
     browser.find_elements(By.CSS_SELECTOR, "#examples button")[4].click()
     wait_for(lambda: seen(browser) == dataset.test_images[row].flatten().tolist())
-    classifier, datamodule = restore.load(digits_run.folder)
+    classifier, datamodule = restore.load(run)
     expected = classifier.predict_step(datamodule.normalized(dataset.test_images[row : row + 1]))
     assert np.abs(np.array(answer(browser)) - expected[0].detach().numpy()).max() < 1e-4
 
@@ -277,11 +283,9 @@ def test_a_file_that_is_no_picture_is_named_as_such(shown: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_the_page_fits_phones_and_screens(
-    script: Script, shown: Open, digits_run: Run, width: int, scheme: str
-) -> None:
-    script("draw.py", digits_run.folder, "--no-open")
-    browser = shown((digits_run.folder / "draw.html").read_text(encoding="utf-8"))
+def test_the_page_fits_phones_and_screens(script: Script, shown: Open, run: Path, width: int, scheme: str) -> None:
+    script("draw.py", run, "--no-open")
+    browser = shown((run / "draw.html").read_text(encoding="utf-8"))
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}

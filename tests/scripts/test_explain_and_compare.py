@@ -182,7 +182,7 @@ def test_two_runs_are_compared_on_the_same_images(
     assert tuple(classes) == dataset.info.classes
     accs = [f"{100 * run.metrics['test/acc']:.2f} %" for run in (tiny_run, other_run)]
     assert title == f"mnist, 784-16-10, test {accs[0]} | mnist, 784-12-10, test {accs[1]}"
-    assert f"1: weights of epoch {tiny_run.best_epoch}, run run | 2: " in about
+    assert f"1: weights of epoch {tiny_run.best_epoch}, run run\n2: " in about
     for side, rows_of_side, wrong in zip(sides, only, reversed(answers), strict=True):
         assert sorted(side.numbers) == rows_of_side.tolist()
         assert np.array_equal(side.images, dataset.test_images[list(side.numbers)[:16]])

@@ -27,6 +27,7 @@ class Lab:
         self.trained: dict[int, int] = {}
         self.epochs = 0
         self.waves: dict[int, tuple[Piece, ...]] = {}
+        self.known: dict[int, dict[int, int]] = {}  # by the number of the wave that was drawn
 
     def chance(self, *what: object) -> float:
         return chance(self.seed, *what)
@@ -47,6 +48,7 @@ class Lab:
             is_used_up = len(self.draws) >= self.size
             wave = current(self.rules, self.draws, self.outcome, is_used_up)
             if wave.to_draw:
+                self.known[wave.number] = dict(wave.known)
                 first = len(self.draws)
                 new = range(first, min(first + wave.to_draw, self.size))
                 self.draws += [Draw(number, wave.number, f"pool {number % self.pools}") for number in new]
@@ -120,6 +122,7 @@ def test_more_budget_goes_on_from_the_same_draws() -> None:
     short.waves, before = {}, dict(short.trained)
     short.run(2)
     assert len(short.draws) == count
+    assert short.known == long.known  # although more is trained of some draws
     assert all(short.trained[draw] >= epochs for draw, epochs in before.items())
     assert short.epochs >= whole
     assert {draw for draw, epochs in long.trained.items() if epochs == 9} <= {

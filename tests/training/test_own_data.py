@@ -1,8 +1,10 @@
 """Whole runs on own data: the same weights from each layout, and pictures, predictions and reports that follow."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import own_data
 import pytest
 import torch
@@ -67,6 +69,15 @@ def test_a_folder_in_colour_from_training_to_prediction(composed: Compose, tmp_p
     classifier, datamodule = restore.load(run)
     expected = classifier.predict_step(datamodule.normalized(colours[:1]))[0]
     assert list(probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    picture = shutil.copy(picture, tmp_path / "picture.png")  # not into the data
+    assert script("predict.py", run, picture, "--show-input").code == 0
+    with Image.open(f"{picture}.input.png") as image:
+        assert np.array_equal(image, colours[0].permute(1, 2, 0))
+    for name, options in (("predict.py", ("--background=dark", "--several")), ("explain.py", ("--background=dark",))):
+        ended = script(name, run, picture, *options)
+        assert (ended.code, ended.out) == (2, "")
+        words = ", ".join(option.partition("=")[0] for option in options)
+        assert ended.err.startswith(f"{words}: no effect for a run with data.prepare=none")
     Image.new("RGB", (9, 9)).save(tmp_path / "large.png")
     ended = script("predict.py", run, tmp_path / "large.png")
     assert (ended.code, "has 9x9 pixels, but the other images 8x6" in ended.err) == (3, True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 Name = Literal["mnist", "fashion", "digits", "kmnist", "emnist", "qmnist", "folder", "csv", "idx"]
+TABLES = (".csv", ".tsv", ".txt")  # endings of tables of pixels
 OWN = ("folder", "csv", "idx")  # of the user; their facts are known once they are read
 OWN_VAL_SIZE = 0.1
 DIGITS = tuple("0123456789")

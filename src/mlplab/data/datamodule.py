@@ -98,8 +98,8 @@ class ImageDataModule(SplitDataset, LightningDataModule):
     def training_data(self, device: torch.device) -> Batch:
         """All training and validation images (N, C, H, W) uint8 and labels (N,), wrong ones with `label_noise`."""
         if self._data is None or self._data[0].device != device:
-            images, labels = self.train_data()
-            self._data = images.to(device), labels.to(device)
+            images, _ = self.train_data()
+            self._data = images.to(device), self.train_labels.to(device)
         return self._data
 
     def chunks(self, block: Block, epoch: int, memory: Memory | None = None) -> Iterator[Chunk]:

@@ -175,12 +175,10 @@ def _refuse_large(path: Path, image: Image.Image) -> None:
 def _grey(image: Image.Image) -> Bytes:
     if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range: Pillow would clip them at 255
         return _stretched(np.asarray(image, dtype=np.float64))
-    is_grey = image.mode == "L" and not image.has_transparency_data
-    if not is_grey:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image = image.reduce(max(1, max(image.size) // SIDE))
-    if is_grey:
-        return np.asarray(image)
+    factor = max(1, max(image.size) // SIDE)
+    if image.mode == "L" and not image.has_transparency_data:
+        return np.asarray(image.reduce(factor))
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB").reduce(factor)
     colours = np.asarray(image, dtype=np.float64)  # (H, W, 3 or 4)
     if colours.shape[2] == 4:
         colours = _composited(colours[..., :3], colours[..., 3:] / 255)

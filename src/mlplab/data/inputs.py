@@ -47,6 +47,14 @@ def from_file(path: Path, info: "DatasetInfo", background: "Background", several
     ]
 
 
+def require_framed(info: "DatasetInfo", options: Sequence[str]) -> None:
+    """Raises ConfigError if these options of framing are given for a network that takes pictures as they are."""
+    if options and info.as_they_are:
+        raise ConfigError(
+            f"{', '.join(options)}: no effect for a run with data.prepare=none, whose pictures are used as they are"
+        )
+
+
 def numbers_last(words: Sequence[str]) -> list[str]:
     """Move `--test` and its numbers to the end of a command, so that the run is not parsed as one of them."""
     if "--test" not in words:

@@ -101,7 +101,7 @@ class SplitDataset:
 
     @cached_property
     def train_labels(self) -> Tensor:
-        """Labels of all training and validation images, (N,); a share `label_noise` of those trained on is wrong."""
+        """Labels to train with, of all training and validation images, (N,): a share `label_noise` is wrong."""
         labels, rows = self._loaded.train_labels, self.train_rows
         if not self._label_noise:
             return labels
@@ -175,8 +175,8 @@ class SplitDataset:
         return images[self.rows(split)]
 
     def train_data(self) -> Batch:
-        """All training and validation images (N, C, H, W) uint8 and their `train_labels` (N,), on the CPU."""
-        return self._loaded.train_images, self.train_labels
+        """All training and validation images (N, C, H, W) uint8 and their true labels (N,), on the CPU."""
+        return self._loaded.train_images, self._loaded.train_labels
 
     def test_data(self) -> Batch:
         """All test images (M, C, H, W) uint8 and their labels (M,), on the CPU."""

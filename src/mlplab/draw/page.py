@@ -31,11 +31,14 @@ def html(title: str, info: DatasetInfo, layers: Sequence[Layer], examples: tuple
         examples: test images to start from, and their labels.
 
     Raises:
-        CheckpointError: if the images have colours.
+        CheckpointError: if pictures are not prepared by cutting out what is drawn, or have colours.
     """
     channels, height, width = info.image_shape
-    if channels != 1:
-        raise CheckpointError(f"The page draws in grey, but the network takes images of {channels} channels.")
+    if channels != 1 or info.as_they_are:
+        raise CheckpointError(
+            "The page cuts out what is drawn, in grey, but this network takes pictures as they are.\n"
+            "Train one with data.prepare=mnist to draw for it."
+        )
     names = [escape(name) for name in info.classes]
     frame = {"height": height, "width": width, "size": info.object_size, "byMass": info.centred_by_mass}
     frame["fills"] = info.object_size >= max(height, width)

@@ -166,7 +166,7 @@ def _derived(history: Sequence[Mapping[str, float]], datamodule: ImageDataModule
 
 
 def _subject(datamodule: ImageDataModule, classifier: Classifier) -> str:
-    return f"{datamodule.name}, {network_name(classifier.mlp)}"
+    return f"{datamodule.label}, {network_name(classifier.mlp)}"
 
 
 def _datamodule(trainer: Trainer) -> ImageDataModule:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, SMALL, TEXT, VERMILION, label
-from mlplab.plots.image_grid import Array, Mosaic, grey
+from mlplab.plots.image_grid import Array, Mosaic, shown
 
 MOST, ACROSS, HEADING = 16, 8, 0.25  # images of a side, those in a row, and inches above a side
 
@@ -37,12 +37,12 @@ def comparison(sides: Sequence[OneSided], classes: Sequence[str], title: str, no
 
 
 def _mosaic(side: OneSided) -> Mosaic | None:
-    shown = grey(side.images[:MOST])
-    return Mosaic.of(shown, ACROSS, canvas.WIDTH - 0.3, below=0.45, between=0.1) if len(shown) else None
+    images = shown(side.images[:MOST])
+    return Mosaic.of(images, ACROSS, canvas.WIDTH - 0.3, below=0.45, between=0.1) if len(images) else None
 
 
 def _draw(figure: "canvas.Figure", mosaic: Mosaic, top: float, side: OneSided, classes: Sequence[str]) -> None:
-    image = mosaic.draw(figure, grey(side.images[:MOST]), 0.15, top)
+    image = mosaic.draw(figure, shown(side.images[:MOST]), 0.15, top)
     of_class = [label(name, 14) for name in classes]
     mosaic.name(image, [f"#{number}" for number in side.numbers[:MOST]], fontsize=SMALL)
     mosaic.name(image, [of_class[k] for k in side.truths[:MOST]], line=1, color=BLUE, fontsize=SMALL)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, ORANGE, SMALL, TEXT, label
-from mlplab.plots.image_grid import Array, Mosaic, grey
+from mlplab.plots.image_grid import Array, Mosaic, grey, shown
 
 ACROSS = 10  # images of a class
 LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
@@ -14,11 +14,12 @@ LARGEST_PAGE, LARGEST_CELL = 10.5, 0.55  # inches
 
 def examples(images: Array, labels: Array, classes: Sequence[str], name: str) -> "canvas.Figure":
     """Draw a row for each class with its first 10 of images (N, H, W) or (N, C, H, W)."""
-    blank = np.full((len(classes), ACROSS, *images.shape[-2:]), np.nan, dtype=np.float32)
+    size = shown(images[:1]).shape[1:]
+    blank = np.full((len(classes), ACROSS, *size), np.nan, dtype=np.float32)
     for k in range(len(classes)):
         rows = np.flatnonzero(labels == k)[:ACROSS]
-        blank[k, : len(rows)] = grey(images[rows])
-    cells = blank.reshape(-1, *images.shape[-2:])
+        blank[k, : len(rows)] = shown(images[rows])
+    cells = blank.reshape(-1, *size)
     names = [label(one, 18) for one in classes]
     left = 0.3 + max(map(len, names)) * (TEXT + 1) * canvas.LETTER
     mosaic = Mosaic.of(cells, ACROSS, width=canvas.WIDTH - left - 0.1)

@@ -8,12 +8,13 @@ import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import GREEN, SMALL, TEXT, VERMILION, label
-from mlplab.plots.image_grid import Array, Mosaic, grey
+from mlplab.plots.image_grid import Array, Mosaic, shown
 from mlplab.plots.predictions import bars_of_one
 
 MOST_BARS = 12  # classes; of more, the most probable
 SIDE, LEFT, MIDDLE, RIGHT, BAR = 1.4, 0.15, 3.8, 5.25, 6.72  # inches: an image, and where the columns begin
 BETWEEN, BELOW = 0.62, 0.6  # inches between the two rows, and below the second with what is above the first
+MARGIN = 0.25  # inches above the first row and below the neighbours
 LETTERS = 21  # of a text above an image
 
 
@@ -44,7 +45,12 @@ def explanation(reasons: Reasons, names: Sequence[str], title: str, about: str) 
     """
     said = [label(name, 12) for name in names]
     top = canvas.top(about) + 0.2
-    figure = canvas.page(title, 2 * SIDE + BETWEEN + BELOW, about)
+    neighbours = shown(reasons.neighbours)
+    mosaic = None
+    if len(neighbours):
+        mosaic = Mosaic.of(neighbours, columns=5, width=MIDDLE - LEFT - 0.1, below=0.28, between=0.13)
+    below = max(SIDE + BELOW, mosaic.height + MARGIN if mosaic else 0.0)
+    figure = canvas.page(title, SIDE + BETWEEN + below, about)
     _image(figure, LEFT, top, "input", reasons.image)
     _bars(figure, top, reasons, said)
     limit = float(np.abs(reasons.attributions.sum(axis=1)).max()) or 1.0
@@ -52,7 +58,9 @@ def explanation(reasons: Reasons, names: Sequence[str], title: str, about: str) 
         drawn = _image(figure, left, top, f"for {said[k]}", values.sum(axis=0), **_diverging(limit))
     canvas.colorbar(figure, drawn, BAR, top, SIDE, "input times gradient")
     top += SIDE + BETWEEN
-    _neighbours(figure, top, reasons, said)
+    _title_of_neighbours(figure, top, reasons, said)
+    if mosaic is not None:
+        _neighbours(mosaic, mosaic.draw(figure, neighbours, LEFT, top), reasons, said)
     _change(figure, top, reasons, said)
     return figure
 
@@ -61,14 +69,14 @@ def _image(
     figure: "canvas.Figure", left: float, top: float, text: str, image: Array, **colours: Any
 ) -> "canvas.AxesImage":
     """Draw an image (C, H, W), or values (H, W), below a text."""
-    shown = image if image.ndim == 2 else grey(image[None])[0]
-    height, width = (SIDE * side / max(shown.shape) for side in shown.shape)
+    pixels = image if image.ndim == 2 else shown(image[None])[0]
+    height, width = (SIDE * side / max(pixels.shape[:2]) for side in pixels.shape[:2])
     axes = canvas.axes(figure, left, top, width, height)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color=canvas.PALE, linewidth=0.6)
     axes.text(0, 1 + 0.05 / height, label(text, LETTERS), fontsize=TEXT, transform=axes.transAxes)
     colours = {"cmap": "gray", "vmin": 0, "vmax": 255, **colours}
-    return axes.imshow(shown, interpolation="nearest", aspect="auto", **colours)
+    return axes.imshow(pixels, interpolation="nearest", aspect="auto", **colours)
 
 
 def _diverging(limit: float) -> dict[str, Any]:
@@ -87,17 +95,17 @@ def _bars(figure: "canvas.Figure", top: float, reasons: Reasons, said: Sequence[
     bars_of_one(axes, reasons.probabilities[shown], names, truth)
 
 
-def _neighbours(figure: "canvas.Figure", top: float, reasons: Reasons, said: Sequence[str]) -> None:
+def _title_of_neighbours(figure: "canvas.Figure", top: float, reasons: Reasons, said: Sequence[str]) -> None:
     answer, count = reasons.classes[0], len(reasons.neighbours)
     same = sum(k == answer for k in reasons.labels)
     text = f"nearest training images: {same} of {count} are {said[answer]}" if count else "no training images here"
     width, height = figure.get_size_inches()
     figure.text(LEFT / width, 1 - (top - 0.05) / height, text, fontsize=TEXT)
-    if not count:
-        return
-    shown = grey(reasons.neighbours)
-    mosaic = Mosaic.of(shown, columns=5, width=MIDDLE - LEFT - 0.1, below=0.28, between=0.13)
-    image = mosaic.draw(figure, shown, LEFT, top)
+
+
+def _neighbours(mosaic: Mosaic, image: "canvas.AxesImage", reasons: Reasons, said: Sequence[str]) -> None:
+    """Write class and number of each neighbour: green if it is of the class of the answer."""
+    answer = reasons.classes[0]
     for is_same, colour in ((True, GREEN), (False, VERMILION)):
         is_shown = [(k == answer) == is_same for k in reasons.labels]
         of_classes = [said[k] * shown for k, shown in zip(reasons.labels, is_shown, strict=True)]

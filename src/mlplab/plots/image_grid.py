@@ -20,6 +20,11 @@ def grey(images: Array) -> Array:
     return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
 
 
+def shown(images: Array) -> Array:
+    """Return images (N, C, H, W) as matplotlib draws them: (N, H, W, 3) of three colours, and `grey` otherwise."""
+    return images.transpose(0, 2, 3, 1) if images.ndim == 4 and images.shape[1] == 3 else grey(images)
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """Layout of images in rows of `columns`, from left to right and from top to bottom.
@@ -35,8 +40,8 @@ class Mosaic:
 
     @classmethod
     def of(cls, images: Array, columns: int, width: float, below: float = 0.04, between: float = 0.04) -> Self:
-        """Lay out images (N, H, W), in inches: total `width`, space `below` each row and `between` columns."""
-        count, height_of_one, width_of_one = images.shape
+        """Lay out `shown` images, in inches: total `width`, space `below` each row and `between` columns."""
+        count, height_of_one, width_of_one = images.shape[:3]
         cell = width * canvas.DPI / columns  # dots
         least = cell / (width_of_one + 1)  # with one pixel between
         scale = min((cell - between * canvas.DPI) / width_of_one, least)
@@ -69,13 +74,16 @@ class Mosaic:
         row, column = divmod(position, self.columns)
         return row * (self.shape[0] + self.gap[0]), column * (self.shape[1] + self.gap[1])
 
-    def assembled(self, images: Array) -> npt.NDArray[np.float32]:
-        """Put images (N, H, W) into one image, with NaN between them."""
-        whole = np.full(self.pixels, np.nan, dtype=np.float32)
+    def assembled(self, images: Array) -> Array:
+        """Put images into one image: (N, H, W) with NaN between them, (N, H, W, 3) as RGBA, transparent there."""
+        whole = np.full((*self.pixels, *images.shape[3:]), np.nan, dtype=np.float32)
         for position, image in enumerate(images):
             top, left = self.corner(position)
             whole[top : top + self.shape[0], left : left + self.shape[1]] = image
-        return whole
+        if images.ndim == 3:
+            return whole
+        opaque = 255 * ~np.isnan(whole[..., :1])
+        return np.concatenate([np.nan_to_num(whole), opaque], axis=2).astype(np.uint8)
 
     def draw(
         self, figure: "canvas.Figure", images: Array, left: float, top: float, **colours: Any

@@ -7,7 +7,7 @@ import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, SMALL, TEXT, VERMILION, label
-from mlplab.plots.image_grid import Array, grey
+from mlplab.plots.image_grid import Array, shown
 
 MOST = 200  # images; more would exceed the height of a PNG
 
@@ -28,8 +28,8 @@ def predictions(
         truths: the class of each image, if known: its name is green, a wrong prediction is red-orange.
         title, about: of the page; run, data and figure, and more of it.
     """
-    shown = grey(images[:MOST])
-    across = min(2, len(shown))
+    chosen = shown(images[:MOST])
+    across = min(2, len(chosen))
     width = canvas.WIDTH / across
     said = [label(name, 18) for name in classes]
     room = max(map(len, said)) * SMALL * canvas.LETTER + 0.08  # for the names of the classes
@@ -39,10 +39,10 @@ def predictions(
     more = f"the first {MOST} of {len(images):,} images" if len(images) > MOST else ""
     note = ", ".join(filter(None, (more, about)))
     top = canvas.top(note)
-    figure = canvas.page(title, height * math.ceil(len(shown) / across), note)
-    for position, (image, row) in enumerate(zip(shown, probabilities, strict=False)):
+    figure = canvas.page(title, height * math.ceil(len(chosen) / across), note)
+    for position, (image, row) in enumerate(zip(chosen, probabilities, strict=False)):
         left, up = (position % across) * width + 0.15, top + (position // across) * height + 0.22
-        tall, wide = image.shape
+        tall, wide = image.shape[:2]
         size = (side * wide / max(tall, wide), side * tall / max(tall, wide))
         axes = canvas.axes(figure, left, up, *size)
         axes.set_axis_off()

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREY, ORANGE, TEXT, VERMILION, label
-from mlplab.plots.image_grid import Array, Mosaic, grey
+from mlplab.plots.image_grid import Array, Mosaic, grey, shown
 
 MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
 DARK = 0.55  # position in a light-to-dark colour map above which text is white
@@ -110,14 +110,14 @@ def mistakes(
 
     `probabilities` (N,) are of the predicted classes; `number` says what an index is good for.
     """
-    shown, note = grey(images[:MOST_MISTAKES]), _note("most confident mistakes", about)
-    if not len(shown):
+    worst, note = shown(images[:MOST_MISTAKES]), _note("most confident mistakes", about)
+    if not len(worst):
         return canvas.page(title, 0.42, f"{note}\nThere is none: every image was classified correctly.")
-    mosaic = Mosaic.of(shown, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
+    mosaic = Mosaic.of(worst, columns=6, width=canvas.WIDTH - 0.2, below=0.34, between=0.3)
     note += f"\nblack: true class and {number}; orange: answer and its probability"
     figure = canvas.page(title, mosaic.height + 0.08, note)
-    image = mosaic.draw(figure, shown, (canvas.WIDTH - mosaic.full_width) / 2, canvas.top(note))
-    of_shown = zip(labels[: len(shown)], predicted, probabilities, indices, strict=False)
+    image = mosaic.draw(figure, worst, (canvas.WIDTH - mosaic.full_width) / 2, canvas.top(note))
+    of_shown = zip(labels[: len(worst)], predicted, probabilities, indices, strict=False)
     truths, answers = [], []
     for true, said, probability, index in of_shown:
         percent = min(99.9, 100 * float(probability)) if probability < 1 else 100  # 100.0 only if it is exact

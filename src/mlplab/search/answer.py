@@ -121,9 +121,10 @@ class Answer:
 
     def sections(self) -> Iterator[Section]:
         if self.winner is not None and self.winner.quoted:
-            yield Section("Winner", lines=list(self._verdict(self.winner)), is_to_copy=True)
+            yield Section("Winner", lines=list(self._verdict(self.winner)), command=_command(self.winner.drawn))
         elif leaders := winner.best(self.outcomes, self.rungs[-1], 1):
-            yield Section("Best draw so far", lines=list(self._best_so_far(leaders[0])), is_to_copy=True)
+            drawn = self.drawn[leaders[0]]
+            yield Section("Best draw so far", lines=list(self._best_so_far(drawn)), command=_command(drawn))
         if self.finalists:
             yield Section("Finalists", self._finalists())
         yield Section("Rungs", self._rungs())
@@ -139,19 +140,17 @@ class Answer:
             hopeful = 100 * (seen.accuracy - quoted.mean)
             yield (
                 f"the search itself saw {100 * seen.accuracy:.2f} %, the best of {len(self.drawn)} draws:"
-                f" {hopeful:.2f} points too optimistic"
+                f" {abs(hopeful):.2f} points too {'optimistic' if hopeful > 0 else 'pessimistic'}"
             )
         yield from self._against_the_beginning(best)
         yield from self._not_told_apart(best)
-        yield f"python train.py {shlex.join(best.drawn.overrides)}"
 
-    def _best_so_far(self, draw: int) -> Iterator[str]:
-        figure = self.outcomes[draw].at(self.rungs[-1])
+    def _best_so_far(self, drawn: Drawn) -> Iterator[str]:
+        figure = self.outcomes[drawn.number].at(self.rungs[-1])
         assert figure is not None
-        yield ", ".join(_values(self.drawn[draw]))
+        yield ", ".join(_values(drawn))
         chosen = f"the best of {len(self.drawn)} draws with one seed"
         yield f"validation {100 * figure.accuracy:.2f} %, too optimistic: {chosen}"
-        yield f"python train.py {shlex.join(self.drawn[draw].overrides)}"
 
     def _against_the_beginning(self, best: Finalist) -> Iterator[str]:
         if best.drawn.number == BEGINNING:
@@ -161,7 +160,7 @@ class Answer:
         if base is None:
             yield "the base configuration failed"
         elif told := _compared(best, base, "quoted", 2):
-            yield told.sentence().removeprefix("search: ")
+            yield f"held-out seeds: {told.sentence().removeprefix('search: ')}"
 
     def _not_told_apart(self, best: Finalist) -> Iterator[str]:
         """Yield the finalists that may be as good as the winner, and the fastest of them."""
@@ -170,8 +169,8 @@ class Answer:
         alike = [one for one in others if (told := compared[one.drawn.number]) and not _is_better(told, best)]
         for one in alike:
             told = compared[one.drawn.number]
-            assert told is not None
-            yield told.sentence().removeprefix("search: ")
+            if told is not None and one.drawn.number != BEGINNING:  # that is compared by held-out seeds
+                yield f"choosing seeds: {told.sentence().removeprefix('search: ')}"
         cheapest = min([best, *alike], key=lambda one: one.seconds)
         if cheapest is not best:
             share = cheapest.seconds / best.seconds
@@ -212,6 +211,10 @@ class Answer:
             Column("draws", list(map(len, reached))),
             Column("best %", [max(figures).accuracy if figures else None for figures in reached], _hundredfold),
         ]
+
+
+def _command(drawn: Drawn) -> str:
+    return f"python train.py {shlex.join(drawn.overrides)}"
 
 
 def _values(drawn: Drawn) -> list[str]:

@@ -42,10 +42,11 @@ def progress(
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
         return None
-    note = "best complete run so far; dashed: expected with complete runs of the same draws, in a random order"
+    note = "best complete run so far, by the search's monitor; dashed: expected with complete runs in a random order"
     figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    accs = sorted(100 * max(one.figures).accuracy for one in outcomes if one.figures)
+    ranked = sorted(max(one.figures) for one in outcomes if one.figures)
+    accs = [100 * figure.accuracy for figure in ranked]
     complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
     for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
         ends = [step[place] for step in steps]
@@ -55,8 +56,9 @@ def progress(
         axes.plot([unit * number for number in runs], expected, "--", color=GREY, label="random search")
         axes.set_xlabel(("epochs of training", "minutes of training on one core")[place])
         canvas.style(axes, "both")
-    margin = 0.03 * (accs[-1] - expected[0])
-    panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, accs[-1] + margin)
+    highest = max(accs)
+    margin = 0.03 * (highest - expected[0])
+    panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, highest + margin)
     panels[0].set_ylabel(VAL_ACC)
     panels[0].legend(fontsize=8, loc="lower right")
     return figure
@@ -80,7 +82,7 @@ def _best_so_far(
 
 
 def _expected_best(accs: Sequence[float], number: int) -> float:
-    """Return the expected best of `number` out of these rising values (Dodge et al. 2019, arXiv:1909.03004)."""
+    """Return the expected best of `number` out of these values, the best last (Dodge et al. 2019, arXiv:1909.03004)."""
     ways = math.comb(len(accs), number)
     return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
 

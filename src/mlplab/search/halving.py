@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 SHARE = 3  # one out of this many is promoted
-PROMOTED = 0.4  # in fact, because later runs push out some that were among the best before
+PROMOTED = 0.4  # expected in fact, because later runs push out some that were among the best before
 
 
 class Figure(NamedTuple):
@@ -77,7 +77,7 @@ class Rules:
         return self.rungs[rung] - (self.rungs[rung - 1] if rung else 0)
 
     def draws_in(self, number: int, used: int) -> bool:
-        """Tell whether a wave draws, after `used` epochs: if most of it, with its promotions, fits into the budget."""
+        """Tell whether a wave draws, after `used` epochs: if most of it fits, with the promotions expected."""
         needed = self.wave * (self._epochs_a_draw() - self.rungs[0] / 2)
         return number < self.waves and (number == 0 or used + needed <= self.budget)
 
@@ -101,13 +101,13 @@ class Piece:
 class Wave:
     """A step: draws to be made first, or pieces to be trained; neither if the search is over.
 
-    `known` are the draws by which it is decided, with the rung to which each counts.
+    `known` are the draws that count for new ones, each with its last rung.
     """
 
     number: int
-    known: Mapping[int, int]
     pieces: tuple[Piece, ...] = ()
     to_draw: int = 0
+    known: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -115,7 +115,6 @@ class _Replay:
     rules: Rules
     outcome: Callable[[int], Outcome]
     reached: list[list[Draw]] = field(default_factory=list)  # by rung, in the order in which they came
-    promoted: set[tuple[int, int]] = field(default_factory=set)  # draws and rungs that they have left
     known: dict[int, int] = field(default_factory=dict)  # the last rung of each draw
 
     def __post_init__(self) -> None:
@@ -135,12 +134,11 @@ class _Replay:
             for pool, ranked in pools.items():
                 quota = max(sizes[pool] // SHARE, int(is_draining))
                 best = [-number for _, number in sorted(ranked, reverse=True)[:quota]]
-                found += [Piece(number, rung + 1) for number in best if (number, rung) not in self.promoted]
+                found += [Piece(number, rung + 1) for number in best if self.known[number] == rung]
         return found
 
     def end(self, pieces: Sequence[Piece], draws: Mapping[int, Draw]) -> None:
         for piece in pieces:
-            self.promoted.add((piece.draw, piece.rung - 1))
             self.reached[piece.rung].append(draws[piece.draw])
             self.known[piece.draw] = piece.rung
 
@@ -165,12 +163,13 @@ def waves(
     by_number = {draw.number: draw for draw in draws}
     replay, used = _Replay(rules, outcome), 0  # epochs
     for number in itertools.count():
-        new = [Piece(draw.number, 0) for draw in draws if draw.wave == number] if rules.draws_in(number, used) else []
-        if rules.draws_in(number, used) and not new and not is_used_up:
-            yield Wave(number, dict(replay.known), to_draw=rules.wave)
+        may_draw = rules.draws_in(number, used)
+        new = [Piece(draw.number, 0) for draw in draws if may_draw and draw.wave == number]
+        if may_draw and not new and not is_used_up:
+            yield Wave(number, to_draw=rules.wave, known=replay.known)
             return
         pieces = (*replay.promotions(is_draining=not new), *new)
-        yield Wave(number, dict(replay.known), pieces)
+        yield Wave(number, pieces)
         if not pieces or not all(outcome(piece.draw).is_over(rules.rungs[piece.rung]) for piece in pieces):
             return
         replay.end(pieces, by_number)

@@ -42,7 +42,7 @@ class Search:
         self._is_used_up = False  # the space, which may take long to find
 
     def more(self) -> bool:
-        """Record the runs that can be trained; False once the search is over."""
+        """Record the next runs; False once the search is over."""
         jobs = self.next_jobs()
         if jobs:
             job_file.write(self.folder / JOBS, jobs)

@@ -34,7 +34,7 @@ def about(path: Path) -> str:
 
 def title(path: Path, predictor: Predictor, dataset: SplitDataset) -> str:
     """Name data, network and figure, which best.ckpt of a complete run has: `fashion, 784-512-10, test 88.20 %`."""
-    subject = f"{dataset.name}, {network_name(predictor.mlp)}"
+    subject = f"{dataset.label}, {network_name(predictor.mlp)}"
     result = read_result(run_folder.folder_of(path)) if run_folder.find(path).stem == "best" else None
     return f"{subject}, test {100 * result.metrics['test/acc']:.2f} %" if result else subject
 

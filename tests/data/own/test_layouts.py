@@ -137,6 +137,28 @@ def test_split_seed_and_test_size_choose_what_is_set_aside(tmp_path: Path) -> No
     assert _pairs(first.test_images, first.test_labels) < _pairs(half.test_images, half.test_labels)
 
 
+def test_a_column_that_may_be_the_labels_like_another_is_asked_for(tmp_path: Path) -> None:
+    bits = [[label, *(str(int(pixel) % 2) for pixel in pixels)] for label, *pixels in ROWS]
+    own_data.write_csv(tmp_path / "train.csv", bits)
+    with pytest.raises(DataError, match="both the first and the last column may be the labels"):
+        datasets.load("csv", tmp_path, AS_THEY_ARE)
+    found = datasets.load("csv", tmp_path, AS_THEY_ARE._replace(label_column="first"))
+    assert found.info.classes == ("0", "1", "2")
+
+
+def test_a_table_may_be_sorted_by_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_table, "SAMPLE", 5)
+    own_data.write_csv(tmp_path / "train.csv", sorted(_last(ROWS), key=lambda row: row[-1]))
+    assert datasets.load("csv", tmp_path, AS_THEY_ARE).info.classes == ("0", "1", "2")
+
+
+def test_numbers_of_the_same_value_are_one_class(tmp_path: Path) -> None:
+    forms = ("{}", "0{}", "{}.0", "{}e0")
+    rows = [[forms[n // 3 % 4].format(label), *pixels] for n, (label, *pixels) in enumerate(ROWS)]
+    own_data.write_csv(tmp_path / "train.csv", [HEADER, *rows])
+    assert datasets.load("csv", tmp_path, AS_THEY_ARE).info.classes == ("0", "1", "2")
+
+
 def test_a_table_without_labels_is_not_the_test(tmp_path: Path) -> None:
     own_data.write_csv(tmp_path / "train.csv", [HEADER, *ROWS])
     path = own_data.write_csv(tmp_path / "test.csv", [row[1:] for row in [HEADER, *TEST_ROWS]])

@@ -8,7 +8,8 @@ import pytest
 from made_up import OPTIMIZERS, Sweep, config, result
 
 from mlplab.errors import CheckpointError
-from mlplab.sweeps.report import Report
+from mlplab.sweeps.report import Report, files
+from mlplab.sweeps.report.cells import Section
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -129,6 +130,12 @@ def test_signs_of_markdown_in_settings_keep_the_cells_apart(tmp_path: Path) -> N
     assert len(table) == 5
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
     assert "<script>" not in "".join(table).replace(r"\<", "")
+
+
+def test_a_command_can_be_copied_from_markdown() -> None:
+    command = "python train.py 'model.hidden=[8,8]'"
+    section = Section("Winner", lines=["[8,8]", "and more"], command=command)
+    assert files.content(section) == ["- \\[8,8]\n- and more", f"```\n{command}\n```"]
 
 
 def test_markdown_shows_the_pictures(sweep: Sweep) -> None:

@@ -6,6 +6,7 @@
 With a header or without; the label is the first column or the last, a number or a name; separated by , or ; or tabs.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -16,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mlplab.config.datasets import Reading
+from mlplab.config.datasets import TABLES, Reading
 from mlplab.data.own.layout import Labelled, Part, allocated, natural
 from mlplab.errors import DataError
 
-ENDINGS = (".csv", ".tsv", ".txt")
 LABELS = ("label", "labels", "class", "target", "y")  # names of the column of labels
-SAMPLE, AT_ONCE = 2000, 5000  # rows that the column of labels is found by, and rows that are parsed together
+SAMPLE, SPREAD = 2000, 200  # rows by which the column of labels is found: the first, and some in the whole file
+AT_ONCE = 5000  # rows that are parsed together
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -33,7 +34,7 @@ class CsvTable:
         self.root = root
         self.label_column = None if reading.label_column == "auto" else reading.label_column
         if root.is_dir():
-            found = sorted(path for path in root.iterdir() if path.suffix in ENDINGS and path.name[0] != ".")
+            found = sorted(path for path in root.iterdir() if path.suffix in TABLES and path.name[0] != ".")
             tests = [path for path in found if "test" in path.name.lower()]
             trains = [path for path in found if path not in tests and ("train" in path.name.lower() or len(found) == 1)]
             if len(trains) != 1 or len(tests) > 1:
@@ -126,7 +127,10 @@ class Table(NamedTuple):
             named = {0: first[0].lower() in LABELS, -1: first[-1].lower() in LABELS} if has_header else {}
             label_at = next((at for at, is_label in named.items() if is_label), None)
             if label_at is None:
-                label_at = {"first": 0, "last": -1}.get(label_column or "", _likeliest(rows[has_header:]))
+                label_at = {"first": 0, "last": -1}.get(label_column or "")
+            if label_at is None:
+                spread = (line.split(separator) for line in _spread(path))
+                label_at = _likeliest(path, [*rows[has_header:], *(row for row in spread if len(row) == columns)])
         return cls(path, separator, has_header, columns, label_at)
 
     def read(self) -> tuple[Bytes, list[str]]:
@@ -159,11 +163,10 @@ class Table(NamedTuple):
         label = label.strip().strip('"')
         if self.label_at is None:
             return label
-        if re.fullmatch(r"-?\d+\.\d*", label):
-            whole = label.partition(".")[0]
-            if float(label) != int(whole):
+        if _is_number(label):  # 7, 07, 7.0 and 7e0 are one class
+            if not float(label).is_integer():
                 raise DataError(f"{self.place(row)}: the label is {label}, must be a whole number or a name.")
-            label = whole
+            label = str(int(float(label)))
         if not label or label.startswith("-") or label.lower() == "nan":
             raise DataError(f"{self.place(row)}: the label is {label or 'empty'}, must be a number from 0 or a name.")
         return label
@@ -216,16 +219,34 @@ def _is_number(field: str) -> bool:
     return re.fullmatch(r"-?\d+(\.\d*)?(e[+-]?\d+)?", field, re.IGNORECASE) is not None
 
 
-def _likeliest(rows: Sequence[Sequence[str]]) -> int:
-    """Return 0 or -1, the column that is likelier the labels: the fewest values, but two, and counted from 0 or 1."""
-    found = {}
+def _likeliest(path: Path, rows: Sequence[Sequence[str]]) -> int:
+    """Return 0 or -1, the column that may be the labels: at least two names, or numbers counted from 0 or 1.
+
+    Raises:
+        DataError: if both may be.
+    """
+    found = list[int]()
     for at in (0, -1):
         values = {row[at].strip().strip('"') for row in rows}
-        numbers = sorted({int(value) for value in values if value.isdecimal()})
-        is_counted = bool(numbers) and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(values) - 1
-        if len(values) > 1 and (is_counted or not numbers):
-            found[at] = len(values)
-    return min(found, key=lambda at: found[at], default=0)
+        numbers = {float(value) for value in values if _is_number(value)}
+        is_counted = len(numbers) > 1 and min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(values) - 1
+        if is_counted or (len(values) > 1 and not numbers):
+            found.append(at)
+    if len(found) > 1:
+        raise DataError(
+            f"{path}: both the first and the last column may be the labels. Give data.label_column=first or last."
+        )
+    return found[0] if found else 0
+
+
+def _spread(path: Path) -> Iterator[str]:
+    """Yield rows from places in the whole file, because a table may be sorted by class."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for part in range(1, SPREAD):
+            file.seek(part * size // SPREAD)
+            file.readline()  # the rest of a row
+            yield file.readline().decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Section(NamedTuple):
     columns: Columns = ()
     lines: Sequence[str] = ()
     is_to_copy: bool = False  # non-breaking lines
+    command: str = ""  # below the lines
 
 
 def ranking(table: Table) -> Columns:

@@ -20,10 +20,11 @@ def markdown(title: str, sections: Iterable[Section], pictures: Sequence[str]) -
 
 
 def content(section: Section) -> list[str]:
-    """Format a section without its heading: its table, and its lines, as a list if there are several."""
+    """Format a section without its heading: its table, its lines, as a list if there are several, and its command."""
     bullet = "- " if section.heading and not section.columns else ""
     lines = "\n".join(f"{bullet}{_escaped(line)}" for line in section.lines)
-    return [part for part in (_table(section.columns), lines) if part]
+    command = f"```\n{section.command}\n```" if section.command else ""
+    return [part for part in (_table(section.columns), lines, command) if part]
 
 
 def _table(columns: Columns) -> str:

@@ -29,6 +29,8 @@ def show(console: Console, section: Section) -> None:
         text = f"{indent}{printable(line)}"
         wrapped = text if section.is_to_copy else textwrap.fill(text, console.width, subsequent_indent=2 * indent)
         console.print(Text(wrapped), soft_wrap=True)
+    if section.command:
+        console.print(Text(f"{indent}{printable(section.command)}"), soft_wrap=True)
 
 
 def _show_table(console: Console, columns: Columns) -> None:
