@@ -36,7 +36,8 @@ from mlplab.plots import run
 from mlplab.runs import atomic_write, checkpoint_file
 from mlplab.runs.result import write_status
 from mlplab.training import restore
-from mlplab.training.run import Result, build, train
+from mlplab.training.build import build
+from mlplab.training.run import Result, train
 
 PICTURES = {"curves.png", "confusion.png", "mistakes.png"}
 Shown = tuple[Result, EventAccumulator, Drawn]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mlplab.config.datasets import IDX_DATASETS
 from mlplab.plots import canvas, comparison, dataset, explanation, predictions, run
-from mlplab.plots.image_grid import Mosaic
+from mlplab.plots.image_grid import Mosaic, shown
 
 DIGITS, FASHION = (IDX_DATASETS[name].classes for name in ("mnist", "fashion"))
 THREE = ("a", "a rather long name of a class", "c")
@@ -336,6 +336,19 @@ def test_an_explanation_without_neighbours_or_change_says_so() -> None:
     assert len(figure.axes) == 5
 
 
+@pytest.mark.parametrize("shape", [(12, 10), (28, 28), (40, 20), (10, 30)])
+def test_the_whole_explanation_is_on_the_page(shape: tuple[int, int]) -> None:
+    some = images(10, *shape)[:, None]
+    of_one = {"image": some[0], "changed": some[1], "attributions": random.normal(size=(2, 1, *shape))}
+    figure = explanation.explanation(reasons(FASHION, neighbours=some, **of_one), FASHION, "title", "run a")
+    canvas.png(figure)  # finds the places of the texts
+    for text in figure.findobj(Text):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert box.y0 >= 0, text
+            assert box.x0 >= 0, text
+
+
 def test_of_many_classes_the_most_probable_are_shown() -> None:
     names = [f"class {k}" for k in range(47)]
     given = reasons(names, truth=40)
@@ -366,15 +379,27 @@ def test_a_comparison_shows_the_images_of_each_side() -> None:
 
 
 def test_an_image_of_a_mosaic_is_where_it_belongs() -> None:
-    shown = images(7, 5, 4)
-    mosaic = Mosaic.of(shown, columns=3, width=2.0)
-    whole = mosaic.assembled(shown)
-    for k, image in enumerate(shown):
+    grey = images(7, 5, 4)
+    mosaic = Mosaic.of(grey, columns=3, width=2.0)
+    whole = mosaic.assembled(grey)
+    for k, image in enumerate(grey):
         top, left = mosaic.corner(k)
         assert np.array_equal(whole[top : top + 5, left : left + 4], image)
-    assert (~np.isnan(whole)).sum() == shown.size
+    assert (~np.isnan(whole)).sum() == grey.size
     assert mosaic.scale == int(mosaic.scale)
     assert mosaic.width <= 2.0
+
+
+def test_colours_stay_in_a_mosaic_which_is_transparent_between() -> None:
+    colours = random.integers(0, 256, (7, 3, 5, 4), dtype=np.uint8)
+    mosaic = Mosaic.of(shown(colours), columns=3, width=2.0)
+    whole = mosaic.assembled(shown(colours))
+    for k, image in enumerate(colours):
+        top, left = mosaic.corner(k)
+        cell = whole[top : top + 5, left : left + 4]
+        assert np.array_equal(cell[..., :3].transpose(2, 0, 1), image)
+        assert (cell[..., 3] == 255).all()
+    assert (whole[..., 3] > 0).sum() == 7 * 5 * 4
 
 
 def test_an_image_that_is_larger_than_its_place_is_made_smaller() -> None:

@@ -78,6 +78,9 @@ def test_a_folder_in_colour_from_training_to_prediction(composed: Compose, tmp_p
         assert (ended.code, ended.out) == (2, "")
         words = ", ".join(option.partition("=")[0] for option in options)
         assert ended.err.startswith(f"{words}: no effect for a run with data.prepare=none")
+    ended = script("draw.py", run, "--no-open")
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.err.endswith("Train one with data.prepare=mnist to draw for it.\n")
     Image.new("RGB", (9, 9)).save(tmp_path / "large.png")
     ended = script("predict.py", run, tmp_path / "large.png")
     assert (ended.code, "has 9x9 pixels, but the other images 8x6" in ended.err) == (3, True)
@@ -90,7 +93,7 @@ def test_a_folder_in_colour_from_training_to_prediction(composed: Compose, tmp_p
 
 def test_a_table_without_labels_is_predicted(composed: Compose, tmp_path: Path, script: Script) -> None:
     own_data.write_csv(tmp_path / "digits/train.csv", own_data.rows_of(*TRAIN))
-    table = own_data.write_csv(tmp_path / "digits/test.csv", [row[1:] for row in own_data.rows_of(*TEST)])
+    table = own_data.write_csv(tmp_path / "digits/test.tsv", [row[1:] for row in own_data.rows_of(*TEST)], "\t")
     run = tmp_path / "run"
     train(composed("data=csv", f"data.root={tmp_path / 'digits'}", *SHORT), run)
     ended = script("predict.py", run, table, "--json")

@@ -17,6 +17,7 @@ from mlplab.config.schema import Config
 from mlplab.data import download
 from mlplab.errors import ConfigError, MlplabError
 from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.runs.result import write_status
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def _begin(folder: Path, composed: DictConfig) -> Config:
     """Create the folder of a new run, once all checks have passed."""
     config = config_of(composed)
     download.require(config.data.key, Path(config.data.root))
-    run_folder.lock(folder)
+    folder_lock.lock(folder)
     write_status(folder, "running")  # marks the folder as a run
     write(composed, folder)
     return config
@@ -74,7 +75,7 @@ def _resume(folder: Path, composed: resume.Flat, named: set[str] | None) -> resu
         print(f"{resumed}. There is nothing to do.")
         return None
     download.require(resumed.config.data.key, Path(resumed.config.data.root))
-    run_folder.lock(folder)
+    folder_lock.lock(folder)
     return resume.resumed(folder, composed, named)  # another process may have trained it in the meantime
 
 

@@ -18,7 +18,7 @@ from mlplab.cli import job, usage
 from mlplab.cli.compose import composing, with_new_keys
 from mlplab.config.validation import nearest
 from mlplab.errors import ConfigError, output_is_in_files, reported, say
-from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 
 
 def launch(conf: Path) -> None:
@@ -124,7 +124,7 @@ def _noted() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run_folder.note_the_end(error)
+        folder_lock.note_the_end(error)
         raise
 
 

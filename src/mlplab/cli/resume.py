@@ -16,6 +16,7 @@ from mlplab.config.schema import Config, keys_that_affect
 from mlplab.config.validation import parse
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.runs import result as result_file
 
 # Keys that may change on resume: the number of epochs, those that affect rounding, and those that affect nothing.
@@ -75,9 +76,9 @@ def folder_of(given: str | None, run_dir: Path) -> Path | None:
             return _run_of(folder, given)
         begun = (folder / "checkpoints").exists() or (folder / "result.json").exists()
         if begun:
-            run_folder.refuse_others(folder)
+            folder_lock.refuse_others(folder)
         if begun and not _config_file(folder).exists():
-            run_folder.refuse_used(folder)
+            folder_lock.refuse_used(folder)
     except OSError as error:  # a name that is too long, or a folder without permission
         raise CheckpointError(f"{folder}: cannot be read: {error.strerror}. Give another folder.") from error
     return folder if begun else None

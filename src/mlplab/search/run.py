@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlplab.data import download
 from mlplab.errors import ConfigError, Interrupted, JobsFailedError
 from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.search import answer, records, sampling
 from mlplab.search.candidates import Candidates
 from mlplab.search.halving import PROMOTED
@@ -39,7 +40,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     sweep.refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     search, asked = _read(folder, Recipe(loader, composed), arguments)
-    run_folder.refuse_others(folder)
+    folder_lock.refuse_others(folder)
     queue = Queue(folder, search.more)
     is_begun = records.begun(folder, asked)
     if is_begun and search.settings.minutes is not None:

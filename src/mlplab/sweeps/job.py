@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from mlplab.config.datasets import USUAL, Reading
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.runs.result import Pause, Result, Status, read_pause, read_result, read_status
 
 HASH_DIGITS = 10  # in the name of a folder
@@ -59,7 +60,7 @@ class Job:
     def refusal(self) -> str:
         """The reason why the folder cannot be used; empty if it can."""
         try:
-            run_folder.refuse_others(self.folder)
+            folder_lock.refuse_others(self.folder)
         except (ConfigError, OSError) as error:
             return str(error)
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import Timeout
 
 from mlplab.errors import ConfigError
-from mlplab.runs import atomic_write
+from mlplab.runs import atomic_write, folder_lock
 from mlplab.runs import folder as run_folder
 from mlplab.sweeps import job as job_file
 from mlplab.sweeps import stop
@@ -53,10 +53,10 @@ def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator
         ConfigError: if another process uses the folder and `may_join` is false, or the folder is not a sweep's.
         CheckpointError: if it cannot be written to.
     """
-    run_folder.refuse_others(folder)
+    folder_lock.refuse_others(folder)
     with ExitStack() as stack:
         try:
-            stack.enter_context(run_folder.locked(folder))
+            stack.enter_context(folder_lock.locked(folder))
         except ConfigError:  # another process has it
             if not may_join():
                 raise

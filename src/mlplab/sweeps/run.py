@@ -16,6 +16,7 @@ from mlplab import startup
 from mlplab.data import download
 from mlplab.errors import ConfigError, DataError, Interrupted, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.runs import result as result_file
 from mlplab.runs.provenance import changed
 from mlplab.sweeps import grid, slurm, stop, worker
@@ -32,7 +33,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     refuse(composed)
     folder = Path(composed.hydra.sweep.dir).absolute()
     jobs = grid.jobs(composed, loader, arguments)
-    run_folder.refuse_others(folder)
+    folder_lock.refuse_others(folder)
     remaining = [job for job in jobs if job.result() is None]
     print(_plan(folder, jobs, remaining), flush=True)  # before importing torch, which takes seconds
     for label, refusal in [(job.label, job.refusal()) for job in remaining]:

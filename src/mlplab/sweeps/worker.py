@@ -17,7 +17,7 @@ from mlplab.cli.compose import config_of, write
 from mlplab.cli.job import introduction
 from mlplab.config.schema import Show
 from mlplab.errors import MlplabError, Paused
-from mlplab.runs import folder as run_folder
+from mlplab.runs import folder_lock
 from mlplab.runs.log_file import LogFile
 from mlplab.runs.result import State, write_status
 from mlplab.sweeps import child, stop
@@ -100,7 +100,7 @@ def train(folder: Path, overrides: Sequence[str], recipe: Recipe, gpu: str | Non
     from mlplab.sweeps import preload  # noqa: F401  # already imported in a forked process
     from mlplab.training import run
 
-    with run_folder.locked(folder):
+    with folder_lock.locked(folder):
         write_status(folder, "running")
         _log_to(folder / "train.log")
         composed = recipe.loader.load_sweep_config(recipe.composed, list(overrides))

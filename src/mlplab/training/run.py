@@ -12,19 +12,19 @@ import torch
 from lightning.pytorch import Trainer
 
 from mlplab import startup
-from mlplab.config.cross_checks import single_images
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError, ConfigError, DataError, DivergedError, Paused
 from mlplab.model.classifier import Classifier
 from mlplab.model.summary import layer_table
+from mlplab.monitoring import hyperparameters
 from mlplab.monitoring.tensorboard import Board
 from mlplab.monitoring.tensorboard_logger import RunLogger
-from mlplab.randomness import Purpose, derive
 from mlplab.runs import folder as run_folder
-from mlplab.runs import provenance
+from mlplab.runs import folder_lock, provenance
 from mlplab.runs.result import Pause, Result, State, Versions, read_result, write_status
 from mlplab.training import last_checkpoint, restore
+from mlplab.training.build import build
 from mlplab.training.checkpointing import RunState
 from mlplab.training.signals import Interruption
 from mlplab.training.trainer import is_bare, make_trainer, max_seconds, refusals, saves
@@ -61,9 +61,9 @@ def train(
         Paused: after `pause_after` epochs; their metrics are in paused.json.
     """
     startup.tune()
-    with run_folder.locked(folder):
+    with folder_lock.locked(folder):
         if not resume:
-            run_folder.refuse_used(folder)
+            folder_lock.refuse_used(folder)
         with _noted(folder):
             return _train(config, folder, resume, began, anyway, pause_after)
 
@@ -83,9 +83,9 @@ def _train(
     earlier_versions = _note_arithmetic(folder, state, trainer, begun_with)
 
     datamodule, classifier = build(config)
-    run_folder.claim(folder)
+    folder_lock.claim(folder)
     if saves(config):  # weights and two buffers each, of the best, the last and the one before it
-        run_folder.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
+        folder_lock.make_sure_of_room(folder, 3 * 4 * sum(weight.nbytes for weight in classifier.parameters()))
     if saved:
         last_checkpoint.require_same_run(folder, saved, classifier, datamodule)
     if resume:
@@ -182,38 +182,6 @@ def _note_arithmetic(folder: Path, state: RunState, trainer: Trainer, begun_with
     return [{key: one[key] for key in one if one[key] != now.get(key)} for one in before]
 
 
-def build(config: Config) -> tuple[ImageDataModule, Classifier]:
-    """Read and verify the data, and make an untrained classifier for them.
-
-    Raises:
-        DataError: if the data are missing or damaged.
-        ConfigError: if the configuration does not fit the number of images.
-    """
-    augment = config.regularization.distortions
-    datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
-    datamodule.setup()
-    wrong = [line for line, is_true in single_images(config, len(datamodule.train_rows)).items() if is_true]
-    if wrong:  # which the number of images of own data decides
-        raise ConfigError(wrong[0])
-    torch.manual_seed(derive(config.seed, Purpose.WEIGHTS))
-    classifier = Classifier(
-        **config.model.model_dump(),
-        **config.regularization.arguments,
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
-        max_steps=config.trainer.max_steps,
-        image_shape=datamodule.info.image_shape,
-        classes=datamodule.info.classes,
-        optimizer=config.optimizer.model_dump(exclude_unset=True),
-        scheduler=config.scheduler.model_dump(exclude_unset=True),
-        monitor=config.monitor,
-        seed=config.seed,
-    )
-    if config.trainer.precision in (64, "64", "64-true"):
-        classifier.double()  # Lightning would do so only after it has loaded a checkpoint into 32-bit floats
-    return datamodule, classifier
-
-
 def _go_back(folder: Path, saved: Mapping[str, Any], logger: RunLogger | None) -> None:
     """Truncate curves and set the result aside, to match the checkpoint."""
     run_folder.set_result_aside(folder)
@@ -282,25 +250,7 @@ def _add_row(logger: RunLogger | None, config: Config, metrics: Mapping[str, flo
     names = {"val/acc": "val/acc_best", "test/acc": "test/acc"}
     if logger is not None:
         row = {shown: metrics[name] for name, shown in names.items() if name in metrics}
-        logger.log_result(_hyperparameters(config), row, step)
-
-
-def _hyperparameters(config: Config) -> dict[str, str | float]:
-    """Select the hyperparameters that most experiments vary, for TensorBoard."""
-    decay = config.optimizer.weight_decay  # None: not an argument of this optimizer
-    return {
-        "data": config.data.label,
-        "hidden": "x".join(map(str, config.model.hidden)) or "none",
-        "dropout": max(config.model.dropout, default=0.0),
-        "activation": config.model.activation,
-        "optimizer": config.optimizer.name,
-        "lr": config.optimizer.lr,
-        **({} if decay is None else {"weight_decay": decay}),
-        "scheduler": config.scheduler.name or "constant",
-        "batch_size": config.data.batch_size,
-        "max_epochs": config.trainer.max_epochs,
-        "seed": config.seed,
-    }
+        logger.log_result(hyperparameters.row(config), row, step)
 
 
 def _facts(
