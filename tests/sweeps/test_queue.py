@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from mlplab.errors import ConfigError
-from mlplab.runs import folder as run_folder
+from mlplab.runs.result import write_status
 from mlplab.sweeps import job as job_file
 from mlplab.sweeps import stop, worker
 from mlplab.sweeps.job import Job
@@ -25,7 +25,7 @@ def job(folder: Path, name: str, cost: float = 1.0) -> Job:
 
 def fail(one: Job) -> None:
     one.folder.mkdir(exist_ok=True)
-    run_folder.write_status(one.folder, "failed", reason="as the test wants it")
+    write_status(one.folder, "failed", reason="as the test wants it")
 
 
 def taken(queue: Queue) -> dict[str, Any]:
