@@ -114,10 +114,16 @@ def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optun
     code = "import runpy, sys; sys.argv[0] = 'train.py'; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
     check = "\nassert not {'torch', 'optuna', 'lightning'} & set(sys.modules), 'imported'"
     (program.folder / "wrapped.py").write_text(f"{code}{check}")
-    finished = program.run(PROJECT / "train.py", *WORDS, script=str(program.folder / "wrapped.py"), before=lambda: None)
-    assert finished.code == 0, finished.err
-    assert "\nWinner\n" in finished.out
-    assert states.histories(copy) == before
+    (copy / "report.md").touch()
+    (copy / "time.png").unlink()
+    for is_current in (True, False):
+        given = PROJECT / "train.py", *WORDS
+        finished = program.run(*given, script=str(program.folder / "wrapped.py"), before=lambda: None)
+        assert finished.code == 0, finished.err
+        assert "\nWinner\n" in finished.out
+        assert states.histories(copy) == before
+        assert (copy / "time.png").exists() != is_current
+        (copy / "draws.jsonl").touch()
 
 
 def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Path, command: Command) -> None:

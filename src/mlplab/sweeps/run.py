@@ -137,11 +137,11 @@ def refuse_if_stopped(stopped: stop.Stop | None) -> None:
 
 
 def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:
-    """Print and write the report; a failure of it does not affect the runs."""
+    """Print the report, and write it unless it is current; a failure of it does not affect the runs."""
     try:
         found = of(folder)
         try:
-            written = found.write()
+            written = [] if _is_current(folder) else found.write()
         except MlplabError as error:
             print(error, file=sys.stderr)
             written = []
@@ -149,6 +149,14 @@ def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:
     except Exception as error:
         print(f"The report failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"Run it alone: python scripts/report.py {shlex.quote(run_folder.short(folder))}", file=sys.stderr)
+
+
+def _is_current(folder: Path) -> bool:
+    """Tell whether nothing was recorded since the report was written."""
+    report = folder / "report.md"
+    records = ("*.jsonl", "*/result.json", "*/paused.json", "*/status.json")
+    times = [path.stat().st_mtime_ns for pattern in records for path in folder.glob(pattern)]
+    return report.exists() and report.stat().st_mtime_ns > max(times, default=0)
 
 
 def command(folder: Path) -> str:
