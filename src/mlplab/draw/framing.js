@@ -99,14 +99,14 @@ function drawing(view, fills, other) {
   const raised = mapped(view, (value, i) => value - ground[i]), level = fills ? INK : otsu(raised.data);
   const above = mapped(raised, value => value > level);
   if (!above.data.includes(1)) return { contrast: 0 };
-  const pieces = cleaned(piecesOf(size ? dilated(above, size) : above, above), view); // a stroke may have gaps
+  const pieces = cleaned(piecesOf(size ? extreme(above, size, 1) : above, above), view); // a stroke may have gaps
   const mask = maskOf(pieces.flatMap(piece => piece.pixels), view);
   const contrast = fills ? quantile(raised.data.filter((_, i) => mask.data[i]), 0.75) : edgeContrast(view, mask);
   return { raised, pieces, contrast, unlike: unlike(strokeWidth(mask)) };
 }
 function edgeContrast(view, mask) {
   const low = extreme(view, 2, -1).data, rough = extreme(view, 2, 1).data.map((high, i) => high - low[i]);
-  const inner = extreme(mask, 1, -1).data, around = dilated(mask, 2).data, ground = rough.filter((_, i) => !around[i]);
+  const inner = extreme(mask, 1, -1).data, around = extreme(mask, 2, 1).data, ground = rough.filter((_, i) => !around[i]);
   const contrast = quantile(rough.filter((_, i) => mask.data[i] > inner[i]), 0.5);
   return contrast > 2 * (ground.length ? quantile(ground, 0.25) : 0) ? contrast : 0;
 }
@@ -131,8 +131,8 @@ function near({ height, width }, i, radius, visit) {
   for (let v = Math.max(y - radius, 0); v <= bottom; v++)
     for (let u = Math.max(x - radius, 0); u <= Math.min(x + radius, width - 1); u++) visit(v * width + u, u - x, v - y);
 }
-/** Spreads each value to a square, or to a disc of r * r <= reach, where it is the largest. */
-function dilated(image, radius, reach = Infinity) {
+/** Spreads each value to a disc of r * r <= reach, where it is the largest. */
+function dilated(image, radius, reach) {
   const { height, width, data } = image, out = data.slice();
   for (const i of indices(image, value => value > 0))
     near(image, i, radius, (k, x, y) => { if (data[i] > out[k] && x * x + y * y <= reach) out[k] = data[i]; });
@@ -194,17 +194,16 @@ function grouped(pieces, width) {
   const order = (a, b) => a.left - b.left || a.right - b.right || a.top - b.top || a.bottom - b.bottom;
   return groups.sort(order).filter(group => group.side > least);
 }
-/** Mean width of strokes, from the distance of their pixels to the nearest outside; at least 1. */
+/** Mean width of strokes, from the chessboard distance of their pixels to the nearest outside; at least 1. */
 function strokeWidth(mask) {
-  const area = image => image.data.reduce((sum, isOn) => sum + isOn, 0);
-  let sum = 0;
-  for (let inside = mask, left; (left = area(inside)); inside = extreme(inside, 1, -1)) sum += left;
-  return sum ? Math.max(1, (4 * sum) / area(mask) - 2) : 1;
+  const far = mask.data.map(isOn => isOn && Infinity), on = indices(mask, isOn => isOn), back = [...on].reverse();
+  for (const i of [...on, ...back]) near(mask, i, 1, k => { if (far[k] + 1 < far[i]) far[i] = far[k] + 1; });
+  return Math.max(1, (4 * on.reduce((sum, i) => sum + far[i], 0)) / on.length - 2 || 1);
 }
 /** Thickens a thing if its strokes are too fine, scales it, stretches it to full contrast, and centres it. */
 function placed(raised, { pixels, top, bottom, left, right, side }, info) {
   const white = quantile(Float64Array.from(pixels, i => raised.data[i]), info.fills ? 0.99 : 0.75);
-  const mask = dilated(maskOf(pixels, raised), 1 + Math.floor(longestSide(raised) / 256));
+  const mask = extreme(maskOf(pixels, raised), 1 + Math.floor(longestSide(raised) / 256), 1);
   const tone = mapped(mask, (isOn, i) => isOn && clamped(raised.data[i] / white, 0, 1));
   const cut = (margin, row = right - left + 2 * margin) => mapped(grid(bottom - top + 2 * margin, row), (_, i) => {
     const y = Math.floor(i / row) - margin + top, x = (i % row) - margin + left;
