@@ -19,7 +19,9 @@ import pytest
 from conftest import PROJECT, Finished, Once, Program, imported
 from waiting import wait_until
 
-from mlplab.sweeps import worker
+from mlplab.runs.result import write_status
+from mlplab.sweeps import display, worker
+from mlplab.sweeps import job as job_file
 
 FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "show=none")
 SWEEP = ("-m", *FAST, "jobs=1")
@@ -99,6 +101,21 @@ def test_each_configuration_has_a_folder_and_the_end_is_an_answer(whole: tuple[P
     assert "epoch" not in finished.out + finished.err
     for line in ("hidden=8,seed=1: val ", "[4/4] "):
         assert line in finished.err
+
+
+def test_a_job_that_has_its_result_is_not_shown_as_running(
+    whole: tuple[Path, Finished], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between the writing of its result and of its last status."""
+    shutil.copytree(whole[0], tmp_path / "grid")
+    queued = job_file.read(tmp_path / "grid" / "jobs.jsonl")
+    for job in queued:
+        write_status(job.folder, "running")
+    with display.shown(lambda: queued):
+        pass
+    assert re.findall(r"\[./4\] (\S+): val \S+%, test \S+%, whole job", capsys.readouterr().err) == [
+        job.label for job in queued
+    ]
 
 
 def test_the_same_command_does_nothing_again(program: Program, grid: Path) -> None:

@@ -23,6 +23,7 @@ from mlplab.model.classifier import Classifier
 from mlplab.monitoring import progress
 from mlplab.runs import checkpoint_file, log_file, provenance
 from mlplab.runs import folder as run_folder
+from mlplab.runs.checkpoint_writer import DurableCheckpointIO
 from mlplab.training import run
 from mlplab.training.run import train
 
@@ -168,7 +169,10 @@ def whole(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def _stopped(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
-    assert _killed(tiny("trainer.max_epochs=4"), folder, "on_train_epoch_end", 3)
+    with pytest.MonkeyPatch.context() as patch:  # each epoch is written: on a busy disk the next would replace it
+        release = DurableCheckpointIO.release
+        patch.setattr(DurableCheckpointIO, "release", lambda files: (release(files), files.teardown()))
+        assert _killed(tiny("trainer.max_epochs=4"), folder, "on_train_epoch_end", 3)
     return folder
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlplab.runs.result import Status, outcome, read_result
-from mlplab.sweeps.job import Job
+from mlplab.sweeps.job import Job, State
 
 REFRESH_S = 0.5
 
@@ -61,12 +61,12 @@ class _Display:
         for job in list(self.waiting):
             if job.sign_of_life() == job.earlier:
                 continue
-            status = job.status()
+            state, status = job.state(), job.status()  # in this order: the status is written after the result
             is_interrupted = at_the_end and status is not None and status.status == "interrupted"
-            if status is None or (job.state() == "open" and not is_interrupted):
+            if status is None or (state == "open" and not is_interrupted):
                 continue
             self.waiting.remove(job)
-            console.print(Text(f"[{self._count()}] {job.label}: {_outcome(job, status)}"), soft_wrap=True)
+            console.print(Text(f"[{self._count()}] {job.label}: {_outcome(job, state, status)}"), soft_wrap=True)
 
     def _count(self) -> str:
         ended, all_ = len(self.seen) - len(self.waiting), len(self.seen)
@@ -100,8 +100,8 @@ class _Display:
         return _time((now - since) * left / (then - left)) if then - left > 0.01 * cost else ""
 
 
-def _outcome(job: Job, status: Status) -> str:
-    result = read_result(job.folder) if status.status == "completed" else None
+def _outcome(job: Job, state: State, status: Status) -> str:
+    result = read_result(job.folder) if state == "complete" else None
     pause = job.pause() if job.until is not None else None
     if result is None and pause is not None and len(pause.history) >= (job.until or 0):
         return f"val {max(epoch.get('val/acc', 0) for epoch in pause.history):.2%} after {len(pause.history)} epochs"
