@@ -38,13 +38,14 @@ def write(run: Path, data_root: Path | None) -> Path:
     """Write the page, and return its path; replaces only a page that it wrote before."""
     run_folder.find(run)
     startup.import_torch()  # takes a second; a missing run is reported before
-    from mlplab.draw import layers, page
+    from mlplab.draw import page
+    from mlplab.model.export.plain_network import plain_network
     from mlplab.training import restore
 
     predictor, dataset = restore.load(run, data_root)
     path, info = run_folder.file_of(run, "draw.html"), dataset.info
-    folded = layers.folded(predictor.eval_network, dataset.normalized)
-    text = page.html(restore.title(run, predictor, dataset), info, folded, examples(dataset))
+    title, network = restore.title(run, predictor, dataset), plain_network(predictor, dataset)
+    text = page.html(title, info, network, examples(dataset))
     try:
         atomic_write.write_own({path: text.encode()})
     except OSError as error:

@@ -26,7 +26,8 @@ from torch import nn
 from mlplab.config import torch_signatures
 from mlplab.data import datasets, image_files
 from mlplab.data.datasets import DatasetInfo
-from mlplab.draw import activations, layers, page
+from mlplab.draw import activations, page
+from mlplab.model.export.plain_network import PlainNetwork, dense_layers
 from mlplab.model.mlp import MLP
 from mlplab.training import restore
 
@@ -105,9 +106,13 @@ def network(hidden: Sequence[int] = (512, 512), **arguments: Any) -> MLP:
     return made
 
 
+def plain(made: nn.Sequential, info: DatasetInfo = INFO) -> PlainNetwork:
+    shape = info.image_shape[1:]
+    return PlainNetwork(1 / (255 * info.std), -info.mean / info.std, dense_layers(made), shape, tuple(info.classes))
+
+
 def text_of(made: nn.Sequential, info: DatasetInfo = INFO) -> str:
-    folded = layers.folded(made, lambda pixels: pixels.float() / (255 * info.std) - info.mean / info.std)
-    return page.html("a network", info, folded, (page.NO_IMAGES, []))
+    return page.html("a network", info, plain(made, info), (page.NO_IMAGES, []))
 
 
 def drop(browser: Chrome, pixels: Pixels, folder: Path, name: str = "a.png") -> Path:
@@ -259,7 +264,7 @@ def test_the_file_is_small(hidden: tuple[int, ...]) -> None:
     made = network(hidden)
     weights = sum(parameter.numel() for parameter in made.parameters())
     images = datasets.load("digits", Path()).test_images[:20, 0].numpy().repeat(4, 1).repeat(4, 2)[:, 2:-2, 2:-2].copy()
-    text = page.html("a network", INFO, layers.folded(made, lambda pixels: pixels / 255), (images, [*range(10)] * 2))
+    text = page.html("a network", INFO, plain(made), (images, [*range(10)] * 2))
     assert len(text.encode()) < 1.5 * 2 * weights + 60_000
 
 
@@ -268,7 +273,7 @@ def test_every_activation_of_the_project_is_computed(shown: Open) -> None:
     points = torch.linspace(-7, 7, 57)
     for name in sorted(torch_signatures.activations()):
         module = getattr(nn, name)().eval()
-        formula = activations.expression(module)
+        formula = activations.expression(dense_layers(MLP([4], activation=name))[0].activation)
         found = browser.execute_script(f"return arguments[0].map(x => {formula})", points.tolist())
         assert torch.allclose(torch.tensor(found), module(points).detach(), atol=2e-6), name
 

@@ -1,4 +1,4 @@
-"""The elementwise activations of torch.nn as JavaScript expressions in `x`, with torch's default arguments."""
+"""The elementwise activations of torch.nn as JavaScript expressions in `x`."""
 
 from torch import nn
 
@@ -19,12 +19,11 @@ _EXPRESSIONS = {
     "Hardsigmoid": "Math.min(Math.max(x / 6 + 0.5, 0), 1)",
     "Hardswish": "x * Math.min(Math.max(x / 6 + 0.5, 0), 1)",
     "Hardtanh": "Math.min(Math.max(x, -1), 1)",
-    "LeakyReLU": "x > 0 ? x : 0.01 * x",
+    "LeakyReLU": "x > 0 ? x : {f.negative_slope!r} * x",
     "LogSigmoid": f"x - ({_SOFTPLUS})",
     "Mish": f"x * Math.tanh({_SOFTPLUS})",
     "ReLU": "Math.max(x, 0)",
     "ReLU6": "Math.min(Math.max(x, 0), 6)",
-    "RReLU": f"x > 0 ? x : {(1 / 8 + 1 / 3) / 2!r} * x",  # the mean slope, in evaluation
     "SELU": "1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * Math.expm1(x))",
     "SiLU": f"x * ({_SIGMOID})",
     "Sigmoid": _SIGMOID,
@@ -36,16 +35,18 @@ _EXPRESSIONS = {
 }
 
 
-def expression(module: nn.Module) -> str:
-    """Return the JavaScript of an activation.
+def expression(module: nn.Module | None) -> str:
+    """Return the JavaScript of an activation; the output layer has none.
 
     Raises:
         CheckpointError: if it is none of these.
     """
+    if module is None:
+        return "x"
     name = type(module).__name__
     if isinstance(module, nn.PReLU) and module.weight.numel() == 1:
         return f"x > 0 ? x : {module.weight.item()!r} * x"
     if name not in _EXPRESSIONS:
         known = ", ".join(sorted([*_EXPRESSIONS, "PReLU"]))
         raise CheckpointError(f"model.activation={name}: the page cannot compute it, only one of {known}.")
-    return _EXPRESSIONS[name]
+    return _EXPRESSIONS[name].format(f=module)

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from mlplab.data.datasets import DatasetInfo
-from mlplab.draw.layers import Layer
+from mlplab.draw.activations import expression
+from mlplab.draw.weights import packed
 from mlplab.errors import CheckpointError
+from mlplab.model.export.plain_network import PlainNetwork
 
 SCRIPTS = ("framing.js", "network.js", "page.js")
 EXAMPLES = 20  # test images to start from
@@ -22,16 +24,16 @@ Images = npt.NDArray[np.uint8]  # (N, H, W)
 NO_IMAGES: Images = np.zeros((0, 1, 1), np.uint8)
 
 
-def html(title: str, info: DatasetInfo, layers: Sequence[Layer], examples: tuple[Images, Sequence[int]]) -> str:
+def html(title: str, info: DatasetInfo, network: PlainNetwork, examples: tuple[Images, Sequence[int]]) -> str:
     """Return the page.
 
     Args:
         title: says which network this is.
-        layers: see `layers.folded`.
         examples: test images to start from, and their labels.
 
     Raises:
-        CheckpointError: if pictures are not prepared by cutting out what is drawn, or have colours.
+        CheckpointError: if pictures are not prepared by cutting out what is drawn, or have colours, or the page cannot
+            compute the activation.
     """
     channels, height, width = info.image_shape
     if channels != 1 or info.as_they_are:
@@ -42,8 +44,8 @@ def html(title: str, info: DatasetInfo, layers: Sequence[Layer], examples: tuple
     names = [escape(name) for name in info.classes]
     frame = {"height": height, "width": width, "size": info.object_size, "byMass": info.centred_by_mass}
     frame["fills"] = info.object_size >= max(height, width)
-    run = {"info": frame, "classes": info.classes, "layers": [layer.packed() for layer in layers]}
-    units = [len(layer.bias) for layer in layers]
+    run = {"info": frame, "classes": info.classes, "layers": packed(network)}
+    units = [len(layer.bias) for layer in network.layers]
     labels = ["first hidden layer", *(f"hidden layer {n}" for n in range(2, len(units)))][: len(units) - 1]
     maps = [f"{label}: {n} units" for label, n in zip([*labels, "logits, as probabilities"], units, strict=True)]
     return Template(_file("page.html")).substitute(
@@ -56,7 +58,7 @@ def html(title: str, info: DatasetInfo, layers: Sequence[Layer], examples: tuple
         maps="".join(f'<p class="hint">{text}</p><canvas class="units"></canvas>\n' for text in maps),
         examples=_examples(*examples, names),
         run=json.dumps(run).replace("</", "<\\/"),
-        activations=", ".join(f"x => {layer.activation or 'x'}" for layer in layers),
+        activations=", ".join(f"x => {expression(layer.activation)}" for layer in network.layers),
         js="".join(map(_file, SCRIPTS)),
     )
 

@@ -18,7 +18,7 @@ from mlplab.data.datasets import DatasetInfo
 from mlplab.data.splits import SplitDataset
 from mlplab.errors import ConfigError
 from mlplab.model.export import check, numpy_file, torch_file
-from mlplab.model.export.plain_network import PlainNetwork, plain_network
+from mlplab.model.export.plain_network import PlainNetwork, dense_layers, plain_network
 from mlplab.model.predictor import Predictor
 
 CLASSES = ("T-shirt/top", "sandal, left", "Größe")
@@ -161,6 +161,19 @@ def test_a_layer_that_is_unknown_is_refused() -> None:
     predictor.mlp.add_module("fold", nn.Fold(2, 2))
     with pytest.raises(ConfigError, match="Fold: a layer that cannot be exported"):
         plain_network(predictor, dataset)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Tanh(), nn.LayerNorm(4)),
+        nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(4, 4)),
+        nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.ReLU(), nn.Linear(4, 4)),
+    ],
+)
+def test_an_activation_belongs_to_a_linear_layer(network: nn.Sequential) -> None:
+    with pytest.raises(ConfigError, match="cannot be exported"):
+        dense_layers(network)
 
 
 def test_the_difference_is_the_largest_of_any_probability() -> None:

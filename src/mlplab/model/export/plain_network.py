@@ -42,23 +42,22 @@ class PlainNetwork:
 
 
 def plain_network(predictor: Predictor, dataset: SplitDataset) -> PlainNetwork:
-    """Return the parts of a network, in float32; it is computed in float64.
-
-    Raises:
-        ConfigError: for a layer that is neither linear, nor within the linear ones, nor an activation.
-    """
+    """Return the parts of a network; raises ConfigError as `dense_layers` does."""
     channels, *size = dataset.info.image_shape
     shape = (*([channels] if channels > 1 else []), *size)
-    layers = tuple(
-        replace(layer, weight=layer.weight.float().contiguous(), bias=layer.bias.float())
-        for layer in _layers(predictor.eval_network)
-    )
+    layers = dense_layers(predictor.eval_network)
     return PlainNetwork(*dataset.factor_and_shift, layers, shape, tuple(dataset.info.classes))
 
 
 @torch.no_grad()
-def _layers(network: Iterable[nn.Module]) -> list[Dense]:
-    """Return linear layers that include batch norm, without what only training has: dropout and noise."""
+def dense_layers(network: Iterable[nn.Module]) -> tuple[Dense, ...]:
+    """Return linear layers that include batch norm, in float32, but computed in float64.
+
+    What only training has, dropout and noise, is left out.
+
+    Raises:
+        ConfigError: for a layer that is neither linear, nor within the linear ones, nor an activation.
+    """
     layers: list[Dense] = []
     for module in network:
         if isinstance(module, nn.Linear):
@@ -75,7 +74,7 @@ def _layers(network: Iterable[nn.Module]) -> list[Dense]:
             if isinstance(module, nn.RReLU):  # random in training alone
                 module = nn.LeakyReLU((module.lower + module.upper) / 2)
             layers[-1] = replace(layers[-1], activation=module)
-    return layers
+    return tuple(replace(each, weight=each.weight.float().contiguous(), bias=each.bias.float()) for each in layers)
 
 
 def _factor_and_shift(module: nn.BatchNorm1d | Affine) -> tuple[Tensor, Tensor]:
