@@ -123,17 +123,22 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
 
 def is_default(key: str, run: Settings, other: Settings) -> bool:
-    """Tell whether only this run has the key, an argument of its optimizer or schedule that has torch's default."""
+    """Tell whether only this run sets the key, an argument of its optimizer or schedule, and to torch's default."""
+    found = argument(key, run) if key in run and key not in other else None
+    return found is not None and found.default == run[key]
+
+
+def argument(key: str, run: Settings) -> torch_signatures.Argument | None:
+    """Return the argument of the run's optimizer or schedule that a key sets; None if it is none."""
     section, _, name = key.partition(".")
-    classes = {"optimizer": torch_signatures.optimizers, "scheduler": torch_signatures.schedulers}
-    if key not in run or key in other or section not in classes:
-        return False
-    argument = classes[section]().get(str(run.get(f"{section}.name")), {}).get(name)
-    return argument is not None and argument.default == run[key]
+    classes = torch_signatures.BY_SECTION.get(section)
+    return classes and classes().get(str(run.get(f"{section}.name")), {}).get(name)
 
 
 def shown(key: str, run: Settings) -> str:
-    return settings.shown(key, run[key]) if key in run else "-"
+    """Format a setting; what a run does not set has torch's default."""
+    found = argument(key, run)
+    return settings.shown(key, run.get(key, None if found is None else found.default))
 
 
 def figures(one: Compared, other: Compared) -> Iterator[str]:

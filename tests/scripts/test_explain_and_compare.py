@@ -158,6 +158,7 @@ def test_two_runs_are_compared_on_the_same_images(
     assert ["model.hidden", "16", "12"] in rows
     assert ["seed", "0", "3"] in rows
     assert ["optimizer.name", "Adam", "SGD"] in rows
+    assert ["optimizer.momentum", "-", "0.9"] in rows
     assert not any("amsgrad" in line or "trainer" in line for line in configuration.splitlines())
 
     dataset, right, answers = datasets.load("mnist", tiny_root), [], []
@@ -190,6 +191,16 @@ def test_two_runs_are_compared_on_the_same_images(
         assert list(side.mistakes) == wrong.indices[list(side.numbers)].tolist()
         sureness = wrong.values[list(side.numbers)]
         assert bool((sureness.diff() <= 0).all())
+
+
+def test_what_a_run_does_not_set_has_the_default_of_torch(
+    tiny_run: Result, tiny: Compose, script: Script, tmp_path: Path
+) -> None:
+    first = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    other = train(tiny("+optimizer.betas=[0.8,0.999]", "+optimizer.eps=1e-8"), tmp_path / "other")
+    finished = script("compare.py", first, other.folder)
+    configuration = finished.out.split("\n\n")[1].splitlines()[1:]
+    assert [re.split(r"  +", line) for line in configuration] == [["optimizer.betas", "0.9,0.999", "0.8,0.999"]]
 
 
 def test_a_run_compared_with_itself_differs_in_nothing(digits: Path, script: Script) -> None:
