@@ -22,7 +22,9 @@ def outcome(number: int) -> Outcome:
 
 
 def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
-    figures = charts.draw([drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS, TITLE)
+    figures = charts.draw(
+        [drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS, {"optimizer.lr"}, TITLE
+    )
     assert {"rungs.png", "space.png", "parallel.png"} <= set(figures)
     for figure in figures.values():
         title, note = (text.get_text() for text in figure.texts[:2])
@@ -41,3 +43,11 @@ def test_curves_of_draws_begin_at_epoch_1() -> None:
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
     assert [line.get_xdata()[0] for line in lines] == [1] * 12
     assert max(lines[0].get_ydata()) == pytest.approx(100 * max(outcome(0).figures).accuracy)
+
+
+def test_a_panel_has_the_scale_on_which_its_key_is_drawn() -> None:
+    """Draws on a linear scale may be far apart, too."""
+    twelve = [drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS
+    for keys, scale in (({"optimizer.lr"}, "log"), (set(), "linear")):
+        panel = charts.values(*twelve, keys, TITLE).axes[0]
+        assert (panel.get_xlabel(), panel.get_xscale()) == ("optimizer.lr", scale)

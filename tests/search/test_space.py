@@ -57,6 +57,23 @@ def test_values_spread_over_the_scale_and_have_three_digits(word: str, expected:
         assert float(text) == float(f"{float(text):.3g}")
 
 
+@pytest.mark.parametrize(
+    ("word", "is_log"),
+    [
+        ("optimizer.lr=interval(1e-4,1e-1)", True),
+        ("model.dropout=tag(linear,interval(0.001,0.5))", False),
+        ("optimizer.lr=tag(log,interval(1e-2,1e-1))", True),
+        ("optimizer.lr=0.001,0.01,0.1", True),
+        ("data.batch_size=32,64", False),
+        ("optimizer.weight_decay=0,0.01,0.1", False),
+        ("optimizer=adam,sgd", False),
+    ],
+)
+def test_charts_have_the_scale_of_a_range_and_of_choices_that_are_as_far_apart(word: str, is_log: bool) -> None:
+    (dimension,) = space(word).dimensions
+    assert dimension.is_drawn_on_log == is_log
+
+
 def test_a_condition_says_where_a_value_is_drawn() -> None:
     found = space('optimizer.momentum=tag("optimizer=sgd",interval(0.8,0.99))', "optimizer=adam,sgd", "seed=3")
     assert [one.key for one in found.dimensions] == ["optimizer", "optimizer.momentum"]

@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 from mlplab.errors import CheckpointError
@@ -107,7 +108,10 @@ def colorbar(figure: "Figure", image: "AxesImage", left: float, top: float, heig
     """Draw an upright bar, 0.13 inches wide, with room for numbers and text to its right."""
     from matplotlib.ticker import MaxNLocator
 
-    bar = figure.colorbar(image, cax=axes(figure, left, top, 0.13, height), label=says, ticks=MaxNLocator(5))
+    lines = wrap(says, max(1, int(height / (TEXT * LETTER))))
+    bar = figure.colorbar(
+        image, cax=axes(figure, left, top, 0.13, height), label="\n".join(lines), ticks=MaxNLocator(5)
+    )
     bar.ax.yaxis.label.set_fontsize(TEXT)
     bar.ax.tick_params(labelsize=SMALL)
 

@@ -34,7 +34,7 @@ def report(folder: Path) -> Report:
     if records.read(folder) is None:
         return Report.of(folder)
     found = of(folder)
-    arrays = found.drawn, found.outcomes, found.rungs
+    arrays = found.drawn, found.outcomes, found.rungs, found.log_scales
     return Report.of(folder, list(found.sections()), lambda title: charts.draw(*arrays, title))
 
 
@@ -47,7 +47,7 @@ def of(folder: Path) -> "Answer":
     asked = records.read(folder)
     if asked is None:
         raise ConfigError(f"{run_folder.short(folder)}: holds no search.")
-    return Answer(folder, tuple(asked["rungs"]), asked["monitor"])
+    return Answer(folder, tuple(asked["rungs"]), asked["monitor"], frozenset(asked["log_scales"]))
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Answer:
     folder: Path
     rungs: tuple[int, ...]
     monitor: str  # that runs were compared by
+    log_scales: frozenset[str]  # keys whose values charts show on a log scale
 
     @cached_property
     def drawn(self) -> list[Drawn]:

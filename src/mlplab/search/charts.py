@@ -1,7 +1,7 @@
 """Pictures of a search: its progress, and the accuracy of its draws by epoch and by value."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +17,23 @@ if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictur
 MOST_PANELS, MOST_LABELS, LONGEST_LABEL = 9, 8, 14
 BEST = 4  # one draw of so many is a line of the parallel coordinates
 VAL_ACC = "validation accuracy (%)"
-LOG_FROM = 100  # factor between the ends of an axis
 
 
 def draw(
-    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
+    drawn: Sequence[Drawn],
+    outcomes: Sequence[Outcome],
+    rungs: Sequence[int],
+    log_scales: Collection[str],
+    title: str,
 ) -> "dict[str, canvas.Figure]":
-    """Draw the pictures for which there is enough data, by file name."""
+    """Draw the pictures for which there is enough data, by file name; `log_scales` are keys."""
     if not any(one.figures for one in outcomes):
         return {}
     found = {
         "progress.png": progress(drawn, outcomes, rungs, title),
         "rungs.png": curves(outcomes, rungs, title),
-        "space.png": values(drawn, outcomes, rungs, title),
-        "parallel.png": parallel(drawn, outcomes, title),
+        "space.png": values(drawn, outcomes, rungs, log_scales, title),
+        "parallel.png": parallel(drawn, outcomes, log_scales, title),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 
@@ -87,7 +90,9 @@ def _expected_best(accs: Sequence[float], number: int) -> float:
     return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
 
 
-def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], title: str) -> "canvas.Figure | None":
+def parallel(
+    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], log_scales: Collection[str], title: str
+) -> "canvas.Figure | None":
     """Draw a line for each draw of the best quarter through its values; it has a gap where a key was not drawn."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))
     tried = [
@@ -102,7 +107,8 @@ def parallel(drawn: Sequence[Drawn], outcomes: Sequence[Outcome], title: str) ->
     note = f"the best {len(best)} of {len(tried)} draws, {accs[0]:.2f} (pale) to {accs[-1]:.2f} % (dark)"
     figure = canvas.page(title, 3.4, note, layout="constrained")
     axes = figure.add_subplot()
-    scales = [_Scale.of(key, [one.values[key] for one in drawn if key in one.values]) for key in keys]
+    texts = {key: [one.values[key] for one in drawn if key in one.values] for key in keys}
+    scales = [_Scale.of(key, texts[key], key in log_scales) for key in keys]
     for acc, chosen in best:
         places = [scale.place(chosen.get(scale.key)) for scale in scales]
         share = (acc - accs[0]) / ((accs[-1] - accs[0]) or 1)
@@ -125,18 +131,15 @@ class _Scale:
     names: Sequence[str]  # the values of a key that is not a range
     low: float = 0.0
     high: float = 1.0
+    is_log: bool = False
 
     @classmethod
-    def of(cls, key: str, texts: Sequence[str]) -> "_Scale":
+    def of(cls, key: str, texts: Sequence[str], is_log: bool) -> "_Scale":
         numbers = [number for text in texts if (number := _number(text)) is not None]
         names = _in_order(texts)
         if len(numbers) < len(texts) or len(names) <= MOST_LABELS // 2:
             return cls(key, names)
-        return cls(key, (), min(numbers), max(numbers))
-
-    @property
-    def is_log(self) -> bool:
-        return self.low > 0 and self.high >= LOG_FROM * self.low
+        return cls(key, (), min(numbers), max(numbers), is_log)
 
     def place(self, text: str | None) -> float:
         if text is None:
@@ -190,7 +193,11 @@ def curves(outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "ca
 
 
 def values(
-    drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
+    drawn: Sequence[Drawn],
+    outcomes: Sequence[Outcome],
+    rungs: Sequence[int],
+    log_scales: Collection[str],
+    title: str,
 ) -> "canvas.Figure | None":
     """Draw a panel for each key of the space: accuracy against value of each draw, coloured by the rung reached."""
     keys = list(dict.fromkeys(key for one in drawn for key in one.values))[:MOST_PANELS]
@@ -203,7 +210,8 @@ def values(
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes, key in zip(panels.flat, keys, strict=False):
         pairs = zip(drawn, outcomes, strict=True)
-        _panel(axes, key, [(one.values[key], became) for one, became in pairs if key in one.values], rungs)
+        found = [(one.values[key], became) for one, became in pairs if key in one.values]
+        _panel(axes, key, found, rungs, key in log_scales)
     _zoom(panels.flat[0], [max(one.figures) for one in outcomes if one.figures])
     for axes in panels[:, 0]:
         axes.set_ylabel(VAL_ACC)
@@ -212,7 +220,7 @@ def values(
     return figure
 
 
-def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: Sequence[int]) -> None:
+def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: Sequence[int], is_log: bool) -> None:
     numbers = [_number(text) for text, _ in found]
     names = _in_order([text for text, _ in found])
     is_numeric = all(number is not None for number in numbers) and len(names) > MOST_LABELS // 2
@@ -224,11 +232,10 @@ def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: 
             size = 3 + 1.5 * sum(length >= rung for rung in rungs[1:])
             style: dict[str, Any] = {"color": color, "markersize": size, "alpha": 0.7, "markeredgewidth": 0}
             axes.plot([place], [100 * max(became.figures).accuracy], "o", **style)
-    known = [number for number in numbers if number is not None]
     if not is_numeric:
         axes.set_xticks(range(len(names)), [label(name, LONGEST_LABEL) for name in names], fontsize=7)
         axes.set_xlim(-0.5, len(names) - 0.5)
-    elif min(known) > 0 and max(known) >= LOG_FROM * min(known):
+    elif is_log:
         axes.set_xscale("log")
     axes.set_xlabel(label(key))
     canvas.style(axes, "y")

@@ -134,6 +134,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         asked = json.loads(content)
         assert isinstance(asked["settings"]["budget"], int | float)
         assert all(isinstance(rung, int) for rung in asked["rungs"])
+        assert all(isinstance(key, str) for key in asked["log_scales"])
         asked["settings"]["minutes"], asked["monitor"]
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise CheckpointError(f"{folder / SEARCH}: damaged. Choose another sweep_name.") from error

@@ -127,6 +127,7 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     rules = settings.rules(base.trainer.max_epochs, warms_up)
     asked = {
         "space": [str(one) for one in space.dimensions],
+        "log_scales": [one.key for one in space.dimensions if one.is_drawn_on_log],
         "fixed": sorted(space.fixed),
         "monitor": base.monitor,
         "rungs": list(rules.rungs),

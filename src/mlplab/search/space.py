@@ -74,9 +74,18 @@ class Dimension:
     @property
     def is_ordered(self) -> bool:
         """True for a range, and for choices in rising order."""
-        numbers = [_number(choice) for choice in self.choices]
-        known = [number for number in numbers if number is not None]
-        return len(known) == len(numbers) and all(a < b for a, b in itertools.pairwise(known))
+        numbers = self._numbers()
+        return len(numbers) == len(self.choices) and all(a < b for a, b in itertools.pairwise(numbers))
+
+    @property
+    def is_drawn_on_log(self) -> bool:
+        """True if a chart has a log scale: for a range that has one, and for choices that are as far apart."""
+        numbers = self._numbers()
+        is_wide = 0 < len(numbers) == len(self.choices) and 0 < LOG_FROM * min(numbers) <= max(numbers)
+        return self.is_log or is_wide
+
+    def _numbers(self) -> list[float]:
+        return [number for choice in self.choices if (number := _number(choice)) is not None]
 
     @property
     def size(self) -> float:
