@@ -69,6 +69,15 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
         "folder", _folders(lambda root: (root / "train" / "3").mkdir()),
         ("train/3: the folder of a class", "no pictures"),
     ),
+    "data one folder further down": (
+        "folder", lambda root: _folders(lambda _: None)(root / "pets"),
+        ("pets: the folder of a class", "only folders in it: test, train.", "/data/pets. Otherwise"),
+    ),
+    "two folders to train": (
+        "folder", _folders(lambda root: own_data.write_folder(root / "training", *TRAIN)),
+        ("expected one folder train, and perhaps one folder test; found test, train, training.",),
+    ),
+    "a quotation mark alone": ("csv", _tables(_set(3, 1, '"2')), ("train.csv, row 3",)),
     "a class is missing in the test": (
         "folder", _folders(lambda root: shutil.rmtree(root / "test" / "1")), ("the class 1 has no test image",),
     ),

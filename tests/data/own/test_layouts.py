@@ -2,8 +2,10 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import idx
 import own_data
 import pytest
 import torch
@@ -80,6 +82,46 @@ def test_what_was_written_is_read_in_its_order(layout: str, tmp_path: Path) -> N
         assert found.info.std == pytest.approx(pixels.std(correction=0).item())
 
 
+def _as_folders(root: Path, parts: dict[str, tuple[Tensor, Tensor]]) -> None:
+    for name, part in parts.items():
+        own_data.write_folder(root / name, *part)
+
+
+def _as_tables(root: Path, parts: dict[str, tuple[Tensor, Tensor]]) -> None:
+    for name, part in parts.items():
+        own_data.write_csv(root / f"{name}.csv", own_data.rows_of(*part))
+
+
+def _as_idx(root: Path, parts: dict[str, tuple[Tensor, Tensor]]) -> None:
+    for name, part in parts.items():
+        for values, what in zip(part, ("images-idx3", "labels-idx1"), strict=True):
+            (root / f"{name}-{what}-ubyte").write_bytes(idx.encoded(values))
+
+
+@pytest.mark.parametrize(("name", "write"), [("folder", _as_folders), ("csv", _as_tables), ("idx", _as_idx)])
+@pytest.mark.parametrize("with_test", [True, False])
+def test_images_for_validation_are_the_test_if_there_is_no_other(
+    name: str, write: Callable[..., None], with_test: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    validation = own_data.made(9, seed=3)
+    write(tmp_path, {"train": TRAIN, "val": validation, **({"test": TEST} if with_test else {})})
+    found = datasets.load(name, tmp_path, AS_THEY_ARE)
+    assert torch.equal(found.train_images[:, 0], TRAIN[0])
+    assert torch.equal(found.test_images[:, 0], (TEST if with_test else validation)[0])
+    unused = [line for line in caplog.messages if "not used" in line]
+    assert all(Path(line.partition(":")[0]).name.startswith("val") for line in unused)
+    assert len(unused) == with_test * (2 if name == "idx" else 1)
+
+
+def test_a_name_is_for_the_test_by_a_whole_word(tmp_path: Path) -> None:
+    _as_tables(tmp_path, {"latest_train": TRAIN, "contest": TEST})
+    assert datasets.load("csv", tmp_path, AS_THEY_ARE).is_test_set_aside
+    names = ("test tubes", "train station", "values")
+    own_data.write_folder(tmp_path / "things", *TRAIN, names=names)
+    assert datasets.load("folder", tmp_path / "things", AS_THEY_ARE).info.classes == names
+
+
 def _named(root: Path) -> ImageDataset:
     own_data.write_folder(root, *TRAIN, names=("n 10", "n 9", "n 100"))
     return datasets.load("folder", root, AS_THEY_ARE)
@@ -97,7 +139,16 @@ def _one_table(root: Path) -> ImageDataset:
     return datasets.load("csv", path, AS_THEY_ARE)
 
 
-@pytest.mark.parametrize("read", [_named, _named_by_file, _one_table])
+def _quoted_names(root: Path) -> ImageDataset:
+    """Names with a comma, before numbers without quotation marks."""
+    names = {"0": '"n 10, green"', "1": '"n 9"', "2": '"n 100"'}
+    path = own_data.write_csv(root / "digits.csv", [[*pixels, names[label]] for label, *pixels in ROWS])
+    found = datasets.load("csv", path, AS_THEY_ARE)
+    assert found.info.classes == ("n 9", "n 10, green", "n 100")
+    return replace(found, info=replace(found.info, classes=("n 9", "n 10", "n 100")))
+
+
+@pytest.mark.parametrize("read", [_named, _named_by_file, _one_table, _quoted_names])
 def test_a_share_of_each_class_is_set_aside(read: Callable[[Path], ImageDataset], tmp_path: Path) -> None:
     """60 images of three classes, of which a fifth is for the test."""
     found = read(tmp_path)

@@ -6,9 +6,11 @@
 With a header or without; the label is the first column or the last, a number or a name; separated by , or ; or tabs.
 """
 
+import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from math import isqrt, prod
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlplab.config.datasets import TABLES, Reading
-from mlplab.data.own.layout import Labelled, Part, allocated, natural
+from mlplab.data.own.layout import TEST, TRAIN, VAL, Labelled, Part, allocated, has_word, natural, tests
 from mlplab.errors import DataError
 
 LABELS = ("label", "labels", "class", "target", "y")  # names of the column of labels
@@ -35,12 +37,13 @@ class CsvTable:
         self.label_column = None if reading.label_column == "auto" else reading.label_column
         if root.is_dir():
             found = sorted(path for path in root.iterdir() if path.suffix in TABLES and path.name[0] != ".")
-            tests = [path for path in found if "test" in path.name.lower()]
-            trains = [path for path in found if path not in tests and ("train" in path.name.lower() or len(found) == 1)]
-            if len(trains) != 1 or len(tests) > 1:
+            train, test, val = ([path for path in found if has_word(word, path)] for word in (TRAIN, TEST, VAL))
+            train = train or (found if len(found) == 1 else [])
+            test = tests(test, val)
+            if len(train) != 1 or len(test) > 1 or train == test:
                 names = ", ".join(path.name for path in found) or "none"
                 raise DataError(f"{root}: expected one table train.csv, and perhaps one test.csv; found {names}.")
-            self.train_file, self.test_file = trains[0], next(iter(tests), None)
+            self.train_file, self.test_file = train[0], next(iter(test), None)
         else:
             self.train_file, self.test_file = root, None
 
@@ -114,8 +117,8 @@ class Table(NamedTuple):
         if not lines or not lines[0].strip():
             raise DataError(f"{path}: is empty, or begins with an empty line.")
         separator = max(",;\t", key=lines[0].count)
-        rows = [line.split(separator) for line in lines]
-        first = [field.strip().strip('"') for field in rows[0]]
+        rows = list(_fields(lines, separator))
+        first = rows[0]
         columns = len(first)
         is_square = {count: isqrt(count) ** 2 == count and count > 1 for count in (columns - 1, columns)}
         if not any(is_square.values()):
@@ -129,7 +132,7 @@ class Table(NamedTuple):
             if label_at is None:
                 label_at = {"first": 0, "last": -1}.get(label_column or "")
             if label_at is None:
-                spread = (line.split(separator) for line in _spread(path))
+                spread = _fields(_spread(path), separator)
                 label_at = _likeliest(path, [*rows[has_header:], *(row for row in spread if len(row) == columns)])
         return cls(path, separator, has_header, columns, label_at)
 
@@ -152,6 +155,10 @@ class Table(NamedTuple):
 
     def _divided(self, line: str) -> tuple[str, str]:
         """Divide a line into label and pixels."""
+        if '"' in line:
+            (fields,) = _fields([line], self.separator)
+            label = "" if self.label_at is None else fields.pop(self.label_at)
+            return label, self.separator.join(fields)
         if self.label_at is None:
             return "", line
         label, _, rest = line.partition(self.separator)
@@ -160,7 +167,7 @@ class Table(NamedTuple):
         return label, rest
 
     def _label(self, label: str, row: int) -> str:
-        label = label.strip().strip('"')
+        label = label.strip()
         if self.label_at is None:
             return label
         if _is_number(label):  # 7, 07, 7.0 and 7e0 are one class
@@ -182,7 +189,7 @@ class Table(NamedTuple):
         return np.stack([self._slowly(line, start + row) for row, line in enumerate(lines)])
 
     def _slowly(self, line: str, row: int) -> Bytes:
-        fields = [field.strip().strip('"') for field in line.split(self.separator)]
+        fields = [field.strip() for field in line.split(self.separator)]
         if len(fields) != self.pixels:
             raise DataError(f"{self.place(row)}: has {len(fields)} pixels, expected {self.pixels}.")
         for column, field in enumerate(fields, start=1):
@@ -191,6 +198,16 @@ class Table(NamedTuple):
                     f"{self.place(row)}: pixel {column} is {field or 'empty'}, must be a whole number from 0 to 255."
                 )
         return np.array(fields, np.float64).astype(np.uint8)
+
+
+def _fields(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Divide lines into fields, which may be quoted."""
+    for line in lines:
+        fields = line.split(separator)
+        if '"' in line:
+            with suppress(csv.Error):  # a quotation mark without a second one
+                fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+        yield [field.strip() for field in fields]
 
 
 def _is_header(path: Path, first: list[str]) -> bool:
@@ -227,7 +244,7 @@ def _likeliest(path: Path, rows: Sequence[Sequence[str]]) -> int:
     """
     found = list[int]()
     for at in (0, -1):
-        values = {row[at].strip().strip('"') for row in rows}
+        values = {row[at] for row in rows}
         numbers = {float(value) for value in values if _is_number(value)}
         is_counted = len(numbers) > 1 and min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(values) - 1
         if is_counted or (len(values) > 1 and not numbers):

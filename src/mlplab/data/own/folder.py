@@ -17,11 +17,21 @@ import numpy as np
 from mlplab.config.datasets import Reading
 from mlplab.data import image_files
 from mlplab.data.own.frames import frame
-from mlplab.data.own.layout import Labelled, Part, allocated, listed, natural
+from mlplab.data.own.layout import (
+    TEST,
+    TRAIN,
+    VAL,
+    Labelled,
+    Part,
+    allocated,
+    is_word,
+    listed,
+    natural,
+    tests,
+)
 from mlplab.errors import DataError
 
 ENDINGS = {f".{ending}" for ending in ("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pbm", "pgm", "ppm")}
-TRAIN, TEST = ("train", "training"), ("test", "testing")
 PREPARED = (1, 28, 28)  # (C, H, W) of pictures that are framed
 
 
@@ -38,11 +48,15 @@ class Folder:
         self.root, self.prepare = root, reading.prepare
         if not root.is_dir():
             raise DataError(f"{root}: not a folder. Name the folder that holds train/CLASS/*.png with data.root=...")
-        train, test = (next((root / name for name in names if (root / name).is_dir()), None) for names in (TRAIN, TEST))
-        if test is not None and train is None:
-            raise DataError(f"{root}: has a folder {test.name}, but no folder train.")
-        self.train = _pictures(train or root)
-        self.test = _pictures(test) if test is not None else []
+        folders = [Path(entry.path) for entry in _entries(root) if entry.is_dir()]
+        train, test, val = ([path for path in folders if is_word(word, path)] for word in (TRAIN, TEST, VAL))
+        if (test or val) and not train:
+            raise DataError(f"{root}: has a folder {(test or val)[0].name}, but no folder train.")
+        if len(train) > 1 or len(test) > 1 or len(val) > 1:
+            names = ", ".join(sorted(path.name for path in (*train, *test, *val)))
+            raise DataError(f"{root}: expected one folder train, and perhaps one folder test; found {names}.")
+        self.train = _pictures(train[0] if train else root)
+        self.test = [picture for path in tests(test, val) for picture in _pictures(path)]
 
     @property
     def files(self) -> Sequence[str]:
@@ -101,7 +115,14 @@ def _pictures(folder: Path) -> list[Picture]:
 
 
 def _of_class(folder: Path) -> list["os.DirEntry[str]"]:
-    found = [entry for entry in _entries(folder) if _is_picture(entry)]
+    entries = list(_entries(folder))
+    found = [entry for entry in entries if _is_picture(entry)]
+    inner = sorted(entry.name for entry in entries if entry.is_dir())
+    if not found and inner:
+        raise DataError(
+            f"{folder}: the folder of a class, but there are only folders in it: {', '.join(inner[:5])}.\n"
+            f"If these are the classes, or train and test, give data.root={folder}. Otherwise move their pictures up."
+        )
     if not found:
         raise DataError(
             f"{folder}: the folder of a class, but there are no pictures in it.\n"

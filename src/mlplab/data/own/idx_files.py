@@ -1,6 +1,6 @@
 """data=idx: four files in the format of MNIST, or two, of any names and sizes, as they are or with gzip.
 
-Files of images and of labels differ by their headers, test files by a name with test, t10k or val in it.
+Files of images and of labels differ by their headers, those of the test by their names.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from mlplab.config.datasets import Reading
 from mlplab.data import idx_file
-from mlplab.data.own.layout import Labelled, Part, natural
+from mlplab.data.own.layout import TEST, VAL, Labelled, Part, has_word, natural, tests
 from mlplab.errors import DataError
-
-OF_TEST = ("test", "t10k", "val")
 
 
 class IdxFiles:
@@ -27,8 +25,9 @@ class IdxFiles:
         paths = sorted(path for path in root.iterdir() if "ubyte" in path.name or "idx" in path.name)
         if any(path.is_dir() for path in paths):
             paths = [path for path in paths if not path.is_dir()]
-        test = [path for path in paths if any(word in path.name.lower() for word in OF_TEST)]
-        train = [path for path in paths if path not in test]
+        test, val = ([path for path in paths if has_word(word, path)] for word in (TEST, VAL))
+        train = [path for path in paths if path not in (*test, *val)]
+        test = tests(test, val)
         if len(train) != 2 or len(test) not in (0, 2):
             names = ", ".join(path.name for path in paths) or "none"
             raise DataError(

@@ -17,6 +17,8 @@ from mlplab.errors import DataError
 log = logging.getLogger(__name__)
 
 MUCH = 2**30  # bytes of images, which are announced
+# Words by which names say what images are for.
+TRAIN, VAL, TEST = r"train(ing|set)?", r"val(id|idation)?", r"test(ing|set)?|t10k"
 
 
 class Part(NamedTuple):
@@ -49,6 +51,23 @@ class Layout(Protocol):
 
     def read(self) -> Labelled:
         """Read the files; raises DataError with file and row of what is wrong."""
+
+
+def has_word(pattern: str, path: Path) -> bool:
+    """Tell whether the name of a file has a word: my-test_2.csv has "test", latest.csv has not."""
+    return re.search(rf"(?<![a-z])({pattern})(?![a-z])", path.name.lower()) is not None
+
+
+def is_word(pattern: str, path: Path) -> bool:
+    """Tell whether the name of a folder is a word: a folder "test tubes" is a class."""
+    return re.fullmatch(pattern, path.name.lower()) is not None
+
+
+def tests(test: list[Path], val: list[Path]) -> list[Path]:
+    """Return the files of the test: those for validation, if there are no others."""
+    for path in val if test else ():
+        log.info(f"{path}: not used; data.val_size of the training images are for validation")
+    return test or val
 
 
 def natural(name: str) -> list[tuple[int, str]]:
