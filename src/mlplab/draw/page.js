@@ -1,6 +1,6 @@
 // The page: a picture to draw on, what the network makes of it, and files of what was drawn.
 const element = id => document.getElementById(id), all = selector => [...document.querySelectorAll(selector)];
-const SIDE = 112, { info, classes } = RUN, field = element("field"), bars = all("#bars button"), maps = all(".units");
+const SIDE = 84, { info, classes } = RUN, field = element("field"), bars = all("#bars button"), maps = all(".units");
 const blank = () => ({ ...grid(SIDE, SIDE), ground: 0, isReady: false }); // ready: the network gets it as it is
 let picture = blank(), earlier = [], pen = null, chosen = -1, trace = null, marked = 0, right = 0;
 const grey = ({ data }) => i => 0xff000000 + 0x010101 * data[i]; // colours as alpha, blue, green, red
