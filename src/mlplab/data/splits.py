@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from mlplab.config.datasets import OWN, SPLITS, USUAL, Name, Reading, key_of, label
-from mlplab.data import datasets, download
+from mlplab.data import datasets, dirty_data, download
 from mlplab.data.blocks import EVAL_BATCH_SIZE, Batch, Scaling, batches_of
 from mlplab.data.datasets import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
-from mlplab.randomness import Purpose, derive, permutation
+from mlplab.randomness import Purpose, permutation
 
 
 class SplitDataset:
@@ -34,16 +34,9 @@ class SplitDataset:
         reading: Reading = USUAL,
     ) -> None:
         super().__init__()
-        require_one_of("name", name, get_args(Name))
-        if name in SPLITS or split is not None:
-            require_one_of("split", str(split), SPLITS.get(name, ("None",)))
-        require_one_of("normalize", normalize, ("standard", "unit", "symmetric"))
+        _require_valid(name, split, normalize, label_noise, root)
         require_whole(0, split_seed=split_seed, **({} if 0 <= val_size < 1 else {"val_size": val_size}))
         require_whole(1, **({} if train_size is None else {"train_size": train_size}))
-        if not 0 <= label_noise < 1:
-            raise ValueError(f"`label_noise` must be from 0 to below 1, got {label_noise}")
-        if "://" in root:
-            raise ValueError(f"`root` must be a folder, got {root!r}")
         self.name: str | None = name
         self.key, self.label = key_of(name, split), label(name, split, root)
         self.root = Path(root).expanduser()
@@ -67,8 +60,8 @@ class SplitDataset:
     @cached_property
     def train_rows(self) -> Tensor:
         """Rows of the images that are trained on, (N - val_size,) or (train_size,)."""
-        rows = self._order[self.val_size :]
-        return rows if self._train_size is None else self._balanced(rows, self._train_size)
+        rows, size = self._order[self.val_size :], self._train_size
+        return dirty_data.balanced(rows, self._loaded.train_labels, self.info.classes, size) if size else rows
 
     @property
     def val_rows(self) -> Tensor:
@@ -83,36 +76,13 @@ class SplitDataset:
             return int(given)
         return max(1, round(given * len(self._loaded.train_images)))
 
-    def _balanced(self, rows: Tensor, size: int) -> Tensor:
-        """Return the first `size` rows with equally many of each class: a smaller size has rows of a larger one."""
-        labels, classes = self._loaded.train_labels[rows], self.info.classes
-        wanted = [size // len(classes) + (k < size % len(classes)) for k in range(len(classes))]
-        found = labels.bincount(minlength=len(classes)).tolist()
-        for name, most, count in zip(classes, found, wanted, strict=True):
-            if count > most:
-                raise ConfigError(
-                    f"data.train_size: {size:,} images of {len(classes)} classes are {count:,} of each, but {name} has"
-                    f" {most:,} that are not set aside: at most {min(found) * len(classes):,}"
-                )
-        number = torch.empty_like(labels)  # of a row among those of its class
-        for k in range(len(classes)):
-            number[labels == k] = torch.arange(found[k])
-        return rows[number < torch.tensor(wanted)[labels]]
-
     @cached_property
     def train_labels(self) -> Tensor:
         """Labels to train with, of all training and validation images, (N,): a share `label_noise` is wrong."""
-        labels, rows = self._loaded.train_labels, self.train_rows
+        labels = self._loaded.train_labels
         if not self._label_noise:
             return labels
-        order = permutation(len(labels), self.split_seed, Purpose.LABEL_NOISE)
-        order = order[torch.isin(order, rows)][: round(self._label_noise * len(rows))]
-        seed = derive(self.split_seed, Purpose.OTHER_LABEL)
-        generator, classes = torch.Generator().manual_seed(seed), len(self.info.classes)
-        away = torch.randint(1, max(2, classes), labels.shape, generator=generator)
-        noisy = labels.clone()
-        noisy[order] = (labels + away)[order] % classes
-        return noisy
+        return dirty_data.noisy(labels, self.train_rows, len(self.info.classes), self._label_noise, self.split_seed)
 
     def require_files(self) -> None:
         """Raises DataError if a file is missing, which `setup` would download."""
@@ -126,17 +96,8 @@ class SplitDataset:
     @cached_property
     def _loaded(self) -> ImageDataset:
         dataset = datasets.load(self.key, self.root, self._reading)
-        info, images = self._info or dataset.info, len(dataset.train_images)
-        if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
-            raise DataError(
-                f"{self.root}: images of shape {dataset.info.image_shape}, but the network was trained on"
-                f" {info.image_shape}. Give the folder of its data set."
-            )
-        if info != dataset.info and dataset.is_test_set_aside:
-            raise DataError(
-                f"{self.root}: holds other images than the network was trained on, so other ones are set aside for the"
-                " test.\nGive the folder as it was, or one with test images of its own."
-            )
+        _require_same(self.root, self._info or dataset.info, dataset)
+        images = len(dataset.train_images)
         if self._val_size >= images:
             raise ConfigError(
                 f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self._val_size}"
@@ -206,6 +167,32 @@ class SplitDataset:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if "_loaded" not in vars(self):
             self._info = DatasetInfo(**state_dict)
+
+
+def _require_valid(name: str, split: str | None, normalize: str, label_noise: float, root: str) -> None:
+    """Raises ValueError for an argument that is wrong."""
+    require_one_of("name", name, get_args(Name))
+    if name in SPLITS or split is not None:
+        require_one_of("split", str(split), SPLITS.get(name, ("None",)))
+    require_one_of("normalize", normalize, ("standard", "unit", "symmetric"))
+    if not 0 <= label_noise < 1:
+        raise ValueError(f"`label_noise` must be from 0 to below 1, got {label_noise}")
+    if "://" in root:
+        raise ValueError(f"`root` must be a folder, got {root!r}")
+
+
+def _require_same(root: Path, info: DatasetInfo, dataset: ImageDataset) -> None:
+    """Raises DataError if the images are not those of the network that was trained."""
+    if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
+        raise DataError(
+            f"{root}: images of shape {dataset.info.image_shape}, but the network was trained on"
+            f" {info.image_shape}. Give the folder of its data set."
+        )
+    if info != dataset.info and dataset.is_test_set_aside:
+        raise DataError(
+            f"{root}: holds other images than the network was trained on, so other ones are set aside for the"
+            " test.\nGive the folder as it was, or one with test images of its own."
+        )
 
 
 def require_one_of(argument: str, value: str, allowed: tuple[str, ...]) -> None:

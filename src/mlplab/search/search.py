@@ -135,7 +135,7 @@ class Search:
             found = sampling.by_tpe(space, wanted, is_new, seed, trials)
         else:
             found = sampling.at_random(space, wanted, is_new, seed)
-        return list(self._records(wave.number, len(drawn), [*begin, *self._distinct(found)]))
+        return list(_records(self, wave.number, len(drawn), [*begin, *self._distinct(found)]))
 
     def _distinct(self, found: Sequence[Assignment]) -> list[Assignment]:
         """Drop repeated configurations."""
@@ -158,30 +158,28 @@ class Search:
                 score, is_complete = (WORST, False) if figure is None else (figure.score, rung == len(rungs) - 1)
                 yield sampling.Trial(drawn[number].values, rungs[0 if figure is None else rung], score, is_complete)
 
-    def _records(self, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
-        configs = [self.candidates.config(values) for values in found]
-        space = self.candidates.space
-        fixed = {word.split("=", 1)[0] for word in space.fixed}
-        labels = [
-            label([f"{key}={value}" for key, value in values.items() if key not in fixed])[:LONGEST_LABEL]
-            or "beginning"
-            for values in found
-        ]
-        names = {
-            config.hash: f"{name}-{config.hash[:HASH_DIGITS]}" for name, config in zip(labels, configs, strict=True)
-        }
-        elsewhere = {run.result.config_hash: run.folder for run in self.learned}
-        places = {**folders(self.folder, names), **elsewhere}
-        for position, (values, config) in enumerate(zip(found, configs, strict=True)):
-            yield Drawn(
-                number=first + position,
-                wave=wave,
-                of=len(found),
-                pool=self.candidates.pool(config),
-                values=values,
-                overrides=space.overrides(values),
-                label=labels[position],
-                hash=config.hash,
-                folder=os.path.relpath(places[config.hash], self.folder),
-                cost=cost(config),
-            )
+
+def _records(search: Search, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
+    """Give each draw of a wave its label and its folder."""
+    space, configs = search.candidates.space, [search.candidates.config(values) for values in found]
+    fixed = {word.split("=", 1)[0] for word in space.fixed}
+    labels = [
+        label([f"{key}={value}" for key, value in values.items() if key not in fixed])[:LONGEST_LABEL] or "beginning"
+        for values in found
+    ]
+    names = {config.hash: f"{name}-{config.hash[:HASH_DIGITS]}" for name, config in zip(labels, configs, strict=True)}
+    elsewhere = {run.result.config_hash: run.folder for run in search.learned}
+    places = {**folders(search.folder, names), **elsewhere}
+    for position, (values, config) in enumerate(zip(found, configs, strict=True)):
+        yield Drawn(
+            number=first + position,
+            wave=wave,
+            of=len(found),
+            pool=search.candidates.pool(config),
+            values=values,
+            overrides=space.overrides(values),
+            label=labels[position],
+            hash=config.hash,
+            folder=os.path.relpath(places[config.hash], search.folder),
+            cost=cost(config),
+        )
