@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def test_how_it_ended_is_told(
     function: Callable[..., Any], arguments: Any, code: int, reason: str, refused: bool
 ) -> None:
     assert child.run(function, arguments, never) == (code, reason, refused)
+
+
+@pytest.mark.skipif(child.startup.START_METHOD != "forkserver", reason="needs a fork server")
+@pytest.mark.parametrize(("refused", "code"), [(2, 7), (3, 1)])
+def test_a_server_that_has_just_been_killed_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, refused: int, code: int
+) -> None:
+    monkeypatch.setattr(child, "PAUSES_S", (0.0, 0.0))
+    connect, errors = forkserver.connect_to_new_process, [ConnectionRefusedError(111, "Connection refused")] * refused
+
+    def connect_later(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return connect(*arguments)
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect_later)
+    ended = child.run(sys.exit, (7,), never)
+    assert ended.code == code
+    assert ("could not be started: [Errno 111] Connection refused" in ended.reason) == (code == 1)
 
 
 def test_many_threads_may_start_some_at_once() -> None:

@@ -16,6 +16,7 @@ from mlplab import startup
 from mlplab.errors import ConfigError, DataError, Interrupted, MlplabError
 
 POLL_S = 0.2
+PAUSES_S = (0.1, 1.0)  # before a process is started again
 LINGER_S = 5.0  # for threads that a task leaves behind when it returns
 NOT_KNOWN = 255  # exit code that multiprocessing reports for a process whose fork server was killed
 
@@ -46,8 +47,7 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
     reader, writer = _context.Pipe(duplex=False)
     process = _context.Process(target=_serve, args=(writer, task, arguments), daemon=True)
     try:
-        with _lock:
-            process.start()
+        _start(process)
     except (OSError, EOFError) as error:
         return Ended(1, f"its process could not be started: {error}")
     finally:
@@ -60,6 +60,17 @@ def run(task: Callable[..., object], arguments: tuple[object, ...], grace: Calla
     if ended is None and was_killed:
         return Ended(143, "it was stopped before it could save")
     return ended or Ended(128 - code if code < 0 else code or 1, _cause(code))
+
+
+def _start(process: Any) -> None:
+    """Start a process; if the fork server has just been killed, multiprocessing soon notices, and starts another."""
+    for pause_s in PAUSES_S:
+        with suppress(OSError, EOFError), _lock:
+            process.start()
+            return
+        time.sleep(pause_s)
+    with _lock:
+        process.start()
 
 
 def _wait(reader: Connection, pid: int, grace: Callable[[], float | None]) -> bool:
