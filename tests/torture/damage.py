@@ -50,9 +50,10 @@ def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) 
         report.add("a folder that is read-only", found + ["a traceback"] * ("Traceback" in printed))
         subprocess.run(["umount", small], check=True)
     run = folder / "logs"
-    run.mkdir()
+    _run(folder, ["data=digits", "trainer.max_epochs=1", f"hydra.run.dir={run}"])
+    (run / "train.log").unlink()
     (run / "train.log").symlink_to("/dev/full")
-    code, printed = _run(folder, ["data=digits", "trainer.max_epochs=2", f"hydra.run.dir={run}"])
+    code, printed = _run(folder, [f"resume={run}", "trainer.max_epochs=2"])
     warnings = printed.count("cannot be written")
     found = [] if (code, warnings) == (0, 1) else [f"ended with {code}, {warnings} warnings: {printed[-500:]}"]
     report.add("a log without room", found)
