@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlplab.errors import CheckpointError
 from mlplab.runs import folder as run_folder
 from mlplab.runs.result import Result
 from mlplab.sweeps import worker
@@ -53,6 +54,10 @@ def _kill_at_pause(once: Path) -> None:
         pause(*arguments)
 
     run_folder.pause = killed
+
+
+def train_on_a_full_disk(folder: Path, *_: Any) -> None:
+    raise CheckpointError(f"{folder}: cannot be written: No space left on device.")
 
 
 def train_poisoned(folder: Path, *arguments: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import faults
 import in_process
+import own_data
 import pytest
 import states
 from conftest import PROJECT, Command, Finished, Once, Program, Script
@@ -137,6 +138,13 @@ def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Path, co
     assert "search.budget: can only be raised, from 6; got 4" in finished.err
 
 
+def test_what_is_shown_may_change(copy: Path, command: Command) -> None:
+    finished = command(*WORDS, "show=none", "search.minutes=0.0001")
+    assert finished.code == 0, finished.err
+    finished = command(*WORDS)  # without minutes, again
+    assert finished.code == 0, finished.err
+
+
 def test_another_space_is_refused(copy: Path, command: Command) -> None:
     finished = command(*SMALL, *FAST, "optimizer.lr=interval(1e-3,1e-1)", "model.hidden=8,16")
     assert finished.code == 2
@@ -174,6 +182,42 @@ def test_draws_that_fail_are_named_and_the_others_go_on(
     again = command(*words, "model.hidden=11,13,14,15", "optimizer=sgd", "optimizer.lr=0.1", "jobs=2")
     assert again.code == 6
     assert "ZeroDivisionError" in again.out
+
+
+def test_a_disk_without_room_stops_the_search(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is no fault of a draw, and would be the same for all."""
+    monkeypatch.setattr(worker, "train", faults.train_on_a_full_disk)
+    finished = command(*WORDS, "jobs=1")
+    assert finished.code == 4
+    assert "cannot be written: No space left on device." in finished.err
+    assert len(list(folder.glob("*/status.json"))) == 1
+
+
+def test_a_run_has_all_that_a_named_space_sets(command: Command, folder: Path) -> None:
+    """A schedule and a metric to compare by, and so does the command that trains it alone."""
+    words = ("search=regularized", "search.sampler=random", "search.budget=1", "search.wave=1", "search.finalists=0")
+    finished = command(*words, *FAST, "trainer.max_epochs=1", "show=none", "jobs=1")
+    assert finished.code == 0, finished.err
+    (drawn,) = lines(folder / "draws.jsonl")
+    result = json.loads((folder / drawn["folder"] / "result.json").read_text())
+    assert (result["monitor"], result["config"]["scheduler"]["name"]) == ("val/acc", "CosineAnnealingLR")
+    assert {"scheduler=cosine", "monitor=val/acc", "trainer.precision=bf16-if-fast"} < set(drawn["overrides"])
+    assert "scheduler=cosine" in (folder / "report.md").read_text()
+    again = command(*drawn["overrides"], "hydra.run.dir=alone")
+    assert again.code == 0, again.err
+    assert json.loads((folder.parents[2] / "alone" / "result.json").read_text())["config_hash"] == drawn["hash"]
+
+
+def test_own_data_that_have_changed_are_refused(command: Command, tmp_path: Path) -> None:
+    own_data.write_folder(tmp_path / "own", *own_data.made(60, seed=1))
+    data = ("data=folder", "data.root=own", "data.prepare=none", "trainer.max_epochs=1", "show=none", "sweep_name=mine")
+    words = ("search=random", "search.wave=1", "search.finalists=0", *data, "model.hidden=8,16,32", "jobs=1")
+    assert command(*words, "search.budget=1").code == 0
+    assert command(*words, "search.budget=2").code == 0
+    shutil.copy(tmp_path / "own" / "1" / "1.png", tmp_path / "own" / "1" / "99.png")
+    finished = command(*words, "search.budget=3")
+    assert finished.code == 2
+    assert "the files of the data set have changed since the search began" in finished.err
 
 
 def test_a_draw_that_diverges_is_the_worst(command: Command) -> None:

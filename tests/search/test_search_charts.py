@@ -1,5 +1,7 @@
 """Pictures of a search, of made-up draws."""
 
+from dataclasses import replace
+
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -34,6 +36,29 @@ def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
         canvas.draw()
         below = min(text.get_window_extent(canvas.get_renderer()).y0 for text in figure.texts[:2])
         assert all(axes.get_tightbbox(canvas.get_renderer()).y1 < below for axes in figure.axes)
+
+
+def test_a_paused_run_is_given_the_mean_gain_of_complete_ones() -> None:
+    """Of .50 to .70 and of .60 to .70 after the first epoch."""
+    accs = ([0.5, 0.6, 0.7], [0.6, 0.65, 0.7], [0.4])
+    outcomes = [Outcome([Figure.of(acc, 1 - acc) for acc in one], len(one) == 3) for one in accs]
+    figure = charts.progress(
+        [drawn(k) for k in range(3)],
+        [replace(one, seconds=[1.0] * len(one.figures)) for one in outcomes],
+        (1, 3),
+        TITLE,
+    )
+    assert figure is not None
+    _, dashed = figure.axes[0].get_lines()
+    assert dashed.get_ydata()[0] == pytest.approx(100 * (0.7 + 0.7 + 0.55) / 3)
+
+
+def test_progress_is_drawn_of_runs_that_stopped_early() -> None:
+    stopped = Outcome([Figure.of(0.5, 0.5)] * 2, True, False, [1.0] * 2)
+    figure = charts.progress([drawn(0)], [stopped], (9,), TITLE)
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    assert low < 50 < high
 
 
 def test_curves_of_draws_begin_at_epoch_1() -> None:

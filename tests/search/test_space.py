@@ -87,6 +87,23 @@ def test_a_condition_may_name_what_is_fixed() -> None:
     assert found.active(found.dimensions[0], {})
 
 
+@pytest.mark.parametrize("condition", ["model.batch_norm=true", "model.dropout=5e-1"])
+def test_a_condition_may_be_spelled_differently(condition: str) -> None:
+    found = space(
+        "model.batch_norm=true,false", "model.dropout=0.50,0.2", f'optimizer.lr=tag("{condition}",interval(1e-4,1e-1))'
+    )
+    drawn = [
+        found.active(found.dimensions[-1], values)
+        for values in ({"model.batch_norm": "True", "model.dropout": "0.50"}, {})
+    ]
+    assert drawn == [True, False]
+
+
+def test_a_depth_may_be_a_range_of_whole_numbers() -> None:
+    found = space("model.layers=interval(1,3)", "model.hidden=64")
+    assert {found.dimensions[0].at(share) for share in (0, 0.5, 0.99)} == {"1", "2", "3"}
+
+
 def test_depth_repeats_the_width() -> None:
     found = space("model.hidden=interval(32,512)", "model.layers=1,2,3")
     assert found.overrides({"model.hidden": "181", "model.layers": "2"}) == ("model.hidden=[181,181]",)
@@ -119,9 +136,11 @@ def test_a_finite_space_can_be_counted() -> None:
         (["optimizer.lr=tag(log,linear,interval(0.1,1))"], "at most one condition and one scale are allowed"),
         (["optimizer.lr=tag(log,choice(1,2))"], "only an interval can have a scale"),
         (['optimizer.momentum=tag("optimizer=sdg",interval(0,1))', "optimizer=adam,sgd"], "never holds in this space"),
-        (['optimizer.momentum=tag("optimizer=sgd",interval(0,1))'], "never holds in this space"),
+        (['optimizer.momentum=tag("optimizer=sgd",interval(0,1))'], "give optimizer in the command, too"),
+        (['optimizer.lr=tag("optimizer=sgd",tag(log,interval(0.1,0.9)))'], "a tag cannot be within another"),
         (["model.layers=1,2"], "needs model.hidden"),
         (["model.layers=0,1", "model.hidden=8"], "must be numbers of layers, at least 1"),
+        (["model.layers=interval(0.5,3)", "model.hidden=8"], "must be numbers of layers, at least 1"),
     ],
 )
 def test_what_is_wrong_with_a_space(words: list[str], said: str) -> None:

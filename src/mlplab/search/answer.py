@@ -123,7 +123,7 @@ class Answer:
     def sections(self) -> Iterator[Section]:
         if self.winner is not None and self.winner.quoted:
             yield Section("Winner", lines=list(self._verdict(self.winner)), command=_command(self.winner.drawn))
-        elif leaders := winner.best(self.outcomes, self.rungs[-1], 1):
+        elif leaders := winner.best(self.outcomes, self.rungs[-1]):
             drawn = self.drawn[leaders[0]]
             yield Section("Best draw so far", lines=list(self._best_so_far(drawn)), command=_command(drawn))
         if self.finalists:
@@ -149,7 +149,7 @@ class Answer:
     def _best_so_far(self, drawn: Drawn) -> Iterator[str]:
         figure = self.outcomes[drawn.number].at(self.rungs[-1])
         assert figure is not None
-        yield ", ".join(_values(drawn))
+        yield ", ".join(_values(drawn)) or "the base configuration"
         chosen = f"the best of {len(self.drawn)} draws with one seed"
         yield f"validation {100 * figure.accuracy:.2f} %, too optimistic: {chosen}"
 

@@ -45,26 +45,41 @@ def progress(
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
         return None
-    note = "best complete run so far, by the search's monitor; dashed: expected with complete runs in a random order"
+    note = (
+        "best complete run so far, by the search's monitor\n"
+        "dashed: expected with complete runs in a random order; a paused one is given the mean gain of the others"
+    )
     figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    ranked = sorted(max(one.figures) for one in outcomes if one.figures)
-    accs = [100 * figure.accuracy for figure in ranked]
+    accs = [100 * figure.accuracy for figure in sorted(_whole_runs(outcomes, rungs[-1]))]
     complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
     for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
         ends = [step[place] for step in steps]
         axes.step(ends, [step[2] for step in steps], where="post", color=VERMILION, label="this search")
-        runs = range(1, min(len(accs), int(ends[-1] / unit)) + 1)
+        runs = range(1, max(1, min(len(accs), int(ends[-1] / unit))) + 1)
         expected = [_expected_best(accs, number) for number in runs]
         axes.plot([unit * number for number in runs], expected, "--", color=GREY, label="random search")
         axes.set_xlabel(("epochs of training", "minutes of training on one core")[place])
         canvas.style(axes, "both")
     highest = max(accs)
-    margin = 0.03 * (highest - expected[0])
+    margin = max(0.05, 0.03 * (highest - expected[0]))
     panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, highest + margin)
     panels[0].set_ylabel(VAL_ACC)
     panels[0].legend(fontsize=8, loc="lower right")
     return figure
+
+
+def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
+    """Yield the best figure of each run; a paused one is given the mean gain that complete ones had from there on."""
+    complete = [one.figures for one in outcomes if len(one.figures) == epochs]
+    for one in outcomes:
+        if one.figures:
+            best, known = max(one.figures), len(one.figures)
+            if complete and not (one.has_ended or one.has_failed):
+                pairs = [zip(max(figures[:known]), max(figures), strict=True) for figures in complete]
+                gains = zip(*([late - early for early, late in pair] for pair in pairs), strict=True)
+                best = Figure(*(value + _mean(gain) for value, gain in zip(best, gains, strict=True)))
+            yield best
 
 
 def _best_so_far(

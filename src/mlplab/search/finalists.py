@@ -24,7 +24,8 @@ def next_runs(search: "Search") -> list[Final]:
     if not number:
         return []
     first = search.base.seed + 1
-    entrants = winner.best(search.outcomes(), search.rules.rungs[-1], number)
+    leaders = winner.best(search.outcomes(), search.rules.rungs[-1])
+    entrants = [draw for draw in leaders if draw != BEGINNING][:number]
     choosing = _runs(search, [*entrants, BEGINNING], range(first, first + seeds), chooses=True)
     if not _are_over(search, choosing):
         return choosing

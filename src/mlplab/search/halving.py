@@ -78,14 +78,15 @@ class Rules:
 
     def draws_in(self, number: int, used: int) -> bool:
         """Tell whether a wave draws, after `used` epochs: if most of it fits, with the promotions expected."""
-        needed = self.wave * (self._epochs_a_draw() - self.rungs[0] / 2)
+        needed = self.wave * (self.epochs_a_draw() - self.rungs[0] / 2)
         return number < self.waves and (number == 0 or used + needed <= self.budget)
 
     def expected_draws(self) -> int:
         """Estimate the number of draws within the budget."""
-        return max(self.wave, round(self.budget / self._epochs_a_draw()))
+        return max(self.wave, round(self.budget / self.epochs_a_draw()))
 
-    def _epochs_a_draw(self) -> float:
+    def epochs_a_draw(self) -> float:
+        """Estimate the epochs of a draw, most of which are paused."""
         return sum(self.epochs(rung) * PROMOTED**rung for rung in range(len(self.rungs)))
 
 

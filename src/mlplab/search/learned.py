@@ -61,6 +61,7 @@ def _is_inside(one: Dimension, values: dict[str, str]) -> bool:
     if one.choices:
         return values[one.key] in one.choices
     try:
-        return one.low <= float(values[one.key]) <= one.high
+        number = (int if one.is_whole else float)(values[one.key])
     except ValueError:
         return False
+    return one.low <= number <= one.high

@@ -69,6 +69,11 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
     if before is None:
         return False
     different = [key for key in asked if _fixed(key, asked[key]) != _fixed(key, before.get(key))]
+    if different == ["files"]:
+        raise ConfigError(
+            f"{run_folder.short(folder)}: the files of the data set have changed since the search began,\n"
+            "so its draws would be compared on different images. Choose another sweep_name."
+        )
     if different:
         found, wanted = (_fixed(different[0], one.get(different[0])) for one in (before, asked))
         raise ConfigError(
@@ -76,8 +81,8 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> bool:
             f"and not {wanted}.\nChoose another sweep_name."
         )
     for key in ("budget", "minutes"):
-        had, now = (one["settings"][key] or 0 for one in (before, asked))
-        if now < had:
+        had, now = (one["settings"][key] for one in (before, asked))
+        if had is not None and now is not None and now < had:
             raise ConfigError(f"search.{key}: can only be raised, from {had:g}; got {now:g}")
     return True
 

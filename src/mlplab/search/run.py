@@ -13,11 +13,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from mlplab.config.datasets import OWN
+from mlplab.config.fields import fields
+from mlplab.config.schema import Config, keys_that_affect
 from mlplab.data import download
 from mlplab.errors import ConfigError, Interrupted, JobsFailedError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import folder_lock
-from mlplab.search import answer, records, sampling
+from mlplab.search import answer, preset, records, sampling
 from mlplab.search.candidates import Candidates
 from mlplab.search.halving import PROMOTED
 from mlplab.search.records import Drawn, Final
@@ -53,6 +56,9 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
     name, root = data_set(search.base)
     download.require(name, Path(root))
     if not is_done:
+        if name in OWN:
+            asked["files"] = _fingerprint(search)
+            records.begun(folder, asked)
         with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.is_same(folder, asked)) as leads:
             if leads:
                 records.begin(folder, asked)
@@ -81,6 +87,8 @@ def _conclude(search: Search, stopped: stop.Stop | None) -> None:
     if is_over and search.settings.keep == "complete":
         _tidy(search)
     sweep.report(search.folder, answer.report)
+    if search.is_used_up:
+        print("The space is used up: it has no other valid configuration.")
     if stopped is not None:
         so_far = f"The search has {len(search.drawn())} draws so far."
         raise Interrupted(stopped.code - 128, f"{so_far} Resume with: {sweep.command(search.folder)}")
@@ -99,7 +107,7 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     """
     given = OmegaConf.to_container(recipe.composed.search)
     assert isinstance(given, dict)
-    words = OverridesParser.create(config_loader=recipe.loader).parse_overrides(list(arguments))
+    words = OverridesParser.create(config_loader=recipe.loader).parse_overrides([*preset.words(recipe), *arguments])
     settings, mistakes = Settings.of({str(key): value for key, value in given.items()})
     space, of_space = Space.of([word for word in words if not _is_of_the_search(word)])
     candidates = Candidates(space, recipe)
@@ -128,12 +136,20 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     asked = {
         "space": [str(one) for one in space.dimensions],
         "log_scales": [one.key for one in space.dimensions if one.is_drawn_on_log],
-        "fixed": sorted(space.fixed),
+        "fixed": sorted(word for word in space.fixed if _affects_runs(word.partition("=")[0])),
         "monitor": base.monitor,
         "rungs": list(rules.rungs),
         "settings": settings.model_dump(mode="json"),
     }
     return Search(folder, candidates, settings, rules), asked
+
+
+def _fingerprint(search: Search) -> str:
+    """Return what tells whether own data are those that the search began with; imports torch."""
+    from mlplab.data.own import own_data
+
+    data = search.base.data
+    return own_data.fingerprint(data.key, Path(data.root), data.reading)
 
 
 def _tidy(search: Search) -> None:
@@ -149,6 +165,12 @@ def _tidy(search: Search) -> None:
 def _is_of_the_search(word: Override) -> bool:
     key = word.get_key_element()
     return key in ("search", "sweep_name", "jobs") or key.startswith(("search.", "launcher"))
+
+
+def _affects_runs(key: str) -> bool:
+    """Tell whether a key or group changes what is trained, and not only where data lie and what is shown."""
+    known = [one for one in fields(Config) if one == key or one.startswith(f"{key}.")]
+    return not known or not keys_that_affect("nothing").issuperset(known)
 
 
 def _mean_cost(candidates: Candidates) -> float:
@@ -173,11 +195,13 @@ def _plan(search: Search) -> Iterator[str]:
     finals = (settings.finalists + 3) * settings.seeds if settings.finalists else 0
     pieces = [draws * PROMOTED**rung for rung in range(len(rules.rungs))]
     yield ", ".join(
-        f"about {number:.0f} draws to epoch {rung}" if not place else f"the best {max(1, number):.0f} to {rung}"
+        f"about {number:.0f} draw{'s' * (round(number) != 1)} to epoch {rung}"
+        if not place
+        else f"the best {max(1, number):.0f} to {rung}"
         for place, (number, rung) in enumerate(zip(pieces, rules.rungs, strict=True))
     )
     if finals:
         yield f"then {finals} runs with new seeds, of the best {settings.finalists} and of the base configuration"
-    whole_runs = settings.budget + finals
+    whole_runs = min(settings.budget, draws * rules.epochs_a_draw() / rules.rungs[-1]) + finals
     minutes = _mean_cost(search.candidates) * whole_runs / 60
-    yield f"equivalent to {whole_runs:g} full runs: about {max(1, round(minutes))} minutes on one core"
+    yield f"equivalent to {whole_runs:.3g} full runs: about {max(1, round(minutes))} minutes on one core"

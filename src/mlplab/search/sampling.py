@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 20  # attempts at a new draw, before a finite space is enumerated
+MORE_ATTEMPTS = 500  # in a space that cannot be
 
 IsNew = Callable[[Assignment], bool]
 
@@ -63,8 +64,9 @@ def _collect(
     space: Space, number: int, is_new: IsNew, generator: random.Random, draw: Callable[[], dict[str, str]]
 ) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
+    attempts = ATTEMPTS if space.size <= LARGEST_COUNTED else MORE_ATTEMPTS
     while len(found) < number:
-        drawn = (draw() for _ in range(ATTEMPTS))
+        drawn = (draw() for _ in range(attempts))
         new = next((values for values in drawn if values not in found and is_new(values)), None)
         new = new or _left(space, [*found], is_new, generator)
         if new is None:

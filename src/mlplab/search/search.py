@@ -39,7 +39,7 @@ class Search:
         self.candidates = candidates
         self.settings = settings
         self.rules = rules
-        self._is_used_up = False  # the space, which may take long to find
+        self.is_used_up = False  # the space, which may take long to find
 
     def more(self) -> bool:
         """Record the next runs; False once the search is over."""
@@ -61,14 +61,14 @@ class Search:
         """Return the current wave, and make its draws."""
         while True:
             drawn, outcomes = self.drawn(), self.outcomes()
-            wave = halving.current(self.rules, [one.draw for one in drawn], outcomes.__getitem__, self._is_used_up)
+            wave = halving.current(self.rules, [one.draw for one in drawn], outcomes.__getitem__, self.is_used_up)
             if not wave.to_draw:
                 return wave
             if drawn and self._is_time_over():
                 self.rules = replace(self.rules, waves=wave.number)
                 continue
             made = self._draw(wave, drawn, outcomes)
-            self._is_used_up = not made
+            self.is_used_up = not made
             records.add(self.folder, made)
 
     def _is_time_over(self) -> bool:
@@ -145,12 +145,10 @@ class Search:
         self, known: Mapping[int, int], drawn: Sequence[Drawn], outcomes: Sequence[Outcome]
     ) -> Iterator[sampling.Trial]:
         rungs, fixed = self.rules.rungs, dict(word.split("=", 1) for word in self.candidates.space.fixed)
-        own = {self.folder / one.folder for one in drawn}
+        own = {one.hash for one in drawn}
         for other in self.learned:
-            if (
-                other.folder not in own
-                and (trial := other.trial(self.candidates.space, fixed, self.base.monitor)) is not None
-            ):
+            trial = other.trial(self.candidates.space, fixed, self.base.monitor)
+            if trial is not None and other.result.config_hash not in own:
                 yield trial
         for number, rung in known.items():
             if drawn[number].values:

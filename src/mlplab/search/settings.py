@@ -17,7 +17,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     sampler: Literal["tpe", "random", "grid"] = Field(description="Optuna's TPE, random draws, or every combination")
-    budget: Annotated[float, Field(gt=0)] = Field(description="epochs of all draws together, in units of whole runs")
+    budget: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        description="epochs of all draws together, in units of whole runs"
+    )
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="time after which no more is drawn, instead of a budget; it can be raised later"
     )

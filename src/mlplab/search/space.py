@@ -49,7 +49,14 @@ class Condition:
     value: str
 
     def holds(self, values: Assignment) -> bool:
-        return values.get(self.key) == self.value
+        return self.is_met_by(values.get(self.key))
+
+    def is_met_by(self, text: str | None) -> bool:
+        """Compare the value with another, which may be spelled differently: true and True, 0.1 and 1e-1."""
+        if text is None:
+            return False
+        number = _number(text)
+        return text.lower() == self.value.lower() or (number is not None and number == _number(self.value))
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -136,7 +143,7 @@ class Space:
     @classmethod
     def of(cls, overrides: Sequence[Override]) -> tuple[Self, list[str]]:
         """Read the space of a command; also return a line for each mistake."""
-        last = {override.get_key_element(): override for override in overrides}
+        last = {override.get_key_element().lstrip("+"): override for override in overrides}
         read = [_Reader(override) for override in last.values()]
         mistakes = [mistake for reader in read for mistake in reader.mistakes()]
         good = [reader for reader in read if not any(reader.mistakes())]
@@ -153,8 +160,10 @@ class Space:
                 other = by_key.get(one.condition.key)
                 if other is not None and other.condition is not None:
                     yield f"{one.key}: its condition depends on {other.key}, which has a condition itself"
-                possible = other.choices if other else filter(None, [values.get(one.condition.key)])
-                if one.condition.value not in possible:
+                possible = other.choices if other else [values.get(one.condition.key)]
+                if possible == [None]:
+                    yield f"{one.key}: has the condition {one.condition}; give {one.condition.key} in the command, too"
+                elif not any(map(one.condition.is_met_by, possible)):
                     yield f"{one.key}: the condition {one.condition} never holds in this space"
         if LAYERS in values and not (values[LAYERS].isdecimal() and int(values[LAYERS])):
             yield f"{LAYERS}: must be the number of layers, from 1, got {values[LAYERS]}"
@@ -199,13 +208,13 @@ class _Reader:
     """Reads one override as a dimension."""
 
     def __init__(self, override: Override) -> None:
-        self.key = override.get_key_element()
+        self.key = override.get_key_element().lstrip("+")  # groups are open, so that a + changes nothing
         self.text = str(override.input_line)
         self.override = override
         self.is_open = _is_open(override)
         value: Any = override.value()
         self.tags: set[str] = set(getattr(value, "tags", ()))
-        self.is_whole = isinstance(getattr(value, "start", None), int) or _is_whole(self.key)
+        self.is_whole = isinstance(getattr(value, "start", None), int) or self.key == LAYERS or _is_whole(self.key)
         is_range = isinstance(value, IntervalSweep)
         self.ends: tuple[float, float] | None = (float(value.start), float(value.end)) if is_range else None
 
@@ -219,6 +228,8 @@ class _Reader:
         for tag in sorted(self.tags - {*SCALES}):
             if "=" not in tag:
                 yield f'{self.text}: a tag must be log, linear or a condition "key=value", got {tag}'
+        if self.text.count("tag(") > 1:
+            yield f'{self.text}: a tag cannot be within another; write tag(log, "key=value", interval(...))'
         if len(self._conditions()) > 1 or self.tags >= {*SCALES}:
             yield f"{self.text}: at most one condition and one scale are allowed"
         if self.ends is not None:
@@ -229,7 +240,8 @@ class _Reader:
                 yield f"{self.text}: a log scale needs positive ends"
         elif self.tags & {*SCALES}:
             yield f"{self.text}: only an interval can have a scale"
-        if self.key == LAYERS and not all(text.isdecimal() and int(text) for text in self._texts()):
+        texts = [f"{end:g}" for end in self.ends] if self.ends else self._texts()
+        if self.key == LAYERS and not all(text.isdecimal() and int(text) for text in texts):
             yield f"{LAYERS}: must be numbers of layers, at least 1, got {self.text.partition('=')[2]}"
 
     def dimension(self) -> Dimension:

@@ -13,10 +13,10 @@ from mlplab.search.records import Final
 BEGINNING = 0  # the draw of the base configuration
 
 
-def best(outcomes: Sequence[Outcome], epochs: int, number: int) -> list[int]:
-    """Return the best draws that reached the last rung, without the base configuration."""
-    figures = [(figure, -draw) for draw, one in enumerate(outcomes) if draw and (figure := one.at(epochs))]
-    return [-draw for _, draw in sorted(figures, reverse=True)[:number]]
+def best(outcomes: Sequence[Outcome], epochs: int) -> list[int]:
+    """Return the draws that reached the last rung, the best first."""
+    figures = [(figure, -draw) for draw, one in enumerate(outcomes) if (figure := one.at(epochs))]
+    return [-draw for _, draw in sorted(figures, reverse=True)]
 
 
 def chosen(folder: Path, runs: Iterable[Final]) -> int | None:

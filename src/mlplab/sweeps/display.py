@@ -104,7 +104,9 @@ def _outcome(job: Job, state: State, status: Status) -> str:
     result = read_result(job.folder) if state == "complete" else None
     pause = job.pause() if job.until is not None else None
     if result is None and pause is not None and len(pause.history) >= (job.until or 0):
-        return f"val {max(epoch.get('val/acc', 0) for epoch in pause.history):.2%} after {len(pause.history)} epochs"
+        epochs = len(pause.history)
+        best = max(epoch.get("val/acc", 0) for epoch in pause.history)
+        return f"val {best:.2%} after {epochs} epoch{'s' * (epochs > 1)}"
     if result is None:
         return outcome(status.status, status.reason or "")
     splits = [split for split in ("val", "test") if f"{split}/acc" in result.metrics]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mlplab import startup
 from mlplab.data import download
-from mlplab.errors import ConfigError, DataError, Interrupted, JobsFailedError, MlplabError
+from mlplab.errors import CheckpointError, ConfigError, DataError, Interrupted, JobsFailedError, MlplabError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import folder_lock
 from mlplab.runs import result as result_file
@@ -131,9 +131,10 @@ def conclude(folder: Path, jobs: Sequence[Job], stopped: stop.Stop | None) -> No
 
 
 def refuse_if_stopped(stopped: stop.Stop | None) -> None:
-    """Raise the refusal of the first job, which stopped the others."""
+    """Raise the refusal of a job, which stopped the others."""
     if stopped is not None and stopped.reason:
-        raise (ConfigError if stopped.code == ConfigError.exit_code else DataError)(stopped.reason)
+        kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, CheckpointError)}
+        raise kinds[stopped.code](stopped.reason)
 
 
 def report(folder: Path, of: Callable[[Path], Report] = Report.of) -> None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from mlplab.cli.compose import config_of, write
 from mlplab.cli.job import introduction
 from mlplab.config.schema import Show
-from mlplab.errors import MlplabError, Paused
+from mlplab.errors import CheckpointError, MlplabError, Paused
 from mlplab.runs import folder_lock
 from mlplab.runs.log_file import LogFile
 from mlplab.runs.result import State, write_status
@@ -71,7 +71,11 @@ class Worker(threading.Thread):
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
             _note(job, ended, was_stopped, is_silent=job.sign_of_life() == before)
-        if ended.is_refused and (self.queue.is_search or not self.queue.has_success()):  # others would be, too
+        if self.queue.is_search:  # whose runs have one data set and one disk
+            is_refused = ended.is_refused or ended.code == CheckpointError.exit_code
+        else:
+            is_refused = ended.is_refused and not self.queue.has_success()
+        if is_refused:  # others would be, too
             stop.ask(self.queue.folder, stop.Stop(ended.code, ended.reason))
 
     def _grace(self) -> float | None:

@@ -1,6 +1,8 @@
 """Reads a user's own data in one of several layouts, checks them, and sets test images aside if there are none."""
 
+import hashlib
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,14 @@ def load(name: str, root: Path, reading: Reading) -> ImageDataset:
     info = _info(train, tuple(names), reading)
     images, labels, of_test, test_labels = map(torch.from_numpy, (*train[:2], *test[:2]))
     return ImageDataset(images, labels, of_test, test_labels, info, is_test_set_aside=labelled.test is None)
+
+
+def fingerprint(name: str, root: Path, reading: Reading) -> str:
+    """Return a hash of names and sizes of the files, which is the same on every machine; raises DataError."""
+    root = root.expanduser()
+    files = map(Path, LAYOUTS[name](root, reading).files)
+    lines = sorted(f"{os.path.relpath(path, root)} {path.stat().st_size}" for path in files)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _read(name: str, root: Path, reading: Reading) -> Labelled:
