@@ -191,10 +191,47 @@ def test_split_seed_and_test_size_choose_what_is_set_aside(tmp_path: Path) -> No
 def test_a_column_that_may_be_the_labels_like_another_is_asked_for(tmp_path: Path) -> None:
     bits = [[label, *(str(int(pixel) % 2) for pixel in pixels)] for label, *pixels in ROWS]
     own_data.write_csv(tmp_path / "train.csv", bits)
-    with pytest.raises(DataError, match="both the first and the last column may be the labels"):
+    with pytest.raises(DataError, match="the labels may be in the first column or in the last"):
         datasets.load("csv", tmp_path, AS_THEY_ARE)
     found = datasets.load("csv", tmp_path, AS_THEY_ARE._replace(label_column="first"))
     assert found.info.classes == ("0", "1", "2")
+
+
+def _few(labels: str, corners: str) -> list[list[str]]:
+    """Rows of two of the classes: the label, and pixels of which the first and the last are some of the corners."""
+    return [
+        [labels.split()[int(label)], corners.split()[n % 7 % len(corners.split())], *inner, corners.split()[n // 7 % 2]]
+        for n, (label, _, *inner, _) in enumerate(row for row in ROWS if row[0] != "2")
+    ]
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "corners", "is_clear"),
+    [
+        ("3 8", "0 255", True),  # no label is 255
+        ("3 8", "0 0", True),
+        ("0 1", "0 0", True),
+        ("3 8", "0 1", False),  # a pixel may be counted like labels
+        ("3 8", "2 5", False),
+        ("0 1", "0 3", False),
+        ("97 98", "0 1", False),
+        ("0 255", "0 255", False),
+        ("cat dog", "0 1", True),
+    ],
+)
+def test_the_column_of_labels_is_guessed_only_if_it_is_clear(
+    labels: str, corners: str, is_clear: bool, is_last: bool, tmp_path: Path
+) -> None:
+    rows = _few(labels, corners)
+    own_data.write_csv(tmp_path / "train.csv", _last(rows) if is_last else rows)
+    if is_clear:
+        assert datasets.load("csv", tmp_path, AS_THEY_ARE).info.classes == tuple(labels.split())
+        return
+    with pytest.raises(DataError, match=r"Give data\.label_column=first or last\."):
+        datasets.load("csv", tmp_path, AS_THEY_ARE)
+    column = AS_THEY_ARE._replace(label_column="last" if is_last else "first")
+    assert datasets.load("csv", tmp_path, column).info.classes == tuple(labels.split())
 
 
 def test_a_table_may_be_sorted_by_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

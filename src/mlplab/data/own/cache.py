@@ -21,7 +21,7 @@ from mlplab.data.own.layout import Labelled, Part
 from mlplab.errors import DataError
 from mlplab.runs import atomic_write
 
-VERSION = 2  # of the preparation; another one makes all caches invalid
+VERSION = 3  # of the preparation; another one makes all caches invalid
 MOST_BYTES = 2**30  # of images that are kept
 
 

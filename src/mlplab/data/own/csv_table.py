@@ -82,7 +82,7 @@ def images(path: Path, shape: tuple[int, int, int]) -> Bytes:
     Raises:
         DataError: if it is damaged, or has another number of pixels.
     """
-    table = Table.of(path, None)
+    table = Table.of(path, "first")
     if table.label_at is not None:
         raise DataError(
             f"{path}: has {table.columns} columns; expected the {prod(shape)} pixels alone, without labels."
@@ -132,8 +132,8 @@ class Table(NamedTuple):
             if label_at is None:
                 label_at = {"first": 0, "last": -1}.get(label_column or "")
             if label_at is None:
-                spread = _fields(_spread(path), separator)
-                label_at = _likeliest(path, [*rows[has_header:], *(row for row in spread if len(row) == columns)])
+                spread = [row for row in _fields(_spread(path), separator) if len(row) == columns]
+                label_at = _likeliest(path, rows[has_header:], spread)
         return cls(path, separator, has_header, columns, label_at)
 
     def read(self) -> tuple[Bytes, list[str]]:
@@ -236,24 +236,57 @@ def _is_number(field: str) -> bool:
     return re.fullmatch(r"-?\d+(\.\d*)?(e[+-]?\d+)?", field, re.IGNORECASE) is not None
 
 
-def _likeliest(path: Path, rows: Sequence[Sequence[str]]) -> int:
-    """Return 0 or -1, the column that may be the labels: at least two names, or numbers counted from 0 or 1.
+def _likeliest(path: Path, rows: Sequence[Sequence[str]], spread: Sequence[Sequence[str]]) -> int:
+    """Return 0 or -1, the column of the labels, by the first rows and by some in the whole file.
 
     Raises:
-        DataError: if both may be.
+        DataError: unless one of the two has names, or is like labels and the other like pixels.
     """
-    found = list[int]()
-    for at in (0, -1):
-        values = {row[at] for row in rows}
-        numbers = {float(value) for value in values if _is_number(value)}
-        is_counted = len(numbers) > 1 and min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(values) - 1
-        if is_counted or (len(values) > 1 and not numbers):
-            found.append(at)
-    if len(found) > 1:
+    if not rows:
+        return 0  # to be refused once it is read
+    images = len({tuple(row) for row in (*rows, *spread)})  # a small table is in both
+    first, last = (Column([row[at] for row in rows], [row[at] for row in spread or rows], images) for at in (0, -1))
+    found = [at for at, one in ((0, first), (-1, last)) if one.are_names] or [
+        at for at, one, other in ((0, first, last), (-1, last, first)) if one.is_like_labels and other.is_pixel
+    ]
+    if len(found) != 1:
         raise DataError(
-            f"{path}: both the first and the last column may be the labels. Give data.label_column=first or last."
+            f"{path}: the labels may be in the first column or in the last. Give data.label_column=first or last."
         )
-    return found[0] if found else 0
+    return found[0]
+
+
+class Column:
+    """The first or the last column of a table, by a sample of its fields."""
+
+    def __init__(self, first: Sequence[str], spread: Sequence[str], images: int) -> None:
+        fields = {*first, *spread}
+        self.are_names = sum(bool(field) and not _is_number(field) for field in fields) > 1  # one may be damaged
+        self.numbers = sorted({float(field) for field in fields if _is_number(field)})
+        # A class has two images or more, so what hardly occurs twice are pixels.
+        self.are_many = len(self.numbers) > images / 2
+        black_or_white = sum(_is_number(field) and float(field) in (0, 255) for field in spread)
+        self.is_background = black_or_white > 0.9 * len(spread)  # not of `first`: a table may be sorted by class
+
+    @property
+    def is_counted(self) -> bool:
+        """Tell whether the numbers are from 0 or 1 to another, with all between."""
+        return self.numbers[0] in (0, 1) and self.numbers[-1] - self.numbers[0] == len(self.numbers) - 1
+
+    @property
+    def is_like_labels(self) -> bool:
+        if len(self.numbers) < 2 or self.are_many or self.is_background:
+            return False
+        # Of a small data set some classes may be missing, such as all digits but 3 and 8.
+        are_small = self.numbers[0] >= 0 and self.numbers[-1] < 100 and all(n.is_integer() for n in self.numbers)
+        return self.is_counted or are_small
+
+    @property
+    def is_pixel(self) -> bool:
+        if len(self.numbers) < 2 or self.are_many:
+            return True
+        is_wide = self.numbers[-1] >= 100 and (self.numbers[0] == 0 or len(self.numbers) > 100)
+        return not self.is_counted and (self.is_background or is_wide)
 
 
 def _spread(path: Path) -> Iterator[str]:
