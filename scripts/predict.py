@@ -138,7 +138,7 @@ def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: lis
     found = list[Input]()
     for path in arguments.images:
         try:
-            if path.suffix in TABLES:
+            if path.suffix.lower() in TABLES:
                 found += from_table(path, info)
                 continue
             of_file = inputs.from_file(path, info, arguments.background, arguments.several)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import own_data
 import pytest
 import torch
 from conftest import Program, Run, Script, imported
@@ -47,6 +48,18 @@ def test_predict_gives_one_object_per_image(digits_run: Run, script: Script, tmp
         assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
     right = [int(answer["class"]) == label for answer, label in zip(answers, dataset.test_labels, strict=False)]
     assert sum(right) >= 8
+
+
+def test_predict_reads_a_table_of_any_ending(digits_run: Run, script: Script, tmp_path: Path) -> None:
+    images = datasets.load("digits", tmp_path).test_images[:6]
+    rows = [[str(pixel) for pixel in image.flatten().tolist()] for image in images]
+    for name in ("test.csv", "TEST.CSV"):
+        own_data.write_csv(tmp_path / name, rows)
+        finished = script("predict.py", digits_run.folder, tmp_path / name, "--json")
+        assert finished.code == 0, finished.err
+        assert [answer["path"] for answer in json.loads(finished.out)] == [
+            f"{tmp_path / name}:{n}" for n in range(1, 7)
+        ]
 
 
 @pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])

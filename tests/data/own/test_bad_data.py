@@ -89,6 +89,14 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
         "folder", _folders(lambda root: _only_one(root / "train" / "2")), ("the class 2 has one image (", ".png)"),
     ),
     "one class": ("folder", lambda root: own_data.write_folder(root, TRAIN[0], 0 * TRAIN[1]), ("the class 0 alone",)),
+    "pictures of a class in two folders": (
+        "folder", _folders(lambda root: own_data.write_folder(root / "train" / "2" / "more", *TRAIN)),
+        ("train/2: the folder of a class, with pictures in it and in its folder more.\nMove these up",),
+    ),
+    "a class of no text": (
+        "folder", _folders(lambda root: (root / "train" / "2").rename(root / "train" / "caf\udce9")),
+        ("train/caf\\udce9/", "the name of the class is not a text in UTF-8. Rename it."),
+    ),
     "test without train": (
         "folder", _folders(lambda root: (root / "train").rename(root / "tran")),
         ("has a folder test, but no folder train",),
@@ -148,6 +156,10 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     "an idx file that is cut": (
         "idx", _idx(lambda root: (root / idx.FILES[0]).write_bytes((root / idx.FILES[0]).read_bytes()[:-1])),
         (f"{idx.FILES[0]}: expected 1,936 bytes", "found 1,935"),
+    ),
+    "images of two colours": (
+        "idx", _idx(lambda root: own_data.write_idx(root, (TRAIN[0].reshape(30, 2, 4, 8), TRAIN[1]), TEST)),
+        (f"{idx.FILES[0]}: has images of 2x4x8 numbers; expected 1 or 3 colours, first or last.",),
     ),
     "test images of another size": (
         "idx", _idx(lambda root: own_data.write_idx(root, TRAIN, (torch.zeros(12, 9, 9, dtype=torch.uint8), TEST[1]))),

@@ -1,6 +1,9 @@
 """The same images in each layout are the same data set."""
 
 import gzip
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,12 @@ ROWS, TEST_ROWS = own_data.rows_of(*TRAIN), own_data.rows_of(*TEST)
 HEADER = ["label", *(f"pixel{n}" for n in range(64))]
 
 
+def _upper_case(root: Path) -> None:
+    _table(lambda rows: [HEADER, *rows])(root)
+    for path in list(root.iterdir()):
+        path.rename(root / path.name.upper())
+
+
 def _last(rows: list[list[str]]) -> list[list[str]]:
     return [[*row[1:], row[0]] for row in rows]
 
@@ -33,6 +42,9 @@ def _folder(root: Path) -> None:
     own_data.write_folder(root / "test", *TEST)
     (root / "train" / "0" / "Thumbs.db").write_bytes(b"no picture")
     (root / ".hidden").mkdir()
+    own_data.write_folder(root / "train" / "__MACOSX", *TRAIN)  # of an archive made on a Mac
+    (root / "__MACOSX").mkdir()
+    (root / "train" / "0" / "notes").mkdir()  # without pictures
 
 
 def _table(change: Callable[[list[list[str]]], list[list[str]]], separator: str = ",") -> Callable[[Path], None]:
@@ -50,11 +62,21 @@ def _packed(root: Path) -> None:
         path.unlink()
 
 
+def _both(root: Path) -> None:
+    """As torchvision leaves them after a download; what is packed is not read."""
+    own_data.write_idx(root, TRAIN, TEST)
+    for path in list(root.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(b"")
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "folder": ("folder", _folder),
     "idx": ("idx", lambda root: own_data.write_idx(root, TRAIN, TEST)),
     "idx, packed": ("idx", _packed),
+    "idx, also packed": ("idx", _both),
+    "idx, colours last": ("idx", lambda root: own_data.write_idx(root, *((i[..., None], k) for i, k in (TRAIN, TEST)))),
     "csv with a header": ("csv", _table(lambda rows: [HEADER, *rows])),
+    "csv, upper case": ("csv", _upper_case),
     "csv without": ("csv", _table(lambda rows: rows)),
     "csv, label last": ("csv", _table(_last)),
     "csv, label last, header": ("csv", _table(lambda rows: _last([HEADER, *rows]))),
@@ -159,6 +181,20 @@ def test_a_share_of_each_class_is_set_aside(read: Callable[[Path], ImageDataset]
     order = torch.tensor([1, 0, 2])  # of the names
     expected = {(image.numpy().tobytes(), int(order[label.long()])) for image, label in zip(*TRAIN, strict=True)}
     assert _pairs(found.train_images, found.train_labels) | _pairs(found.test_images, found.test_labels) == expected
+
+
+def test_names_that_differ_in_zeros_have_one_order_in_all_processes(tmp_path: Path) -> None:
+    """Sets of strings have another order with each seed of Python's hash."""
+    names = ["a1", "a01", "a001", "a2", "a", "1", "01", "b"]
+    code = "import sys; from mlplab.data.own.layout import natural; print(*sorted(set(sys.argv[1:]), key=natural))"
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", code, *names], env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(4)
+    }  # fmt: skip
+    assert orders == {"a a001 a01 a1 a2 b 01 1\n"}
 
 
 def test_a_flat_folder_of_saved_drawings_has_the_classes_of_their_names(tmp_path: Path) -> None:
@@ -285,6 +321,17 @@ def test_pictures_are_framed_like_those_of_a_data_set(prepare: str, longest: int
     for image in (*found.train_images, *found.test_images):
         rows, columns = (image[0] > framing.INK).nonzero().T
         assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) + 1 in (longest - 1, longest)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_colours_of_idx_files_may_be_first_or_last(axis: int, tmp_path: Path) -> None:
+    colours = [torch.stack([images, 255 - images, images // 2], dim=1) for images in (TRAIN[0], TEST[0])]
+    stored = [one.movedim(1, axis).contiguous() for one in colours]
+    own_data.write_idx(tmp_path, (stored[0], TRAIN[1]), (stored[1], TEST[1]))
+    found = datasets.load("idx", tmp_path, AS_THEY_ARE)
+    assert found.info.image_shape == (3, 8, 8)
+    assert torch.equal(found.train_images, colours[0])
+    assert torch.equal(found.test_images, colours[1])
 
 
 def test_labels_of_idx_files_need_not_be_counted_from_0(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class CsvTable:
         self.root = root
         self.label_column = None if reading.label_column == "auto" else reading.label_column
         if root.is_dir():
-            found = sorted(path for path in root.iterdir() if path.suffix in TABLES and path.name[0] != ".")
+            found = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLES and path.name[0] != ".")
             train, test, val = ([path for path in found if has_word(word, path)] for word in (TRAIN, TEST, VAL))
             train = train or (found if len(found) == 1 else [])
             test = tests(test, val)

@@ -7,6 +7,7 @@ Pictures are in the order of their names, then of their classes.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -106,6 +107,8 @@ def _pictures(folder: Path) -> list[Picture]:
     if not found:
         flat = [entry for entry in _entries(folder) if _is_picture(entry) and "_" in entry.name]
         found = [Picture(file.path, file.name, file.name.rpartition("_")[0]) for file in flat]
+    for path in (picture.path for picture in found if re.search("[\ud800-\udfff]", picture.label)):
+        raise DataError(f"{path!a}: the name of the class is not a text in UTF-8. Rename it.")
     if not found:
         raise DataError(
             f"{folder}: no pictures of classes found.\n"
@@ -123,6 +126,12 @@ def _of_class(folder: Path) -> list["os.DirEntry[str]"]:
             f"{folder}: the folder of a class, but there are only folders in it: {', '.join(inner[:5])}.\n"
             f"If these are the classes, or train and test, give data.root={folder}. Otherwise move their pictures up."
         )
+    for name in inner:
+        if _holds_pictures(folder / name):
+            raise DataError(
+                f"{folder}: the folder of a class, with pictures in it and in its folder {name}.\n"
+                "Move these up, if they are of the class, or away."
+            )
     if not found:
         raise DataError(
             f"{folder}: the folder of a class, but there are no pictures in it.\n"
@@ -134,9 +143,16 @@ def _of_class(folder: Path) -> list["os.DirEntry[str]"]:
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if not entry.name.startswith("."))
+            yield from (entry for entry in entries if not entry.name.startswith((".", "__MACOSX")))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror}.") from error
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(
+        _is_picture(entry) or (entry.is_dir(follow_symlinks=False) and _holds_pictures(Path(entry.path)))
+        for entry in _entries(folder)
+    )
 
 
 def _is_picture(entry: "os.DirEntry[str]") -> bool:

@@ -25,6 +25,7 @@ class IdxFiles:
         paths = sorted(path for path in root.iterdir() if "ubyte" in path.name or "idx" in path.name)
         if any(path.is_dir() for path in paths):
             paths = [path for path in paths if not path.is_dir()]
+        paths = [path for path in paths if path.suffix != ".gz" or path.with_suffix("") not in paths]  # both: the same
         test, val = ([path for path in paths if has_word(word, path)] for word in (TEST, VAL))
         train = [path for path in paths if path not in (*test, *val)]
         test = tests(test, val)
@@ -68,6 +69,11 @@ def _pair(paths: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     if len(first) != len(second):
         raise DataError(f"{paths[1]}: {len(second):,} labels for {len(first):,} images of {paths[0]}.")
     images = first if first.ndim == 4 else first[:, None]  # (N, H, W) -> (N, 1, H, W)
+    if images.shape[1] not in (1, 3):
+        if images.shape[3] not in (1, 3):
+            sizes = "x".join(map(str, images.shape[1:]))
+            raise DataError(f"{paths[0]}: has images of {sizes} numbers; expected 1 or 3 colours, first or last.")
+        images = np.ascontiguousarray(np.moveaxis(images, 3, 1))  # (N, H, W, C) -> (N, C, H, W)
     labels = (second if second.ndim == 1 else second[:, 0]).astype(np.int64)
     if (row := int(labels.argmin())) >= 0 and labels[row] < 0:
         raise DataError(f"{paths[1]}, label {row + 1}: is {labels[row]}, must be at least 0.")

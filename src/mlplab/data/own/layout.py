@@ -71,8 +71,9 @@ def tests(test: list[Path], val: list[Path]) -> list[Path]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key by which 9 comes before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    """Return a sort key by which 9 comes before 10; no two names have the same, so that 1 and 01 have an order."""
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    return [*parts, (-2, name)]  # before all parts, so that a shorter name is first
 
 
 def allocated(root: Path, images: int, shape: Sequence[int]) -> npt.NDArray[np.uint8]:
