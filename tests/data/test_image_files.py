@@ -123,6 +123,37 @@ def test_what_is_transparent_is_white(path: Path) -> None:
     torch.testing.assert_close(_read(drawn, path).int(), _read(opaque, path).int(), rtol=0, atol=2)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+@pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0), (30, 255)])
+def test_a_transparent_drawing_is_visible_as_it_is(channels: int, mode: str, ink: int, ground: int, path: Path) -> None:
+    """The ground has the colour of the drawing under full transparency."""
+    expected = torch.full((channels, 40, 30), ground)
+    expected[:, 5:35, 12:16] = ink
+    alpha = Image.new("L", (30, 40), 0)
+    alpha.paste(255, (12, 5, 16, 35))
+    if mode == "P":
+        drawing = alpha.point(lambda opaque: opaque // 255).copy()
+        drawing.putpalette([ink] * 6)
+        drawing.save(path, transparency=0)
+    else:
+        drawing = Image.new(mode, (30, 40), (ink,) * (len(mode) - 1) + (0,))
+        drawing.putalpha(alpha)
+        drawing.save(path)
+    assert torch.equal(torch.from_numpy(image_files.as_is(path, (channels, 40, 30))).int(), expected.int())
+
+
+def test_an_opaque_picture_with_an_alpha_channel_is_the_picture(path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 7), np.uint8)
+    opaque = Image.fromarray(pixels.transpose(1, 2, 0))
+    found = []
+    for image in (opaque, opaque.convert("RGBA")):
+        image.save(path)
+        assert np.array_equal(image_files.as_is(path, (3, 9, 7)), pixels)
+        found.append(image_files.as_is(path, (1, 9, 7)))
+    assert np.array_equal(*found)
+
+
 def test_16_bits(path: Path) -> None:
     eight = np.asarray(_seven().convert("L"))
     deep = Image.fromarray(eight.astype(np.uint16) * 257)
@@ -244,6 +275,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         (b"<!DOCTYPE html>\n<html>", "a web page, save the picture itself"),
         (b"no image at all", "a text"),
         (b"", "an empty file"),
+        (b"\x07\x00\x01\x02", "of no format that is known"),
     ],
 )
 def test_what_is_taken_for_an_image_is_called_by_its_name(path: Path, content: bytes, says: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from mlplab.data import framing
@@ -71,7 +71,7 @@ def framed(path: Path, info: DatasetInfo) -> Bytes:
 
 
 def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
-    """Read a picture (C, H, W) as it is: in grey if C is 1, in colour if it is 3.
+    """Read a picture (C, H, W) as it is, in grey if C is 1, in colour if it is 3; a transparent one as `read` does.
 
     Raises:
         DataError: if it is not a readable image, or has another size.
@@ -86,6 +86,9 @@ def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
         if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range
             pixels = _stretched(np.asarray(image, dtype=np.float64))
         else:
+            if image.has_transparency_data:
+                colours = np.asarray(image.convert("RGBA"), dtype=np.float64)  # (H, W, 4)
+                image = Image.fromarray(_bytes(_composited(colours[..., :3], colours[..., 3:] / 255)))
             pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
     return np.broadcast_to(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), shape).copy()
 
@@ -126,7 +129,8 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # Pillow raises anything for untrusted files
         start = _start(path)
         kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
-        reason = next(kinds, None) or " ".join(str(error).split())[:150] or type(error).__name__
+        text = "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = next(kinds, None) or " ".join(text.split())[:150] or type(error).__name__
         raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
 
 
