@@ -8,8 +8,8 @@ Example: python scripts/explain.py outputs/fashion/hidden=512_1120-134153-7e20 -
 import argparse
 import re
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,10 +101,10 @@ def has_training_images(dataset: "SplitDataset") -> bool:
 def file_names(found: Sequence[Input]) -> list[str]:
     """Name the pictures after the images: `test_3`, `shoe`; of two with the same name, the second is `shoe_2`."""
     stems = [re.sub(r"[^\w.=-]", "_", one.name if one.truth else Path(one.name).stem) for one in found]
-    times, names = Counter[str](), list[str]()
+    names = list[str]()
     for stem in stems:
-        times[stem] += 1
-        names.append(stem if times[stem] == 1 else f"{stem}_{times[stem]}")
+        numbered = (f"{stem}_{number}" for number in count(2))
+        names.append(next(name for name in chain([stem], numbered) if name not in names))
     return names
 
 

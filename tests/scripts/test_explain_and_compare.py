@@ -93,6 +93,16 @@ def test_files_are_explained_and_bad_ones_reported(digits: Path, script: Script,
     assert drawn["explanation"][0][3].startswith("zero.png: weights of epoch ")
 
 
+def test_no_two_explanations_have_one_name(digits: Path, script: Script, drawn: Drawn, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("x/a.png", "y/a.png", "a_2.png", "z/a.png")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(datasets.load("digits", tmp_path).test_images[number, 0].numpy()).save(path)
+    finished = script("explain.py", digits, *paths, "--background", "dark")
+    assert finished.err.splitlines() == [f"run/explain_{name}.png" for name in ("a", "a_2", "a_2_2", "a_3")]
+    assert len(drawn["explanation"]) == 4
+
+
 def test_without_the_data_there_are_no_neighbours(
     tiny_run: Result, script: Script, drawn: Drawn, tmp_path: Path, tiny_root: Path
 ) -> None:
