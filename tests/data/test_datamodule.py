@@ -191,9 +191,9 @@ def test_no_validation_images(tiny_root: Path) -> None:
         next(datamodule.batches("val"))
 
 
-@pytest.mark.parametrize("val_size", [200, 5000])
-def test_training_images_must_be_left(tiny_root: Path, val_size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.val_size: must be at most 199, .* got {val_size}"):
+@pytest.mark.parametrize(("val_size", "got"), [(200, "200"), (5000, "5000"), (0.998, "0.998 of them, 200")])
+def test_training_images_must_be_left(tiny_root: Path, val_size: float, got: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.val_size: must be at most 199, .* got {got}$"):
         _module(tiny_root, val_size=val_size)
 
 

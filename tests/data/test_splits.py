@@ -76,3 +76,26 @@ def test_test_images_set_aside_from_other_images_are_refused(tmp_path: Path) -> 
     later.load_state_dict(state)
     with pytest.raises(DataError, match="holds other images than the network was trained on"):
         later.test_data()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"0": "cat"},
+            "has classes that the network was not trained on: cat; it lacks classes that it was trained on: 0.",
+        ),
+        ({"2": ".hidden"}, "lacks classes that it was trained on: 2."),
+    ],
+)
+def test_classes_that_are_not_those_of_the_network_are_named(change: dict[str, str], says: str, tmp_path: Path) -> None:
+    own_data.write_folder(tmp_path, *own_data.made(30, seed=1))
+    given: dict[str, Any] = {"name": "folder", "root": tmp_path, "prepare": "none"}
+    state = ImageDataModule(**given).state_dict()
+    for old, new in change.items():
+        (tmp_path / old).rename(tmp_path / new)
+    later = ImageDataModule(**given)
+    later.load_state_dict(state)
+    with pytest.raises(DataError) as caught:
+        later.test_data()
+    assert str(caught.value) == f"{tmp_path}: {says}\nGive the folder of its data set."

@@ -13,8 +13,10 @@ from PIL import Image
 
 from mlplab.cli.job import introduction
 from mlplab.config.schema import Config
-from mlplab.errors import ConfigError
+from mlplab.data.datamodule import ImageDataModule
+from mlplab.errors import ConfigError, DataError
 from mlplab.training import restore
+from mlplab.training.build import build
 from mlplab.training.run import train
 
 TRAIN, TEST = own_data.made(60, seed=1), own_data.made(12, seed=2)
@@ -109,6 +111,37 @@ def test_batch_norm_is_refused_a_batch_of_one_image_once_the_data_are_known(comp
     given = ("data=idx", f"data.root={tmp_path / 'idx'}", *SHORT, "model.batch_norm=true", "data.val_size=3")
     with pytest.raises(ConfigError, match=r"the last batch has one image, .* \(57 training images in batches of 8\)"):
         train(composed(*given), tmp_path / "run")
+
+
+@pytest.mark.parametrize("layout", ["folder", "csv", "idx"])
+def test_a_class_without_a_training_image_is_named(composed: Compose, tmp_path: Path, layout: str) -> None:
+    """Of two images of a class, a third is to validate: with some seeds, both."""
+    images, labels = own_data.made(32, seed=1, classes=2)
+    labels[:2] = 2
+    if layout == "folder":
+        own_data.write_folder(tmp_path / "data/train", images, labels)
+        own_data.write_folder(tmp_path / "data/test", *TEST)
+    elif layout == "csv":
+        own_data.write_csv(tmp_path / "data/train.csv", own_data.rows_of(images, labels))
+        own_data.write_csv(tmp_path / "data/test.csv", own_data.rows_of(*TEST))
+    else:
+        own_data.write_idx(tmp_path / "data", (images, labels), TEST)
+    refused = []
+    for seed in range(16):
+        place = ("data.val_size=0.3", "data.prepare=none", f"data.split_seed={seed}", f"data.root={tmp_path / 'data'}")
+        config = composed(f"data={layout}", *place, *SHORT)
+        dataset = ImageDataModule(**config.data.model_dump())
+        true = dataset.train_data()[1]
+        if 2 in true[dataset.train_rows]:
+            build(config)
+            continue
+        refused.append(seed)
+        with pytest.raises(DataError) as caught:
+            build(config)
+        says = "all images of the class 2 are among the 10 to validate, and none is left to train on.\n"
+        assert str(caught.value).startswith(f"{tmp_path / 'data'}: {says}")
+        assert f"another data.split_seed than {seed}, or a smaller data.val_size." in str(caught.value)
+    assert 0 < len(refused) < 16
 
 
 def test_own_data_in_two_places_are_two_runs(composed: Compose) -> None:

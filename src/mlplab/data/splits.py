@@ -1,6 +1,6 @@
 """A data set on the CPU, read at its first use, with its validation split and normalisation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from inspect import signature
@@ -71,10 +71,8 @@ class SplitDataset:
     @property
     def val_size(self) -> int:
         """Number of validation images; a fraction is one of the images to train and to validate."""
-        given = self._val_size
-        if not 0 < given < 1:
-            return int(given)
-        return max(1, round(given * len(self._loaded.train_images)))
+        is_fraction = 0 < self._val_size < 1
+        return _val_images(self._val_size, len(self._loaded.train_images)) if is_fraction else int(self._val_size)
 
     @cached_property
     def train_labels(self) -> Tensor:
@@ -97,11 +95,7 @@ class SplitDataset:
     def _loaded(self) -> ImageDataset:
         dataset = datasets.load(self.key, self.root, self._reading)
         _require_same(self.root, self._info or dataset.info, dataset)
-        images = len(dataset.train_images)
-        if self._val_size >= images:
-            raise ConfigError(
-                f"data.val_size: must be at most {images - 1}, {images} training images less one, got {self._val_size}"
-            )
+        _require_training_images(self._val_size, len(dataset.train_images))
         return dataset
 
     @cached_property
@@ -183,15 +177,53 @@ def _require_valid(name: str, split: str | None, normalize: str, label_noise: fl
 
 def _require_same(root: Path, info: DatasetInfo, dataset: ImageDataset) -> None:
     """Raises DataError if the images are not those of the network that was trained."""
-    if (info.image_shape, info.classes) != (dataset.info.image_shape, dataset.info.classes):
+    found = dataset.info
+    if info.image_shape != found.image_shape:
         raise DataError(
-            f"{root}: images of shape {dataset.info.image_shape}, but the network was trained on"
-            f" {info.image_shape}. Give the folder of its data set."
+            f"{root}: images of shape {found.image_shape}, but the network was trained on {info.image_shape}. Give the"
+            " folder of its data set."
         )
+    if info.classes != found.classes:
+        new = [name for name in found.classes if name not in info.classes]
+        gone = [name for name in info.classes if name not in found.classes]
+        says = [f"has classes that the network was not trained on: {_some(new)}"] if new else []
+        says += [f"lacks classes that it was trained on: {_some(gone)}"] if gone else []
+        differ = "; it ".join(says) or "has the classes in another order than in training"
+        raise DataError(f"{root}: {differ}.\nGive the folder of its data set.")
     if info != dataset.info and dataset.is_test_set_aside:
         raise DataError(
             f"{root}: holds other images than the network was trained on, so other ones are set aside for the"
             " test.\nGive the folder as it was, or one with test images of its own."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _val_images(val_size: float, images: int) -> int:
+    return max(1, round(val_size * images)) if 0 < val_size < 1 else int(val_size)
+
+
+def _require_training_images(val_size: float, images: int) -> None:
+    """Raises ConfigError if all of the images to train and to validate are to validate."""
+    if (validated := _val_images(val_size, images)) >= images:
+        got = f"{val_size}" if validated == val_size else f"{val_size} of them, {validated}"
+        raise ConfigError(f"data.val_size: must be at most {images - 1}, {images} training images less one, got {got}")
+
+
+def require_all_classes(dataset: SplitDataset) -> None:
+    """Raises DataError if own data have a class whose images are all to validate, which could not be learned."""
+    if dataset.key not in OWN:
+        return
+    labels, classes = dataset.train_data()[1], dataset.info.classes
+    validated = labels[dataset.val_rows].bincount(minlength=len(classes))
+    all_are = (validated == labels.bincount(minlength=len(classes))).tolist()
+    if lacking := [name for name, is_lacking in zip(classes, all_are, strict=True) if is_lacking]:
+        raise DataError(
+            f"{dataset.root}: all images of the class {_some(lacking)} are among the {dataset.val_size} to validate,"
+            f" and none is left to train on.\nGive more of them, another data.split_seed than {dataset.split_seed}, or"
+            " a smaller data.val_size."
         )
 
 

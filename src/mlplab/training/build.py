@@ -5,6 +5,7 @@ import torch
 from mlplab.config.cross_checks import single_images
 from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
+from mlplab.data.splits import require_all_classes
 from mlplab.errors import ConfigError
 from mlplab.model.classifier import Classifier
 from mlplab.randomness import Purpose, derive
@@ -14,12 +15,13 @@ def build(config: Config) -> tuple[ImageDataModule, Classifier]:
     """Read and verify the data, and make an untrained classifier for them.
 
     Raises:
-        DataError: if the data are missing or damaged.
+        DataError: if the data are missing or damaged, or a class of own data has no image to train on.
         ConfigError: if the configuration does not fit the number of images.
     """
     augment = config.regularization.distortions
     datamodule = ImageDataModule(**config.data.model_dump(), seed=config.seed, augment=augment)
     datamodule.setup()
+    require_all_classes(datamodule)
     wrong = [line for line, is_true in single_images(config, len(datamodule.train_rows)).items() if is_true]
     if wrong:  # which the number of images of own data decides
         raise ConfigError(wrong[0])
