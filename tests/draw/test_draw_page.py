@@ -24,6 +24,7 @@ from selenium.webdriver.support.select import Select
 from torch import nn
 
 from mlplab.config import torch_signatures
+from mlplab.config.datasets import Reading
 from mlplab.data import datasets, image_files
 from mlplab.data.datasets import DatasetInfo
 from mlplab.draw import activations, page
@@ -228,6 +229,26 @@ def test_a_marked_drawing_is_saved_with_its_class_and_read_alike(shown: Open, tm
         assert by_predict(path, FASHION) == pixels
         assert max(seen(browser)) == 0  # the field is clear
     assert browser.find_element(By.ID, "tally").text.startswith("1 of 2 right")
+
+
+def test_drawings_of_classes_of_any_name_are_read_as_so_many_classes(shown: Open, tmp_path: Path) -> None:
+    """The expected names of classes are those that data=folder finds."""
+    names = {
+        "C++": "C++", "C#": "C#", "a_b": "a_b", "<!--<script>": "-!---script-", "</script>": "--script-",
+        "a/b": "a-b-5", "a-b": "a-b", "a?b": "a-b-7", ".100 %": "-100 %", "\u732b & \u00fc'$$": "\u732b & \u00fc'$$",
+    }  # fmt: skip
+    browser = shown(text_of(network(), replace(INFO, classes=tuple(names))))
+    assert [bar.text for bar in browser.find_elements(By.CSS_SELECTOR, "#bars button")] == list(names)
+    folder = tmp_path / "drawings"
+    allowed = {"behavior": "allow", "downloadPath": str(folder)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
+    for number, name in enumerate([*names.values(), *names.values()]):
+        draw_seven(browser)
+        Select(browser.find_element(By.ID, "wrong")).select_by_value(str(number % len(names)))
+        wait_for((folder / f"{name}_{number + 1:04}-wrong.png").exists)
+    found = datasets.load("folder", folder, Reading())
+    assert sorted(found.info.classes) == sorted(names.values())
+    assert found.train_labels.bincount().tolist() == found.test_labels.bincount().tolist() == [1] * len(names)
 
 
 def test_what_speaks_for_a_class_is_input_times_gradient(shown: Open, tmp_path: Path) -> None:

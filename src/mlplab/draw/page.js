@@ -121,7 +121,7 @@ document.onpaste = event => readFirst(event.clipboardData);
 all("#examples img").forEach(image => { image.parentNode.onclick = () => read(image, true); });
 /** Saves the drawing as 7_0001-right.png or 7_0002-wrong.png, which data=folder reads, and clears the field. */
 function mark(label, verdict) {
-  const name = `${classes[label].replace(/[^\p{L}\p{N}]+/gu, "-")}_${String(++marked).padStart(4, "0")}-${verdict}.png`;
+  const name = `${RUN.files[label]}_${String(++marked).padStart(4, "0")}-${verdict}.png`;
   right += verdict === "right";
   Object.assign(document.createElement("a"), { href: field.toDataURL(), download: name }).click();
   element("tally").textContent = `${right} of ${marked} right. Saved as ${name}.`;

@@ -3,10 +3,12 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from mlplab.errors import CheckpointError
 from mlplab.model.export.plain_network import PlainNetwork
 
 SCRIPTS = ("framing.js", "network.js", "page.js")
+FORBIDDEN = '<>:"/\\|?*~'
 EXAMPLES = 20  # test images to start from
 Images = npt.NDArray[np.uint8]  # (N, H, W)
 NO_IMAGES: Images = np.zeros((0, 1, 1), np.uint8)
@@ -44,7 +47,7 @@ def html(title: str, info: DatasetInfo, network: PlainNetwork, examples: tuple[I
     names = [escape(name) for name in info.classes]
     frame = {"height": height, "width": width, "size": info.object_size, "byMass": info.centred_by_mass}
     frame["fills"] = info.object_size >= max(height, width)
-    run = {"info": frame, "classes": info.classes, "layers": packed(network)}
+    run = {"info": frame, "classes": info.classes, "files": for_files(info.classes), "layers": packed(network)}
     units = [len(layer.bias) for layer in network.layers]
     labels = ["first hidden layer", *(f"hidden layer {n}" for n in range(2, len(units)))][: len(units) - 1]
     maps = [f"{label}: {n} units" for label, n in zip([*labels, "logits, as probabilities"], units, strict=True)]
@@ -57,10 +60,22 @@ def html(title: str, info: DatasetInfo, network: PlainNetwork, examples: tuple[I
         layers="-".join(map(str, (height * width, *units))),
         maps="".join(f'<p class="hint">{text}</p><canvas class="units"></canvas>\n' for text in maps),
         examples=_examples(*examples, names),
-        run=json.dumps(run).replace("</", "<\\/"),
+        run=json.dumps(run).replace("<", "\\u003c"),  # </script> and <!-- would be read as HTML
         activations=", ".join(f"x => {expression(layer.activation)}" for layer in network.layers),
         js="".join(map(_file, SCRIPTS)),
     )
+
+
+def for_files(classes: Sequence[str]) -> list[str]:
+    """Name classes in file names: - is for each character that systems or browsers forbid; no two are the same."""
+    found = list[str]()
+    for number, name in enumerate(classes):
+        allowed = ("-" if letter in FORBIDDEN or category(letter).startswith("C") else letter for letter in name)
+        safe = re.sub(r"^[.\s]", "-", "".join(allowed))  # .cat would be hidden
+        while safe in found or (safe != name and safe in classes):
+            safe += f"-{number}"
+        found.append(safe)
+    return found
 
 
 def chosen(labels: Sequence[int], classes: int) -> list[int]:
