@@ -13,6 +13,7 @@ import states
 from conftest import PROJECT, Command, Finished, Once, Program, Script
 from waiting import wait_until
 
+from mlplab.runs.result import write_status
 from mlplab.sweeps import worker
 
 FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "sweep_name=mine")
@@ -128,8 +129,11 @@ def test_a_finished_search_has_nothing_to_do_and_imports_neither_torch_nor_optun
 
 
 def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Path, command: Command) -> None:
+    paused = next(path.parent for path in copy.glob("*/paused.json"))
+    write_status(paused, "failed", "killed together with the search, which does not count")
     finished = command(*WORDS, "search.budget=6", "jobs=2")
     assert finished.code == 0, finished.err
+    assert json.loads((paused / "status.json").read_text()).get("failures", 0) == 0
     grown = (copy / "draws.jsonl").read_bytes()
     assert grown.startswith((whole[0] / "draws.jsonl").read_bytes())
     assert len(grown.splitlines()) == 12

@@ -202,6 +202,14 @@ def write_status(
         atomic_write.write(folder / "status.json", as_json(written), sync=False)
 
 
+def forget_failures(folder: Path) -> None:
+    """Let a run that has not failed for good have all of its attempts again."""
+    status = read_status(folder)
+    if status is not None and status.failures:
+        with suppress(OSError):
+            atomic_write.write(folder / "status.json", as_json(status.model_copy(update={"failures": 0})), sync=False)
+
+
 def composed(folder: Path) -> Settings:
     """Read the configuration that Hydra composed for a run, in which values may refer to others.
 

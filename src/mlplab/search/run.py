@@ -20,6 +20,7 @@ from mlplab.data import download
 from mlplab.errors import ConfigError, Interrupted, JobsFailedError
 from mlplab.runs import folder as run_folder
 from mlplab.runs import folder_lock
+from mlplab.runs.result import forget_failures
 from mlplab.search import answer, preset, records, sampling
 from mlplab.search.candidates import Candidates
 from mlplab.search.halving import PROMOTED
@@ -62,6 +63,7 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
         with led(folder, OmegaConf.to_yaml(composed).encode(), lambda: records.is_same(folder, asked)) as leads:
             if leads:
                 records.begin(folder, asked)
+                _forget_failures(search)
             queue.is_over()  # records the first wave
             with shown(queue.jobs, lambda: _progress(search)):
                 sweep.train(queue, max(search.rules.wave, 1), search.candidates.recipe)
@@ -142,6 +144,14 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
         "settings": settings.model_dump(mode="json"),
     }
     return Search(folder, candidates, settings, rules), asked
+
+
+def _forget_failures(search: Search) -> None:
+    """Forget failures before this command, which may have been those of a machine or of a search that was killed."""
+    runs: list[Drawn | Final] = [*search.drawn(), *records.finalists(search.folder)]
+    for one in runs:
+        if not records.outcome(search.folder, one, search.base.monitor).has_failed:
+            forget_failures(records.place_of(search.folder, one))
 
 
 def _fingerprint(search: Search) -> str:
