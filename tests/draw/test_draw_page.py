@@ -239,13 +239,16 @@ def test_drawings_of_classes_of_any_name_are_read_as_so_many_classes(shown: Open
     }  # fmt: skip
     browser = shown(text_of(network(), replace(INFO, classes=tuple(names))))
     assert [bar.text for bar in browser.find_elements(By.CSS_SELECTOR, "#bars button")] == list(names)
+    assert browser.execute_script("return classes") == list(names)
     folder = tmp_path / "drawings"
     allowed = {"behavior": "allow", "downloadPath": str(folder)}
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
     for number, name in enumerate([*names.values(), *names.values()]):
         draw_seven(browser)
         Select(browser.find_element(By.ID, "wrong")).select_by_value(str(number % len(names)))
-        wait_for((folder / f"{name}_{number + 1:04}-wrong.png").exists)
+        file = f"{name}_{number + 1:04}-wrong.png"
+        assert browser.find_element(By.ID, "tally").text.endswith(f"Saved as {file}.")
+        wait_for((folder / file).exists)
     found = datasets.load("folder", folder, Reading())
     assert sorted(found.info.classes) == sorted(names.values())
     assert found.train_labels.bincount().tolist() == found.test_labels.bincount().tolist() == [1] * len(names)
