@@ -1,5 +1,6 @@
 """Table of tries and their outcomes."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +34,12 @@ class Report:
             print(failure)
 
     def publish(self, page: Path) -> None:
-        """Put the table between the marks of a page, a row for all variants of one try."""
+        """Put the table between the marks of a page, a row for all variants of one try; rows of other tries stay."""
         summed: dict[str, list[int]] = {}
         for what, counts in self.counts.items():
             row = summed.setdefault(what.partition(",")[0], [0, 0])
             row[:] = (total + count for total, count in zip(row, counts, strict=True))
-        rows = [f"| {what} | {tries} | {good} |" for what, (tries, good) in summed.items()]
+        before = re.findall(r"^\| (.+) \| (\d+) \| (\d+) \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        found = {what: (tries, good) for what, tries, good in before} | summed
+        rows = [f"| {what} | {tries} | {good} |" for what, (tries, good) in found.items()]
         marked_page.publish(page, "torture", "\n".join(["| tried | times | went well |", "|---|---:|---:|", *rows]))
