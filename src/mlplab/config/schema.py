@@ -57,7 +57,7 @@ class Data(Section):
         default="mnist", description="frame own pictures as the images of a data set are, or use them as they are"
     )
     label_column: Literal["auto", "first", "last"] = Field(
-        default="auto", description="column of the labels of csv; auto: by its name or values"
+        default="auto", description="column of the labels of csv; auto: by its name or values, if clear"
     )
     test_size: float = Field(default=0.2, gt=0, lt=1, description="share of own data set aside if they have no test")
     val_size: int | float = Field(
