@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import islice
 from math import isqrt, prod
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlplab.config.datasets import TABLES, Reading
+from mlplab.data.own.label_column import is_number, likeliest
 from mlplab.data.own.layout import TEST, TRAIN, VAL, Labelled, Part, allocated, has_word, natural, tests
 from mlplab.errors import DataError
 
@@ -133,7 +134,7 @@ class Table(NamedTuple):
                 label_at = {"first": 0, "last": -1}.get(label_column or "")
             if label_at is None:
                 spread = [row for row in _fields(_spread(path), separator) if len(row) == columns]
-                label_at = _likeliest(path, rows[has_header:], spread)
+                label_at = likeliest(path, rows[has_header:], spread)
         return cls(path, separator, has_header, columns, label_at)
 
     def read(self) -> tuple[Bytes, list[str]]:
@@ -170,7 +171,7 @@ class Table(NamedTuple):
         label = label.strip()
         if self.label_at is None:
             return label
-        if _is_number(label):  # 7, 07, 7.0 and 7e0 are one class
+        if is_number(label):  # 7, 07, 7.0 and 7e0 are one class
             if not float(label).is_integer():
                 raise DataError(f"{self.place(row)}: the label is {label}, must be a whole number or a name.")
             label = str(int(float(label)))
@@ -217,10 +218,10 @@ def _is_header(path: Path, first: list[str]) -> bool:
         DataError: if it is neither a header nor an image.
     """
     inner = first[1:-1]
-    are_numbers = [_is_number(field) for field in inner]
+    are_numbers = [is_number(field) for field in inner]
     if not any(are_numbers):
         return bool(inner)
-    counted = [int(float(field)) for field in inner if _is_number(field)]
+    counted = [int(float(field)) for field in inner if is_number(field)]
     if len(inner) > 2 and all(are_numbers) and counted == list(range(counted[0], counted[0] + len(inner))):
         return True
     if not all(are_numbers):
@@ -230,63 +231,6 @@ def _is_header(path: Path, first: list[str]) -> bool:
             " but others are numbers."
         )
     return False
-
-
-def _is_number(field: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d*)?(e[+-]?\d+)?", field, re.IGNORECASE) is not None
-
-
-def _likeliest(path: Path, rows: Sequence[Sequence[str]], spread: Sequence[Sequence[str]]) -> int:
-    """Return 0 or -1, the column of the labels, by the first rows and by some in the whole file.
-
-    Raises:
-        DataError: unless one of the two has names, or is like labels and the other like pixels.
-    """
-    if not rows:
-        return 0  # to be refused once it is read
-    images = len({tuple(row) for row in (*rows, *spread)})  # a small table is in both
-    first, last = (Column([row[at] for row in rows], [row[at] for row in spread or rows], images) for at in (0, -1))
-    found = [at for at, one in ((0, first), (-1, last)) if one.are_names] or [
-        at for at, one, other in ((0, first, last), (-1, last, first)) if one.is_like_labels and other.is_pixel
-    ]
-    if len(found) != 1:
-        raise DataError(
-            f"{path}: the labels may be in the first column or in the last. Give data.label_column=first or last."
-        )
-    return found[0]
-
-
-class Column:
-    """The first or the last column of a table, by a sample of its fields."""
-
-    def __init__(self, first: Sequence[str], spread: Sequence[str], images: int) -> None:
-        fields = {*first, *spread}
-        self.are_names = sum(bool(field) and not _is_number(field) for field in fields) > 1  # one may be damaged
-        self.numbers = sorted({float(field) for field in fields if _is_number(field)})
-        # A class has two images or more, so what hardly occurs twice are pixels.
-        self.are_many = len(self.numbers) > images / 2
-        black_or_white = sum(_is_number(field) and float(field) in (0, 255) for field in spread)
-        self.is_background = black_or_white > 0.9 * len(spread)  # not of `first`: a table may be sorted by class
-
-    @property
-    def is_counted(self) -> bool:
-        """Tell whether the numbers are from 0 or 1 to another, with all between."""
-        return self.numbers[0] in (0, 1) and self.numbers[-1] - self.numbers[0] == len(self.numbers) - 1
-
-    @property
-    def is_like_labels(self) -> bool:
-        if len(self.numbers) < 2 or self.are_many or self.is_background:
-            return False
-        # Of a small data set some classes may be missing, such as all digits but 3 and 8.
-        are_small = self.numbers[0] >= 0 and self.numbers[-1] < 100 and all(n.is_integer() for n in self.numbers)
-        return self.is_counted or are_small
-
-    @property
-    def is_pixel(self) -> bool:
-        if len(self.numbers) < 2 or self.are_many:
-            return True
-        is_wide = self.numbers[-1] >= 100 and (self.numbers[0] == 0 or len(self.numbers) > 100)
-        return not self.is_counted and (self.is_background or is_wide)
 
 
 def _spread(path: Path) -> Iterator[str]:
@@ -322,4 +266,4 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _count(path: Path) -> int:
     """Count the lines, without empty ones at the end."""
-    return sum(1 for _ in chain(_lines(path)))
+    return sum(1 for _ in _lines(path))
