@@ -119,6 +119,7 @@ def test_a_worker_goes_on_after_its_time_limit(sweep: Sweep) -> None:
     process = sweep.start("jobs=1", "launcher.time=2", "launcher.signal=75")
     ((worker, folder),) = sweep.training(1).items()
     wait_until(lambda: slurm("squeue", "--noheader", "--format=%T", f"--jobs={worker}") == "PENDING")
+    time.sleep(2)  # a node refuses to start a job again within the second in which it ended: "already killed"
     slurm("scontrol", "update", f"JobId={worker}", "StartTime=now")  # SLURM would let it wait for two minutes
     assert _status(folder)["status"] == "interrupted"
     sweep.held.unlink()
