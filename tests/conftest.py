@@ -7,19 +7,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import idx
 import matplotlib
 import pytest
-import torch
 from filelock import FileLock
 from fork_server import Forked, Server
-from lightning.pytorch import Trainer
 from waiting import Process
+
+from mlplab import startup
+
+startup.import_lightning()  # as train.py does, in half the time
+
+import idx
+import torch
+from lightning.pytorch import Trainer
 
 from mlplab.cli.compose import compose
 from mlplab.config.schema import Config
@@ -125,6 +130,7 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def composed() -> Compose:
     """Compose configurations as train.py does, from conf/ and overrides."""
 
+    @cache
     def compose_config(*overrides: str) -> Config:
         return compose(list(overrides), PROJECT / "conf")
 

@@ -24,7 +24,7 @@ from waiting import PATIENCE_S
 
 # Read by a program while it runs; others are read by Python, torch or the system when a process starts.
 READ_LATE = (
-    *("HOME", "COLUMNS", "LINES", "TERM", "NO_COLOR", "TMPDIR", "MLPLAB_", "HYDRA_FULL_ERROR", "MPLCONFIGDIR"),
+    *("PATH", "HOME", "COLUMNS", "LINES", "TERM", "NO_COLOR", "TMPDIR", "MLPLAB_", "HYDRA_FULL_ERROR", "MPLCONFIGDIR"),
     *("SLURM_", "LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "TORTURE_", "http_proxy", "https_proxy", "no_proxy"),
     *("PYTEST_", "XDIST_", "CUDA_VISIBLE_DEVICES"),
 )

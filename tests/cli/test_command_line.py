@@ -242,7 +242,7 @@ def test_what_a_console_cannot_show_is_replaced(program: Program, tmp_path: Path
 
 @pytest.mark.parametrize("kind", [[], ["-m", "seed=0,1", "sweep_name=two"]])
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_path: Path, kind: list[str]) -> None:
-    with program.start(*kind, "data=digits", "trainer.max_epochs=2") as process:
+    with program.start(*kind, "data=digits", "trainer.max_epochs=2", "show=none") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline()

@@ -16,7 +16,7 @@ from waiting import wait_until
 from mlplab.runs.result import write_status
 from mlplab.sweeps import worker
 
-FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "sweep_name=mine")
+FAST = ("data=digits", "trainer.max_epochs=3", "trainer.accelerator=cpu", "show=none", "sweep_name=mine")
 SPACE = ("optimizer.lr=interval(1e-4,1e-1)", "model.hidden=8,16")
 SMALL = (
     *("search=halving", "search.sampler=random", "search.wave=4", "search.budget=4"),
@@ -143,7 +143,7 @@ def test_more_budget_draws_more_and_less_is_refused(whole: Whole, copy: Path, co
 
 
 def test_what_is_shown_may_change(copy: Path, command: Command) -> None:
-    finished = command(*WORDS, "show=none", "search.minutes=0.0001")
+    finished = command(*WORDS, "show=default", "search.minutes=0.0001")
     assert finished.code == 0, finished.err
     finished = command(*WORDS)  # without minutes, again
     assert finished.code == 0, finished.err
@@ -200,7 +200,7 @@ def test_a_disk_without_room_stops_the_search(command: Command, folder: Path, mo
 def test_a_run_has_all_that_a_named_space_sets(command: Command, folder: Path) -> None:
     """A schedule and a metric to compare by, and so does the command that trains it alone."""
     words = ("search=regularized", "search.sampler=random", "search.budget=1", "search.wave=1", "search.finalists=0")
-    finished = command(*words, *FAST, "trainer.max_epochs=1", "show=none", "jobs=1")
+    finished = command(*words, *FAST, "trainer.max_epochs=1", "jobs=1")
     assert finished.code == 0, finished.err
     (drawn,) = lines(folder / "draws.jsonl")
     result = json.loads((folder / drawn["folder"] / "result.json").read_text())
