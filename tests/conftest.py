@@ -93,8 +93,8 @@ class Program:
 
 
 @pytest.fixture(autouse=True)
-def _no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLPLAB_DATA", str(tmp_path / "no data here"))
+def _no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("MLPLAB_DATA", str(tmp_path_factory.getbasetemp() / "no data here"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -131,10 +131,10 @@ def composed() -> Compose:
     """Compose configurations as train.py does, from conf/ and overrides."""
 
     @cache
-    def compose_config(*overrides: str) -> Config:
+    def compose_once(data: str | None, *overrides: str) -> Config:
         return compose(list(overrides), PROJECT / "conf")
 
-    return compose_config
+    return lambda *overrides: compose_once(os.environ.get("MLPLAB_DATA"), *overrides)
 
 
 @pytest.fixture(scope="session")

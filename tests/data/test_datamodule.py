@@ -6,11 +6,10 @@ from typing import Any
 import idx
 import pytest
 import torch
-from conftest import PROJECT, MakeTrainer
+from conftest import Compose, MakeTrainer
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
-from mlplab.cli.compose import compose
 from mlplab.data.blocks import Block
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.data.datasets import DatasetInfo
@@ -216,12 +215,14 @@ def test_the_normalisation_of_the_training_is_kept_and_another_shape_refused(tin
 
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "/some/where"), ("fashion", ""), ("digits", "/some/where")])
-def test_defaults_are_those_of_the_command_line(name: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_are_those_of_the_command_line(
+    composed: Compose, name: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLPLAB_DATA")
     if folder:
         monkeypatch.setenv("MLPLAB_DATA", folder)
     own = dict(ImageDataModule(name).hparams)
-    chosen = compose([f"data={name}"], PROJECT / "conf").data.model_dump()
+    chosen = composed(f"data={name}").data.model_dump()
     assert {key: own[key] for key in chosen} == chosen
 
 

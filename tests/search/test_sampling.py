@@ -67,6 +67,14 @@ def test_nothing_is_drawn_twice_and_a_space_is_used_up(sampler: str) -> None:
     assert known not in drawn
 
 
+@pytest.mark.parametrize("valid", [1 / 50, 0])
+def test_few_valid_values_are_found_in_a_space_that_cannot_be_enumerated(valid: float) -> None:
+    """20 draws would miss a fiftieth in two of three cases; without any valid values, the draws end."""
+    of = space("model.dropout=interval(0,1)")
+    drawn = sampling.at_random(of, 10, lambda values: float(values["model.dropout"]) < valid, "0")
+    assert len(drawn) == (10 if valid else 0)
+
+
 def test_tpe_finds_what_is_good() -> None:
     pytest.importorskip("optuna")
     of = space(*MIXED)

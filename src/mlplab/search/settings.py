@@ -39,7 +39,11 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given), []
         except ValidationError as error:
-            return None, list(dict.fromkeys(map(_line, error.errors())))
+            deepest: dict[Any, Any] = {}  # the errors of the alternative that was meant, of those of search.rungs
+            for details in error.errors():
+                key = details["loc"][0]
+                deepest[key] = max(deepest.get(key, details), details, key=lambda one: len(one["loc"]))
+            return None, list(map(_line, deepest.values()))
 
     def rules(self, max_epochs: int, warms_up: bool) -> Rules:
         """Return the rules for runs of `max_epochs`; `warms_up`: the learning rate rises at first.
