@@ -29,7 +29,7 @@ test: $(VENV)/installed-dev  ## lint, types, import rules and tests; on real dat
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slurm: $(VENV)/installed-cluster  ## run a sweep on a temporary one-node SLURM cluster (Debian; 3 minutes)
 	@PATH="$$PATH:/usr/sbin"; type slurmctld slurmd munged > /dev/null || { \
