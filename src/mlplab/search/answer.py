@@ -3,8 +3,8 @@
 import shlex
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,8 +34,8 @@ def report(folder: Path) -> Report:
     if records.read(folder) is None:
         return Report.of(folder)
     found = of(folder)
-    arrays = found.drawn, found.outcomes, found.rungs, found.log_scales
-    return Report.of(folder, list(found.sections()), lambda title: charts.draw(*arrays, title))
+    pictures = partial(charts.draw, found.drawn, found.outcomes, found.rungs, found.log_scales)
+    return replace(Report.of(folder), answer=tuple(found.sections()), pictures=pictures)
 
 
 def of(folder: Path) -> "Answer":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mlplab.plots import canvas
@@ -10,6 +11,7 @@ from mlplab.plots.canvas import BLUE, GREY, ORANGE, PALE, VERMILION, label
 from mlplab.search import halving
 from mlplab.search.halving import Figure, Outcome, Rules
 from mlplab.search.records import Drawn
+from mlplab.search.values import numbers
 
 if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictures does not need it
     from matplotlib.axes import Axes
@@ -52,7 +54,7 @@ def progress(
     figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     accs = [100 * figure.accuracy for figure in sorted(_whole_runs(outcomes, rungs[-1]))]
-    complete_s = rungs[-1] * _mean([seconds for one in outcomes for seconds in one.seconds])
+    complete_s = rungs[-1] * fmean(seconds for one in outcomes for seconds in one.seconds)
     for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
         ends = [step[place] for step in steps]
         axes.step(ends, [step[2] for step in steps], where="post", color=VERMILION, label="this search")
@@ -78,7 +80,7 @@ def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
             if complete and not (one.has_ended or one.has_failed):
                 pairs = [zip(max(figures[:known]), max(figures), strict=True) for figures in complete]
                 gains = zip(*([late - early for early, late in pair] for pair in pairs), strict=True)
-                best = Figure(*(value + _mean(gain) for value, gain in zip(best, gains, strict=True)))
+                best = Figure(*(value + fmean(gain) for value, gain in zip(best, gains, strict=True)))
             yield best
 
 
@@ -150,11 +152,10 @@ class _Scale:
 
     @classmethod
     def of(cls, key: str, texts: Sequence[str], is_log: bool) -> "_Scale":
-        numbers = [number for text in texts if (number := _number(text)) is not None]
-        names = _in_order(texts)
-        if len(numbers) < len(texts) or len(names) <= MOST_LABELS // 2:
+        found, names = numbers(texts), _in_order(texts)
+        if not found or len(names) <= MOST_LABELS // 2:
             return cls(key, names)
-        return cls(key, (), min(numbers), max(numbers), is_log)
+        return cls(key, (), min(found), max(found), is_log)
 
     def place(self, text: str | None) -> float:
         if text is None:
@@ -177,10 +178,6 @@ class _Scale:
 def _shade(share: float) -> tuple[float, float, float]:
     """A blue, the darker the greater."""
     return 0.75 * (1 - share), 0.85 - 0.41 * share, 0.95 - 0.25 * share
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
 
 
 def curves(outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure":
@@ -236,14 +233,14 @@ def values(
 
 
 def _panel(axes: "Axes", key: str, found: Sequence[tuple[str, Outcome]], rungs: Sequence[int], is_log: bool) -> None:
-    numbers = [_number(text) for text, _ in found]
-    names = _in_order([text for text, _ in found])
-    is_numeric = all(number is not None for number in numbers) and len(names) > MOST_LABELS // 2
-    for (text, became), number in zip(found, numbers, strict=True):
+    texts = [text for text, _ in found]
+    places, names = numbers(texts), _in_order(texts)
+    if not (is_numeric := bool(places) and len(names) > MOST_LABELS // 2):
+        places = [names.index(text) for text in texts]
+    for (_, became), place in zip(found, places, strict=True):
         if became.figures:
             length = len(became.figures)
             color = BLUE if became.has_ended else ORANGE if length > rungs[0] else GREY
-            place = number if is_numeric and number is not None else names.index(text)
             size = 3 + 1.5 * sum(length >= rung for rung in rungs[1:])
             style: dict[str, Any] = {"color": color, "markersize": size, "alpha": 0.7, "markeredgewidth": 0}
             axes.plot([place], [100 * max(became.figures).accuracy], "o", **style)
@@ -265,11 +262,4 @@ def _zoom(axes: "Axes", figures: Sequence[Figure]) -> None:
 
 
 def _in_order(texts: Sequence[str]) -> list[str]:
-    return sorted(set(texts), key=lambda text: (_number(text) or 0.0, text))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return sorted(set(texts), key=lambda text: (numbers([text]) or [0.0], text))

@@ -1,7 +1,7 @@
 """The draws of a search as a journal for optuna-dashboard."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from mlplab.errors import CheckpointError, ConfigError
 from mlplab.search.answer import Answer
 from mlplab.search.halving import Outcome
+from mlplab.search.values import numbers
 
 
 def write_journal(answer: Answer, path: Path) -> None:
@@ -31,26 +32,28 @@ def write_journal(answer: Answer, path: Path) -> None:
         study = optuna.create_study(storage=storage, study_name=answer.folder.name, direction="maximize")
         spaces = _distributions([one.values for one in answer.drawn])
         for drawn, became in zip(answer.drawn, answer.outcomes, strict=True):
-            values = {key: _number(text) if _is_range(spaces[key]) else text for key, text in drawn.values.items()}
-            study.add_trial(_trial(values, {key: spaces[key] for key in values}, became))
+            study.add_trial(_trial(drawn.values, {key: spaces[key] for key in drawn.values}, became))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _trial(values: dict[str, Any], spaces: dict[str, Any], became: Outcome) -> Any:
+def _trial(texts: Mapping[str, str], spaces: dict[str, Any], became: Outcome) -> Any:
+    from optuna.distributions import FloatDistribution
     from optuna.trial import TrialState, create_trial
 
     state = TrialState.FAIL if became.has_failed else TrialState.COMPLETE if became.has_ended else TrialState.PRUNED
     return create_trial(
         state=state,
-        params=values,
+        params={
+            key: float(text) if isinstance(spaces[key], FloatDistribution) else text for key, text in texts.items()
+        },
         distributions=spaces,
         value=max(became.figures).accuracy if became.figures and state != TrialState.FAIL else None,
         intermediate_values={epoch: figure.accuracy for epoch, figure in enumerate(became.figures, 1)},
     )
 
 
-def _distributions(drawn: Sequence[Any]) -> dict[str, Any]:
+def _distributions(drawn: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     texts: dict[str, list[str]] = {}
@@ -59,20 +62,6 @@ def _distributions(drawn: Sequence[Any]) -> dict[str, Any]:
             texts.setdefault(key, []).append(text)
     found: dict[str, Any] = {}
     for key, some in texts.items():
-        numbers = [number for text in some if (number := _number(text)) is not None]
-        is_range = len(numbers) == len(some) and len(set(some)) > 1
-        found[key] = (
-            FloatDistribution(min(numbers), max(numbers)) if is_range else CategoricalDistribution(sorted(set(some)))
-        )
+        ends = numbers(some) if len(set(some)) > 1 else []
+        found[key] = FloatDistribution(min(ends), max(ends)) if ends else CategoricalDistribution(sorted(set(some)))
     return found
-
-
-def _is_range(distribution: Any) -> bool:
-    return type(distribution).__name__ == "FloatDistribution"
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -12,7 +12,7 @@ from mlplab.search import records, winner
 from mlplab.search.records import Final
 from mlplab.search.winner import BEGINNING
 from mlplab.sweeps.grid import LONGEST_LABEL
-from mlplab.sweeps.job import HASH_DIGITS, folders
+from mlplab.sweeps.job import folders
 
 if TYPE_CHECKING:
     from mlplab.search.search import Search
@@ -56,5 +56,5 @@ def _run(search: "Search", draw: int, seed: int, chooses: bool) -> Final:
     hash_ = search.candidates.config(values).model_copy(update={"seed": seed}).hash
     words = [f"{key}={value}" for key, value in values.items()] or ["beginning"]
     name = label([*words, f"seed={seed}"])[:LONGEST_LABEL]
-    folder = folders(search.folder, {hash_: f"{name}-{hash_[:HASH_DIGITS]}"})[hash_]
+    folder = folders(search.folder, {hash_: name})[hash_]
     return Final(draw, seed, chooses, name, hash_, folder.name)

@@ -111,39 +111,6 @@ class Wave:
     known: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass
-class _Replay:
-    rules: Rules
-    outcome: Callable[[int], Outcome]
-    reached: list[list[Draw]] = field(default_factory=list)  # by rung, in the order in which they came
-    known: dict[int, int] = field(default_factory=dict)  # the last rung of each draw
-
-    def __post_init__(self) -> None:
-        self.reached = [[] for _ in self.rules.rungs]
-
-    def promotions(self, is_draining: bool) -> list[Piece]:
-        """Return the draws to promote; once nothing more is drawn, at least the best of each pool."""
-        found = []
-        for rung, epochs in enumerate(self.rules.rungs[:-1]):
-            pools: defaultdict[str, list[tuple[Figure, int]]] = defaultdict(list)
-            sizes: defaultdict[str, int] = defaultdict(int)
-            for draw in self.reached[rung]:
-                sizes[draw.pool] += 1
-                figure = self.outcome(draw.number).at(epochs)
-                if figure is not None:
-                    pools[draw.pool].append((figure, -draw.number))
-            for pool, ranked in pools.items():
-                quota = max(sizes[pool] // SHARE, int(is_draining))
-                best = [-number for _, number in sorted(ranked, reverse=True)[:quota]]
-                found += [Piece(number, rung + 1) for number in best if self.known[number] == rung]
-        return found
-
-    def end(self, pieces: Sequence[Piece], draws: Mapping[int, Draw]) -> None:
-        for piece in pieces:
-            self.reached[piece.rung].append(draws[piece.draw])
-            self.known[piece.draw] = piece.rung
-
-
 def current(rules: Rules, draws: Sequence[Draw], outcome: Callable[[int], Outcome], is_used_up: bool = False) -> Wave:
     """Return the first wave that is not over; see `waves`."""
     *_, last = waves(rules, draws, outcome, is_used_up)
@@ -162,16 +129,34 @@ def waves(
         is_used_up: nothing is left to draw in the space.
     """
     by_number = {draw.number: draw for draw in draws}
-    replay, used = _Replay(rules, outcome), 0  # epochs
+    reached: list[list[Draw]] = [[] for _ in rules.rungs]  # by rung, in the order in which they came
+    known: dict[int, int] = {}  # the last rung of each draw
+    used = 0  # epochs
     for number in itertools.count():
         may_draw = rules.draws_in(number, used)
         new = [Piece(draw.number, 0) for draw in draws if may_draw and draw.wave == number]
         if may_draw and not new and not is_used_up:
-            yield Wave(number, to_draw=rules.wave, known=replay.known)
+            yield Wave(number, to_draw=rules.wave, known=known)
             return
-        pieces = (*replay.promotions(is_draining=not new), *new)
+        best = _best(rules, outcome, reached, at_least=0 if new else 1)  # once nothing more is drawn, one of each pool
+        pieces = (*(piece for piece in best if known[piece.draw] == piece.rung - 1), *new)
         yield Wave(number, pieces)
         if not pieces or not all(outcome(piece.draw).is_over(rules.rungs[piece.rung]) for piece in pieces):
             return
-        replay.end(pieces, by_number)
-        used += sum(rules.epochs(piece.rung) for piece in pieces)
+        for piece in pieces:
+            reached[piece.rung].append(by_number[piece.draw])
+            known[piece.draw] = piece.rung
+            used += rules.epochs(piece.rung)
+
+
+def _best(
+    rules: Rules, outcome: Callable[[int], Outcome], reached: Sequence[Sequence[Draw]], at_least: int
+) -> Iterator[Piece]:
+    """Yield the next piece of each draw that is among the best third of its pool at any rung but the last."""
+    for rung, epochs in enumerate(rules.rungs[:-1]):
+        pools: defaultdict[str, list[tuple[Figure | None, int]]] = defaultdict(list)
+        for draw in reached[rung]:
+            pools[draw.pool].append((outcome(draw.number).at(epochs), -draw.number))
+        for of_pool in pools.values():
+            ranked = sorted(((figure, number) for figure, number in of_pool if figure is not None), reverse=True)
+            yield from (Piece(-number, rung + 1) for _, number in ranked[: max(len(of_pool) // SHARE, at_least)])

@@ -22,14 +22,14 @@ class Learned:
     result: Result
     overrides: dict[str, str]
 
-    def trial(self, space: Space, fixed: dict[str, str], monitor: str) -> Trial | None:
+    def trial(self, space: Space, monitor: str) -> Trial | None:
         """Return the run as a draw of a space; None if it is not in the space."""
         keys = {one.key for one in space.dimensions}
         values = {key: value for key, value in self.overrides.items() if key in keys}
         others = {key: value for key, value in self.overrides.items() if key not in keys}
         needed = [one for one in space.dimensions if space.active(one, values)]
         metrics = self.result.metrics
-        if others != fixed or "val/acc" not in metrics or not all(_is_inside(one, values) for one in needed):
+        if others != space.fixed or "val/acc" not in metrics or not all(_is_inside(one, values) for one in needed):
             return None
         figure = Figure.of(metrics["val/acc"], metrics["val/loss"], monitor)
         return Trial(values, self.result.max_epochs, figure.score, is_last_rung=True)

@@ -138,7 +138,7 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
     asked = {
         "space": [str(one) for one in space.dimensions],
         "log_scales": [one.key for one in space.dimensions if one.is_drawn_on_log],
-        "fixed": sorted(word for word in space.fixed if _affects_runs(word.partition("=")[0])),
+        "fixed": sorted(f"{key}={value}" for key, value in space.fixed.items() if _affects_runs(key)),
         "monitor": base.monitor,
         "rungs": list(rules.rungs),
         "settings": settings.model_dump(mode="json"),

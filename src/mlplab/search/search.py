@@ -18,7 +18,7 @@ from mlplab.search.settings import Settings
 from mlplab.search.space import Assignment
 from mlplab.sweeps import job as job_file
 from mlplab.sweeps.grid import LONGEST_LABEL, cost, data_set
-from mlplab.sweeps.job import HASH_DIGITS, Job, folders
+from mlplab.sweeps.job import Job, folders
 from mlplab.sweeps.queue import JOBS
 
 WORST = -1e9  # the score of a draw that failed
@@ -144,10 +144,9 @@ class Search:
     def _trials(
         self, known: Mapping[int, int], drawn: Sequence[Drawn], outcomes: Sequence[Outcome]
     ) -> Iterator[sampling.Trial]:
-        rungs, fixed = self.rules.rungs, dict(word.split("=", 1) for word in self.candidates.space.fixed)
-        own = {one.hash for one in drawn}
+        rungs, own = self.rules.rungs, {one.hash for one in drawn}
         for other in self.learned:
-            trial = other.trial(self.candidates.space, fixed, self.base.monitor)
+            trial = other.trial(self.candidates.space, self.base.monitor)
             if trial is not None and other.result.config_hash not in own:
                 yield trial
         for number, rung in known.items():
@@ -160,14 +159,11 @@ class Search:
 def _records(search: Search, wave: int, first: int, found: Sequence[Assignment]) -> Iterator[Drawn]:
     """Give each draw of a wave its label and its folder."""
     space, configs = search.candidates.space, [search.candidates.config(values) for values in found]
-    fixed = {word.split("=", 1)[0] for word in space.fixed}
-    labels = [
-        label([f"{key}={value}" for key, value in values.items() if key not in fixed])[:LONGEST_LABEL] or "beginning"
-        for values in found
-    ]
-    names = {config.hash: f"{name}-{config.hash[:HASH_DIGITS]}" for name, config in zip(labels, configs, strict=True)}
+    varied = [[f"{key}={value}" for key, value in values.items() if key not in space.fixed] for values in found]
+    labels = [label(words)[:LONGEST_LABEL] or "beginning" for words in varied]
     elsewhere = {run.result.config_hash: run.folder for run in search.learned}
-    places = {**folders(search.folder, names), **elsewhere}
+    hashes = [config.hash for config in configs]
+    places = {**folders(search.folder, dict(zip(hashes, labels, strict=True))), **elsewhere}
     for position, (values, config) in enumerate(zip(found, configs, strict=True)):
         yield Drawn(
             number=first + position,

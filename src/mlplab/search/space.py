@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override
 
 from mlplab.config.fields import fields
 from mlplab.config.schema import Config
+from mlplab.search.values import numbers
 
 LAYERS = "model.layers"  # a key that exists only in spaces
 LARGEST_COUNTED = 100_000  # assignments
@@ -55,8 +56,7 @@ class Condition:
         """Compare the value with another, which may be spelled differently: true and True, 0.1 and 1e-1."""
         if text is None:
             return False
-        number = _number(text)
-        return text.lower() == self.value.lower() or (number is not None and number == _number(self.value))
+        return text.lower() == self.value.lower() or len(set(numbers([text, self.value]))) == 1
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -81,18 +81,14 @@ class Dimension:
     @property
     def is_ordered(self) -> bool:
         """True for a range, and for choices in rising order."""
-        numbers = self._numbers()
-        return len(numbers) == len(self.choices) and all(a < b for a, b in itertools.pairwise(numbers))
+        found = numbers(self.choices)
+        return len(found) == len(self.choices) and all(a < b for a, b in itertools.pairwise(found))
 
     @property
     def is_drawn_on_log(self) -> bool:
         """True if a chart has a log scale: for a range that has one, and for choices that are as far apart."""
-        numbers = self._numbers()
-        is_wide = 0 < len(numbers) == len(self.choices) and 0 < LOG_FROM * min(numbers) <= max(numbers)
-        return self.is_log or is_wide
-
-    def _numbers(self) -> list[float]:
-        return [number for choice in self.choices if (number := _number(choice)) is not None]
+        found = numbers(self.choices)
+        return self.is_log or (bool(found) and 0 < LOG_FROM * min(found) <= max(found))
 
     @property
     def size(self) -> float:
@@ -138,7 +134,7 @@ class Dimension:
 @dataclass(frozen=True)
 class Space:
     dimensions: tuple[Dimension, ...]  # one after those that its condition names
-    fixed: tuple[str, ...]  # key=value of every draw
+    fixed: Mapping[str, str]  # of every draw
 
     @classmethod
     def of(cls, overrides: Sequence[Override]) -> tuple[Self, list[str]]:
@@ -148,13 +144,13 @@ class Space:
         mistakes = [mistake for reader in read for mistake in reader.mistakes()]
         good = [reader for reader in read if not any(reader.mistakes())]
         found = [reader.dimension() for reader in good if reader.is_open]
-        fixed = [f"{one.key}={one.override.get_value_element_as_str()}" for one in good if not one.is_open]
-        space = cls(tuple(sorted(found, key=lambda one: one.condition is not None)), tuple(fixed))
+        fixed = {one.key: one.override.get_value_element_as_str() for one in good if not one.is_open}
+        space = cls(tuple(sorted(found, key=lambda one: one.condition is not None)), fixed)
         return space, [*mistakes, *space._mistakes()]
 
     def _mistakes(self) -> Iterator[str]:
         by_key = {one.key: one for one in self.dimensions}
-        values = dict(word.split("=", 1) for word in self.fixed)
+        values = self.fixed
         for one in self.dimensions:
             if one.condition is not None:
                 other = by_key.get(one.condition.key)
@@ -178,8 +174,7 @@ class Space:
 
     def active(self, dimension: Dimension, values: Assignment) -> bool:
         """Tell whether a dimension is drawn, given these values."""
-        given = dict(word.split("=", 1) for word in self.fixed)
-        return dimension.condition is None or dimension.condition.holds({**given, **values})
+        return dimension.condition is None or dimension.condition.holds({**self.fixed, **values})
 
     def all(self) -> Iterator[dict[str, str]]:
         """Yield every assignment of a finite space."""
@@ -196,8 +191,7 @@ class Space:
 
     def overrides(self, values: Assignment) -> tuple[str, ...]:
         """Return the overrides that train an assignment; [256,256] for two layers of 256."""
-        given = dict(word.split("=", 1) for word in self.fixed)
-        words = {**given, **values}
+        words = {**self.fixed, **values}
         layers = words.pop(LAYERS, None)
         if layers and "model.hidden" in words:
             words["model.hidden"] = f"[{','.join([words['model.hidden']] * int(layers))}]"
@@ -211,7 +205,7 @@ class _Reader:
         self.key = override.get_key_element().lstrip("+")  # groups are open, so that a + changes nothing
         self.text = str(override.input_line)
         self.override = override
-        self.is_open = _is_open(override)
+        self.is_open = override.is_sweep_override()
         value: Any = override.value()
         self.tags: set[str] = set(getattr(value, "tags", ()))
         self.is_whole = isinstance(getattr(value, "start", None), int) or self.key == LAYERS or _is_whole(self.key)
@@ -262,19 +256,8 @@ class _Reader:
         return list(dict.fromkeys(map(str, self.override.sweep_string_iterator())))
 
 
-def _is_open(override: Override) -> bool:
-    return isinstance(override.value(), ChoiceSweep | RangeSweep | IntervalSweep) or override.is_sweep_override()
-
-
 def _is_whole(key: str) -> bool:
     """Tell whether the schema requires integers for a key; for a key that may be a list, for its elements."""
     field = fields(Config).get(key)
     words = str(field.annotation) if field is not None else ""
     return "int" in words and "float" not in words and "Rate" not in words
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -23,14 +23,8 @@ def chosen(folder: Path, runs: Iterable[Final]) -> int | None:
     """Return the draw with the best mean validation accuracy over the selecting seeds; None if no run is complete."""
     by_draw: defaultdict[int, list[float]] = defaultdict(list)
     for run in runs:
-        if run.chooses and (accuracy := validated(folder, run)) is not None:
-            by_draw[run.draw].append(accuracy)
+        if run.chooses and (result := read_result(records.place_of(folder, run))) is not None:
+            by_draw[run.draw].append(result.metrics["val/acc"])
     most = max(map(len, by_draw.values()), default=0)
     means = {draw: statistics.fmean(accs) for draw, accs in by_draw.items() if len(accs) == most}
     return max(means, key=lambda draw: (means[draw], -draw), default=None)
-
-
-def validated(folder: Path, run: Final) -> float | None:
-    """Return the validation accuracy of a finalist's run; None if it is not complete."""
-    result = read_result(records.place_of(folder, run))
-    return None if result is None else result.metrics["val/acc"]

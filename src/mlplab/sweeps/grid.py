@@ -17,7 +17,7 @@ from mlplab.cli.run_name import label
 from mlplab.config.datasets import DATASETS
 from mlplab.config.schema import Config
 from mlplab.errors import ConfigError
-from mlplab.sweeps.job import HASH_DIGITS, Job, folders
+from mlplab.sweeps.job import Job, folders
 
 LONGEST_LABEL = 120  # characters; file systems allow names of 255
 MANY = 50  # number of jobs from which composing, at 0.06 s each, is announced
@@ -48,8 +48,7 @@ def jobs(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> li
     labels = {
         key: label([overrides[i] for i in varying])[:LONGEST_LABEL] or "run" for key, (overrides, _) in found.items()
     }
-    names = {key: f"{name}-{key[:HASH_DIGITS]}" for key, name in labels.items()}
-    places = folders(Path(composed.hydra.sweep.dir).absolute(), names)
+    places = folders(Path(composed.hydra.sweep.dir).absolute(), labels)
     made = [_job(places[key], overrides, labels[key], config) for key, (overrides, config) in found.items()]
     return sorted(made, key=lambda job: -job.cost)
 

@@ -99,11 +99,12 @@ def read(path: Path) -> list[Job]:
     return [replace(job, folder=path.parent / job.folder) for job in found]
 
 
-def folders(sweep_folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
-    """Return the folder of each job, by the hash of its configuration; `names` are those of new folders.
+def folders(sweep_folder: Path, labels: Mapping[str, str]) -> dict[str, Path]:
+    """Return the folder of each job, by the hash of its configuration; new folders are named after the labels.
 
     A job keeps its folder in a larger grid, although its name would be longer there.
     """
+    names = {key: f"{label}-{key[:HASH_DIGITS]}" for key, label in labels.items()}
     found = sorted(path.name for path in sweep_folder.iterdir()) if sweep_folder.is_dir() else []
     by_hash = {name.rpartition("-")[2]: name for name in reversed(found)}
     return {

@@ -38,12 +38,7 @@ class Report:
     pictures: Callable[[str], Mapping[str, "Figure"]] = lambda _: {}  # of a title, added to those of the table
 
     @classmethod
-    def of(
-        cls,
-        folder: Path,
-        answer: Sequence[Section] = (),
-        pictures: Callable[[str], Mapping[str, "Figure"]] = lambda _: {},
-    ) -> Self:
+    def of(cls, folder: Path) -> Self:
         """Read all runs below a folder, at any depth.
 
         Raises:
@@ -56,8 +51,7 @@ class Report:
             raise CheckpointError(f"{folder}: holds no runs. {WHERE_RUNS_ARE}")
         table = Table.of(complete)
         differences = tuple(baseline.differences(table))
-        parts = tuple(complete), tuple(unfinished), tuple(answer), pictures
-        return cls(folder, table, Conclusions.of(table), differences, *parts)
+        return cls(folder, table, Conclusions.of(table), differences, tuple(complete), tuple(unfinished))
 
     @property
     def sections(self) -> Iterator[Section]:
