@@ -73,7 +73,7 @@ def test_a_killed_run_is_resumed_to_the_same_end(
             process.kill()
             _, err = process.communicate()
     else:
-        program.environment |= {"TORTURE_HOOK": "fsync", "TORTURE_CALLS": "3"}
+        program.environment |= {"TORTURE_AT": "/.last.ckpt.", "TORTURE_CALLS": "3"}
         with program.start(*DIGITS, "hydra.run.dir=run", script="tests/torture/killed.py") as process:
             _, err = process.communicate()
         checkpoints = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}

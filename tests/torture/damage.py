@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import runs
@@ -25,10 +26,12 @@ def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) 
         run = small / f"run-{number}"
         arguments = ["data=digits", "model.hidden=[64,64]", "trainer.max_epochs=100000", f"hydra.run.dir={run}"]
         if not mounted:
-            code, printed = _run(folder, arguments, largest_file=dice.randrange(30_000, 120_000))
+            largest = dice.randrange(30_000, 120_000)
+            limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest, largest))
+            code, printed = runs.finished(folder, *arguments, before=limit)
         elif number % 2:  # no room from the start
             _fill(small, dice.randrange(10_000, 200_000))
-            code, printed = _run(folder, arguments)
+            code, printed = runs.finished(folder, *arguments)
         else:  # none after a while
             with runs.start(folder, *arguments) as process:
                 runs.wait_for_training(process)
@@ -36,27 +39,24 @@ def full_and_read_only_disks(folder: Path, dice: random.Random, report: Report) 
                 _fill(small, 0)
                 code, printed = runs.finish(process)
         (small / "filler").unlink(missing_ok=True)
-        found = [] if code == 4 and f"small/run-{number}" in printed else [f"ended with {code}: {printed[-500:]}"]
-        found += ["a traceback"] * ("Traceback" in printed) + ["has a result"] * (run / "result.json").exists()
+        found = _other_than_refused(code, printed, f"small/run-{number}")
+        found += ["has a result"] * (run / "result.json").exists()
         report.add("a full disk, " + ("before training" if number % 2 else "in training"), found)
         last = run / "checkpoints" / "last.ckpt"
         if last.exists():
-            report.add("the last checkpoint on a full disk", _read(last))
+            report.add("the last checkpoint on a full disk", _unreadable(last))
         shutil.rmtree(run, ignore_errors=True)
     if mounted:
         subprocess.run(["mount", "-o", "remount,ro", small], check=True)
-        code, printed = _run(folder, ["data=digits", f"hydra.run.dir={small / 'run'}"])
-        found = [] if code == 4 and "small/run" in printed else [f"ended with {code}: {printed[-500:]}"]
-        report.add("a folder that is read-only", found + ["a traceback"] * ("Traceback" in printed))
+        ended = runs.finished(folder, "data=digits", f"hydra.run.dir={small / 'run'}")
+        report.add("a folder that is read-only", _other_than_refused(*ended, "small/run"))
         subprocess.run(["umount", small], check=True)
-    run = folder / "logs"
-    _run(folder, ["data=digits", "trainer.max_epochs=1", f"hydra.run.dir={run}"])
+    run = _trained(folder)
     (run / "train.log").unlink()
     (run / "train.log").symlink_to("/dev/full")
-    code, printed = _run(folder, [f"resume={run}", "trainer.max_epochs=2"])
+    code, printed = runs.finished(folder, f"resume={run}", "trainer.max_epochs=2")
     warnings = printed.count("cannot be written")
-    found = [] if (code, warnings) == (0, 1) else [f"ended with {code}, {warnings} warnings: {printed[-500:]}"]
-    report.add("a log without room", found)
+    report.add("a log without room", runs.problems(code, printed) + [f"{warnings} warnings"] * (warnings != 1))
 
 
 def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int = 100) -> None:
@@ -75,21 +75,14 @@ def flipped_bits(folder: Path, dice: random.Random, report: Report, flips: int =
 
 
 def _trained(folder: Path) -> Path:
-    code, printed = _run(folder, ["data=digits", "trainer.max_epochs=1", "hydra.run.dir=run"])
+    code, printed = runs.finished(folder, "data=digits", "trainer.max_epochs=1", "hydra.run.dir=run")
     assert code == 0, printed
     return folder / "run"
 
 
-def _run(folder: Path, arguments: list[str], largest_file: int | None = None) -> tuple[int, str]:
-    def limit() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
-    with subprocess.Popen(
-        [*runs.TRAIN, *arguments], cwd=folder, preexec_fn=limit, stdout=-1, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        printed, _ = process.communicate(timeout=100)
-    return process.returncode, printed
+def _other_than_refused(code: int, printed: str, run: str) -> list[str]:
+    found = runs.problems(code, printed, expected=4) + ["a traceback"] * ("Traceback" in printed)
+    return found + [f"does not name {run}"] * (run not in printed)
 
 
 def _mounted(folder: Path, size: str) -> bool:
@@ -105,7 +98,7 @@ def _fill(folder: Path, room: int) -> None:
         (folder / "filler").write_bytes(b"0" * max(0, found.f_bavail * found.f_frsize - room))
 
 
-def _read(path: Path) -> list[str]:
+def _unreadable(path: Path) -> list[str]:
     try:
         checkpoint_file.read(path)
     except CheckpointError as error:

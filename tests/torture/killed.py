@@ -1,46 +1,48 @@
-"""train.py that kills itself at the hook TORTURE_HOOK of Lightning, after TORTURE_CALLS calls."""
+"""train.py that kills itself at TORTURE_AT, which it has passed TORTURE_CALLS times before.
 
+That is after a hook of Lightning such as on_train_end, before a file such as /draws.jsonl is synced, when its bytes are
+written, or before a call of a function such as mlplab.sweeps.job.write.
+"""
+
+import importlib
 import os
 import runpy
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from mlplab import startup
 
-startup.import_lightning()
-from lightning.pytorch import Trainer  # noqa: E402
-from lightning.pytorch.trainer import call  # noqa: E402
+at, left = os.environ["TORTURE_AT"], int(os.environ["TORTURE_CALLS"])
+function = at
+if is_hook := at.startswith("on_"):
+    startup.import_lightning()
+    function = "lightning.pytorch.trainer.call._call_callback_hooks"
+elif at.startswith("/"):
+    function = "os.fsync"
+where, _, name = function.rpartition(".")
+module = importlib.import_module(where)
+ordinary = getattr(module, name)
 
-from mlplab.runs import atomic_write  # noqa: E402
 
-left = int(os.environ["TORTURE_CALLS"])
-ordinary = call._call_callback_hooks
+def counts(*arguments: Any) -> bool:
+    if function == "os.fsync":
+        return at in str(Path(f"/proc/self/fd/{arguments[0]}").readlink())
+    return not is_hook or arguments[1] == at
 
 
-def _call_callback_hooks(trainer: Trainer, hook: str, *arguments: object, **named: object) -> None:
+def killing(*arguments: Any, **named: Any) -> Any:
     global left
-    ordinary(trainer, hook, *arguments, **named)
-    if hook == os.environ["TORTURE_HOOK"]:
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if is_hook:
+        ordinary(*arguments, **named)
+    left -= counts(*arguments)
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return None if is_hook else ordinary(*arguments, **named)
 
 
-def _fsync(handle: int) -> None:
-    """Kill in the middle of writing a checkpoint: its bytes are written, but it has no name yet."""
-    global left
-    path = str(Path(f"/proc/self/fd/{handle}").readlink())
-    if path.endswith(".tmp") and "last.ckpt" in path:
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    sync(handle)
-
-
-call._call_callback_hooks = _call_callback_hooks
-if os.environ["TORTURE_HOOK"] == "fsync":
-    sync, atomic_write.os.fsync = os.fsync, _fsync  # type: ignore[attr-defined]
+setattr(module, name, killing)
 train = Path(__file__).resolve().parents[2] / "train.py"
 sys.argv[0] = str(train)
 runpy.run_path(str(train), run_name="__main__")

@@ -16,7 +16,7 @@ from mlplab.errors import CheckpointError
 from mlplab.runs import checkpoint_file
 from mlplab.runs.checkpoint_writer import DurableCheckpointIO
 
-# Hooks of Lightning at which a run is killed, and how often it has passed there before.
+# Where `killed.py` kills a run, and how often it has passed there before.
 POINTS = {
     "at the start of an epoch": ("on_train_epoch_start", 40),
     "at the end of an epoch": ("on_train_epoch_end", 41),
@@ -24,7 +24,7 @@ POINTS = {
     "after a block": ("on_train_batch_end", 43),
     "in validation": ("on_validation_batch_end", 44),
     "after validation": ("on_validation_end", 45),
-    "in the write of a checkpoint": ("fsync", 46),
+    "in the write of a checkpoint": ("/.last.ckpt.", 46),
     "at the end": ("on_train_end", 0),
     "in the test": ("on_test_start", 0),
 }
@@ -55,17 +55,12 @@ def at_random_times(folder: Path, dice: random.Random, report: Report, kills: in
 def at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
     for kind in runs.KINDS:
         whole, _ = runs.whole(folder, kind)
-        for name, (hook, calls) in POINTS.items():
+        for name, (at, calls) in POINTS.items():
             run = folder / name.replace(" ", "-")
-            with runs.start(
-                folder, *runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}",
-                program="tests/torture/killed.py", TORTURE_HOOK=hook, TORTURE_CALLS=str(calls),
-            ) as process:  # fmt: skip
-                code, printed = runs.finish(process)
-            if code != -signal.SIGKILL:
-                report.add(f"a kill {name}, {kind}", [f"was not killed: {code}: {printed[-500:]}"])
-                continue
-            report.add(f"a kill {name}, {kind}", runs.resumed(folder, run, whole))
+            killed = {"program": "tests/torture/killed.py", "TORTURE_AT": at, "TORTURE_CALLS": str(calls)}
+            ended = runs.finished(folder, *runs.RUN, *runs.KINDS[kind], f"hydra.run.dir={run}", **killed)
+            found = runs.problems(*ended, expected=-signal.SIGKILL) or runs.resumed(folder, run, whole)
+            report.add(f"a kill {name}, {kind}", found)
             shutil.rmtree(run)
 
 
@@ -89,7 +84,7 @@ def by_signals(folder: Path, dice: random.Random, report: Report, count: int = 2
             continue  # it was complete before the signal came
         sent_in_time += 1
         status = json.loads((run / "status.json").read_text())["status"]
-        found = [] if code == 128 + sent else [f"ended with {code}: {printed[-500:]}"]
+        found = runs.problems(code, printed, expected=128 + sent)
         found += [f"took {took:.1f} s"] * (took > 2) + [f"status {status}"] * (status != "interrupted")
         found += ["has a result"] * (run / "result.json").exists()
         report.add(f"a {signal.Signals(sent).name}, {kind}", found + runs.resumed(folder, run, whole))
@@ -133,24 +128,12 @@ def _write_for_ever(folder: Path, number: int) -> None:
 
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
     """Start runs in the same second; each must have its own folder, and none may fail."""
-    processes = [
-        runs.start(folder, "data=digits", "trainer.max_epochs=1", f"seed={seed}", "hydra.job.name=train")
-        for seed in range(count)
-    ]
-    outcomes = []
-    for process in processes:
-        with process:
-            outcomes.append(runs.finish(process))
+    short = ("data=digits", "trainer.max_epochs=1", "hydra.job.name=train")
+    outcomes = runs.together(folder, [(*short, f"seed={seed}") for seed in range(count)])
     seeds = sorted(json.loads(path.read_text())["seed"] for path in folder.glob("outputs/digits/*/result.json"))
-    for code, printed in outcomes:
-        report.add("starts in one second", [] if code == 0 else [f"ended with {code}: {printed[-300:]}"])
+    for ended in outcomes:
+        report.add("starts in one second", runs.problems(*ended))
     report.add("a folder for each", [] if seeds == list(range(count)) else [f"seeds {seeds}"])
-    processes = [
-        runs.start(folder, "data=digits", "trainer.max_epochs=30", f"seed={seed}", "hydra.run.dir=one")
-        for seed in range(5)
-    ]
-    codes = []
-    for process in processes:
-        with process:
-            codes.append(runs.finish(process)[0])
+    long = ("data=digits", "trainer.max_epochs=30", "hydra.run.dir=one")
+    codes = [code for code, _ in runs.together(folder, [(*long, f"seed={seed}") for seed in range(5)])]
     report.add("five starts in one folder", [] if sorted(codes) == [0, 2, 2, 2, 2] else [f"exit codes {codes}"])

@@ -18,10 +18,10 @@ SPACE = [
     *("search=halving", "search.budget=4", "search.wave=6", "search.finalists=1", "search.seeds=1"),
 ]
 SMALL = ["search.budget=6", "search.wave=4", "trainer.max_epochs=3"]  # three waves of draws, with two rungs
-POINTS = {  # calls before which a search is killed, and how many it has made before
+POINTS = {  # where `killed.py` kills a search, and how often it has passed there before
     "before the draws of a wave": ("mlplab.search.records.add", 1),
-    "after the line of a draw": ("os.fsync", 8),
-    "within the line of a draw": ("os.fsync", 9),
+    "after the line of a draw": ("/draws.jsonl", 8),
+    "within the line of a draw": ("/draws.jsonl", 9),
     "between waves": ("mlplab.sweeps.job.write", 2),
     "among finalists": ("mlplab.search.records.add_finalists", 1),
 }
@@ -37,8 +37,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
     for sampler in SAMPLERS:
         whole = folder / f"whole-{sampler}"
         started = time.monotonic()
-        with runs.start(folder, *_search(whole, sampler, 2)) as process:
-            assert runs.finish(process)[0] == 0, "the search that nobody stops failed"
+        assert runs.finished(folder, *_search(whole, sampler, 2))[0] == 0, "the search that nobody stops failed"
         seconds = time.monotonic() - started
         for at_once in AT_ONCE:
             search = folder / f"{sampler}-{at_once}"
@@ -50,9 +49,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
                     kill(process.pid)
                     runs.finish(process)
                 wait_until_over(search)
-            with runs.start(folder, *_search(search, sampler, at_once)) as process:
-                code, printed = runs.finish(process)
-            found = [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+            found = runs.problems(*runs.finished(folder, *_search(search, sampler, at_once)))
             found += _differences(search, whole)
             report.add(f"five kills of a search's processes, {sampler}, {at_once} at once", found)
 
@@ -61,20 +58,16 @@ def killed_at_named_points(folder: Path, dice: random.Random, report: Report) ->
     """The whole search, or the process of a run just before it pauses."""
     whole = folder / "whole"
     _complete(folder, whole, 0, 1)
-    for name, (call, calls) in POINTS.items():
+    for name, (at, calls) in POINTS.items():
         search = folder / name.replace(" ", "-")
-        with runs.start(
-            folder, *_search(search, "random", 2), *SMALL,
-            program="tests/torture/killed_search.py", TORTURE_CALL=call, TORTURE_CALLS=str(calls),
-        ) as process:  # fmt: skip
-            code, printed = runs.finish(process)
-        found = [] if code == -signal.SIGKILL else [f"was not killed: {code}: {printed[-500:]}"]
+        killed = {"program": "tests/torture/killed.py", "TORTURE_AT": at, "TORTURE_CALLS": str(calls)}
+        ended = runs.finished(folder, *_search(search, "random", 2), *SMALL, **killed)
+        found = runs.problems(*ended, expected=-signal.SIGKILL)
         wait_until_over(search)
         if name.startswith("within"):
             os.truncate(search / "draws.jsonl", (search / "draws.jsonl").stat().st_size - 20)
-        report.add(
-            f"a kill of a search {name}", [*found, *_complete(folder, search, 0, 2), *_differences(search, whole)]
-        )
+        found += [*_complete(folder, search, 0, 2), *_differences(search, whole)]
+        report.add(f"a kill of a search {name}", found)
     search = folder / "pause"
     path = os.pathsep.join([str(runs.PROJECT / "tests" / "faulty_python"), os.environ.get("PYTHONPATH", "")])
     found = _complete(folder, search, 0, 2, PYTHONPATH=path, KILLED_AT_PAUSE=str(folder / "killed"))
@@ -89,10 +82,8 @@ def with_any_workers(folder: Path, dice: random.Random, report: Report, seeds: i
         _complete(folder, whole, seed, 1)
         for at_once in (2, 4):
             search = folder / f"{at_once}-{seed}"
-            report.add(
-                f"a search with {at_once} workers",
-                [*_complete(folder, search, seed, at_once), *_differences(search, whole)],
-            )
+            found = [*_complete(folder, search, seed, at_once), *_differences(search, whole)]
+            report.add(f"a search with {at_once} workers", found)
         search = folder / f"killed-{seed}"
         with runs.start(folder, *_search(search, "random", 2), *SMALL, f"search.seed={seed}") as process:
             time.sleep(dice.uniform(3, 6))
@@ -100,18 +91,14 @@ def with_any_workers(folder: Path, dice: random.Random, report: Report, seeds: i
                 kill(pid)
             runs.finish(process)
         wait_until_over(search)
-        report.add(
-            "a search with 2 workers that are killed",
-            [*_complete(folder, search, seed, 2), *_differences(search, whole)],
-        )
+        found = [*_complete(folder, search, seed, 2), *_differences(search, whole)]
+        report.add("a search with 2 workers that are killed", found)
 
 
 def _complete(folder: Path, search: Path, seed: int, at_once: int, **environment: str) -> list[str]:
     """Run or resume a small search to its end; return what went wrong."""
     words = [*_search(search, "random", at_once), *SMALL, f"search.seed={seed}"]
-    with runs.start(folder, *words, **environment) as process:
-        code, printed = runs.finish(process)
-    return [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+    return runs.problems(*runs.finished(folder, *words, **environment))
 
 
 def _differences(search: Path, whole: Path) -> list[str]:
@@ -130,13 +117,11 @@ def paused_in_processes(folder: Path, dice: random.Random, report: Report) -> No
     for number, kind in enumerate(kinds):
         whole, run = folder / f"whole-{number}", folder / f"run-{number}"
         common = ["data=digits", "trainer.max_epochs=9", "show=none", "trainer.enable_progress_bar=false", *kind]
-        with runs.start(folder, *common, f"hydra.run.dir={whole}") as process:
-            assert runs.finish(process)[0] == 0, kind
-        found = []
+        assert runs.finished(folder, *common, f"hydra.run.dir={whole}")[0] == 0, kind
+        found: list[str] = []
         for rung in ("1", "3", "0"):
-            with runs.start(folder, rung, str(run), *common, program="tests/torture/paused.py") as process:
-                code, printed = runs.finish(process)
-            found += [] if code == 0 else [f"{kind} ended with {code}: {printed[-300:]}"]
+            ended = runs.finished(folder, rung, str(run), *common, program="tests/torture/paused.py")
+            found += [f"{kind} {problem}" for problem in runs.problems(*ended)]
         report.add("a run that is paused twice", found or states.problems(run, whole))
 
 

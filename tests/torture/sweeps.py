@@ -24,8 +24,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
     for at_once in AT_ONCE:
         whole = folder / f"whole-{at_once}"
         started = time.monotonic()
-        with runs.start(folder, *_grid(whole, at_once)) as process:
-            assert runs.finish(process)[0] == 0, "the sweep that nobody stops failed"
+        assert runs.finished(folder, *_grid(whole, at_once))[0] == 0, "the sweep that nobody stops failed"
         seconds = time.monotonic() - started
         for number in range(2):
             sweep = folder / f"{at_once}-{number}"
@@ -42,9 +41,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
                 if was_there and victim != process.pid and (code not in (0, 6) or len(after) < JOBS - 1):
                     found.append(f"one process was killed, ended with {code}, {len(after)} complete: {printed[-300:]}")
                 found += [f"{name} was trained again" for name in complete if after.get(name) != complete[name]]
-            with runs.start(folder, *_grid(sweep, at_once)) as process:
-                code, printed = runs.finish(process)
-            found += [] if code == 0 else [f"ended with {code}: {printed[-500:]}"]
+            found += runs.problems(*runs.finished(folder, *_grid(sweep, at_once)))
             found += [] if _table(sweep) == _table(whole) else ["another table"]
             for job in whole.glob("*/result.json"):
                 found += states.problems(sweep / job.parent.name, job.parent)
@@ -54,14 +51,10 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
 def started_together(folder: Path, dice: random.Random, report: Report, count: int = 20) -> None:
     """Start sweeps in the same second, without names; one job at a time each, because 40 jobs need over 24 GB."""
     grid = ["-m", "data=digits", "trainer.max_epochs=1", "seed=0,1", "jobs=1"]
-    outcomes = []
-    processes = [runs.start(folder, *grid) for _ in range(count)]
-    for process in processes:
-        with process:
-            outcomes.append(runs.finish(process))
+    outcomes = runs.together(folder, [grid] * count)
     sweeps = list((folder / "outputs" / "sweeps").iterdir())
-    for code, printed in outcomes:
-        report.add("sweeps started in one second", [] if code == 0 else [f"ended with {code}: {printed[-300:]}"])
+    for ended in outcomes:
+        report.add("sweeps started in one second", runs.problems(*ended))
     complete = [sweep for sweep in sweeps if len(list(sweep.glob("*/result.json"))) == 2]
     report.add(
         "a folder for each sweep", [] if len(complete) == len(sweeps) == count else [f"{len(complete)} of {count}"]
