@@ -68,9 +68,10 @@ def compare(first: Path, second: Path, data_root: Path | None) -> None:
     refuse_other_images(one.dataset, other.dataset)
     names = f"1: {run_folder.short(first)}", f"2: {run_folder.short(second)}"
     print(*names, "", sep="\n")
-    sections = (differences(first, second), figures(one, other), [verdict(one, other)], by_class(one, other))
+    only = one.is_right & ~other.is_right, other.is_right & ~one.is_right
+    sections = (differences(first, second), figures(one, other), [verdict(*only)], by_class(one, other, only))
     print("\n\n".join("\n".join(lines) for lines in map(list, sections)), flush=True)
-    draw(one, other)
+    draw(one, other, only)
 
 
 def scored(path: Path, data_root: Path | None) -> Compared:
@@ -145,8 +146,7 @@ def figures(one: Compared, other: Compared) -> Iterator[str]:
     from mlplab.model.significance import CONFIDENCE
 
     columns = [_figures(run) for run in (one, other)]
-    names = [name for name in {**columns[0], **columns[1]} if any(name in column for column in columns)]
-    rows = [[name, *(column.get(name, "-") for column in columns)] for name in names]
+    rows = [[name, *(column.get(name, "-") for column in columns)] for name in {**columns[0], **columns[1]}]
     yield from table(["figure", "1", "2"], rows)
     yield f"Intervals: {CONFIDENCE:.0%}, over test images (Wilson); training with another seed varies further."
 
@@ -169,10 +169,10 @@ def _figures(run: Compared) -> dict[str, str]:
     return found
 
 
-def verdict(one: Compared, other: Compared) -> str:
+def verdict(*only: "Tensor") -> str:
     from mlplab.model.significance import CONFIDENCE, mcnemar
 
-    only_one, only_other = (int((a & ~b).sum()) for a, b in _pairs(one, other))
+    only_one, only_other = (int(images.sum()) for images in only)
     p = mcnemar(only_one, only_other)
     better = "1 is better than 2" if only_one > only_other else "2 is better than 1"
     told = better if p < 1 - CONFIDENCE else "they cannot be told apart"
@@ -182,13 +182,8 @@ def verdict(one: Compared, other: Compared) -> str:
     )
 
 
-def _pairs(one: Compared, other: Compared) -> list[tuple["Tensor", "Tensor"]]:
-    return [(one.is_right, other.is_right), (other.is_right, one.is_right)]
-
-
-def by_class(one: Compared, other: Compared) -> Iterator[str]:
+def by_class(one: Compared, other: Compared, only: Sequence["Tensor"]) -> Iterator[str]:
     labels, rows = one.scores.labels, list[list[str]]()
-    only = [(a & ~b) for a, b in _pairs(one, other)]
     for k, name in enumerate(one.dataset.info.classes):
         of_class = labels == k
         recalls = [f"{100 * float(run.scores.recall[k]):.2f}" for run in (one, other)]
@@ -199,15 +194,11 @@ def by_class(one: Compared, other: Compared) -> Iterator[str]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in (headings, *rows)
-    ]
+    rest = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)][1:] for row in (headings, *rows)]
+    return ["  ".join([row[0].ljust(widths[0]), *cells]) for row, cells in zip((headings, *rows), rest, strict=True)]
 
 
-def draw(one: Compared, other: Compared) -> None:
+def draw(one: Compared, other: Compared, only: Sequence["Tensor"]) -> None:
     from mlplab.plots import canvas, comparison
     from mlplab.training import restore
 
@@ -216,25 +207,25 @@ def draw(one: Compared, other: Compared) -> None:
     note = (
         f"{runs}\n#: number for predict.py or explain.py --test; blue: true class; orange: wrong answer, surest first"
     )
-    sides = [one_sided(one, other, "only 1 is right"), one_sided(other, one, "only 2 is right")]
+    sides = [one_sided(only[0], other, "only 1 is right"), one_sided(only[1], one, "only 2 is right")]
     name = f"compare_{run_folder.folder_of(other.path).resolve().name}.png"
     path = run_folder.file_of(one.path, name)
     canvas.save({path: comparison.comparison(sides, one.dataset.info.classes, title, note)})
     print(run_folder.short(path), file=sys.stderr)
 
 
-def one_sided(right: Compared, wrong: Compared, heading: str) -> "OneSided":
-    """Collect the images that only one run gets right, those first of whose wrong answer the other is surest."""
+def one_sided(only: "Tensor", wrong: Compared, heading: str) -> "OneSided":
+    """Collect the images `only` (N,) that one run gets right, those first of whose wrong answer the other is surest."""
     from mlplab.plots.comparison import MOST, OneSided
 
     sureness, answers = wrong.scores.probabilities.max(dim=1)
-    rows = (right.is_right & ~wrong.is_right).nonzero().flatten()
+    rows = only.nonzero().flatten()
     rows = rows[sureness[rows].argsort(descending=True, stable=True)]
     some = f", the first {MOST}" if len(rows) > MOST else ""
     return OneSided(
         f"{heading}: {len(rows):,} {'image' if len(rows) == 1 else 'images'}{some}",
-        right.dataset.originals("test")[rows[:MOST]].numpy(),
-        right.scores.labels[rows].tolist(),
+        wrong.dataset.originals("test")[rows[:MOST]].numpy(),
+        wrong.scores.labels[rows].tolist(),
         answers[rows].tolist(),
         rows.tolist(),
     )

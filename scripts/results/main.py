@@ -29,19 +29,12 @@ HERE = PROJECT / "scripts" / "results"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(RECIPES)}")
-    parser.add_argument(
-        "--seeds",
-        type=_at_least_one,
-        metavar="N",
-        help="number of seeds (default: 5, or 3 if one takes over 10 minutes)",
-    )
+    seeds = "number of seeds (default: 5, or 3 if one takes over 10 minutes)"
+    parser.add_argument("--seeds", type=_at_least_one, metavar="N", help=seeds)
     parser.add_argument("--only-read", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path("outputs/results"), help="folder to write to")
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="also write into scripts/results, the pages and conf/experiment",
-    )
+    pages = "also write into scripts/results, the pages and conf/experiment"
+    parser.add_argument("--publish", action="store_true", help=pages)
     given = parser.parse_intermixed_args(arguments)
     with reported():
         sys.exit(make(given.recipes, given.seeds, given.only_read, given.publish, given.out))
@@ -88,9 +81,9 @@ def chosen(names: Sequence[str], times: Mapping[str, float]) -> list[Recipe]:
     Raises:
         ConfigError: if a name is not a recipe.
     """
-    unknown = [f"{name}: not a recipe of conf/experiment{did_you_mean(name, RECIPES)}" for name in names]
-    if unknown := [line for line, name in zip(unknown, names, strict=True) if name not in RECIPES]:
-        raise ConfigError("\n".join(unknown))
+    if unknown := [name for name in names if name not in RECIPES]:
+        lines = (f"{name}: not a recipe of conf/experiment{did_you_mean(name, RECIPES)}" for name in unknown)
+        raise ConfigError("\n".join(lines))
     if names:
         return [RECIPES[name] for name in dict.fromkeys(names)]
     long = [name for name in RECIPES if times.get(name, 0) >= LONG_S]

@@ -62,10 +62,7 @@ class Recipe:
         """
         words = [f"experiment={self.name}", f"seed=range(0,{seeds})", f"sweep_name={self.folder.name}", "show=none"]
         with subprocess.Popen([sys.executable, str(PROJECT / "train.py"), "-m", *words]) as process:
-            handlers = {
-                signal.SIGINT: lambda number, frame: None,
-                signal.SIGTERM: lambda number, frame: process.terminate(),
-            }
+            handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: process.terminate()}
             before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
             try:
                 code = process.wait()

@@ -18,7 +18,7 @@ import live
 import record
 import replay
 import tables
-from curves import Curves, Rank
+from curves import RANKS, Curves
 from policies import POLICIES
 
 from mlplab.errors import reported
@@ -28,7 +28,6 @@ HERE = Path(__file__).resolve().parent
 CURVES = HERE / "curves.csv.gz"
 DRAWS, BEST, SEEDS = 1000, 50, 10  # recorded configurations; those with more seeds, and how many
 SEARCHES = 500  # to judge their intervals by
-RANKS: tuple[Rank, ...] = ("accuracy", "loss")
 
 
 def main() -> None:

@@ -1,20 +1,19 @@
 """The recorded runs, as functions of a configuration: the nearest recorded run stands for any other."""
 
-import csv
-import gzip
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from record import BASE, EPOCHS, FIGURES, space
+from record import BASE, EPOCHS, FIGURES, rows, space
 
 from mlplab.search.space import Assignment, Dimension
 
 Rank = Literal["accuracy", "loss"]  # what runs are compared by, and the weights kept by
+RANKS: tuple[Rank, ...] = get_args(Rank)
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,12 @@ class Curves:
 
     @classmethod
     def read(cls, path: Path) -> "Curves":
-        runs: dict[int, Curve] = {}
+        curves = sorted(map(_curve, rows(path)), key=lambda one: (one.draw, one.seed))
         seeds: dict[int, list[Curve]] = {}
-        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                curve = _curve(row)
-                if curve.seed:
-                    seeds.setdefault(curve.draw, []).append(curve)
-                else:
-                    runs[curve.draw] = curve
-        return cls(
-            [runs[draw] for draw in sorted(runs)], {draw: sorted(some, key=_seed) for draw, some in seeds.items()}
-        )
+        for one in curves:
+            if one.seed:
+                seeds.setdefault(one.draw, []).append(one)
+        return cls([one for one in curves if not one.seed], seeds)
 
     def nearest(self, values: Assignment, used: Collection[int]) -> int:
         """Return the nearest run that is not used yet, in the unit cube of the space."""
@@ -64,18 +57,18 @@ class Curves:
         distances[list(used)] = math.inf
         return int(distances.argmin())
 
-    def truth(self, draw: int, by: Rank) -> float:
-        """Return the accuracy on the test images, in percent, with the weights kept: the mean over all seeds."""
+    @cached_property
+    def truths(self) -> dict[Rank, list[float]]:
+        """Accuracy of each run on the test images, in percent, with the weights kept: the mean over all seeds."""
+        return {by: [self._truth(curve.draw, by) for curve in self.runs] for by in RANKS}
+
+    def _truth(self, draw: int, by: Rank) -> float:
         some = [one for one in (self.runs[draw], *self.seeds.get(draw, ())) if not one.has_failed]
         return 100 * float(np.mean([one.test_acc[one.kept(EPOCHS, by)] for one in some])) if some else 10.0
 
     @cached_property
     def _places(self) -> np.ndarray:
         return np.array([_place(curve.values) for curve in self.runs])
-
-
-def _seed(curve: Curve) -> int:
-    return curve.seed
 
 
 def _curve(row: dict[str, str]) -> Curve:

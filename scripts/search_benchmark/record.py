@@ -62,7 +62,7 @@ def again(runs: Sequence[Run], accuracies: Sequence[float], best: int, seeds: in
 
 def append(path: Path, wanted: Iterable[Run], jobs: int) -> None:
     """Train the runs that the file lacks, and append a row for each."""
-    known = {(int(row["draw"]), int(row["seed"])) for row in _rows(path)}
+    known = {(int(row["draw"]), int(row["seed"])) for row in rows(path)}
     missing = [run for run in wanted if (run.draw, run.seed) not in known]
     with multiprocessing.get_context("spawn").Pool(jobs, initializer=_begin) as pool:
         for row in pool.imap_unordered(_row, missing):
@@ -74,7 +74,7 @@ def append(path: Path, wanted: Iterable[Run], jobs: int) -> None:
             known.add((row["draw"], row["seed"]))
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def rows(path: Path) -> Iterator[dict[str, str]]:
     if path.exists():
         with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
             yield from csv.DictReader(file)

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from curves import Curves, Rank
@@ -39,39 +39,26 @@ def replay(curves: Curves, policy: str, seed: int, rank: Rank = "loss", kept: Ra
 
 
 def _found(curves: Curves, steps: Steps, budgets: Sequence[int], rank: Rank, kept: Rank) -> Path:
-    best = max(truths(curves, kept))
+    truths = curves.truths[kept]
     found: Path = {}
     left = list(budgets)
-    epochs, seconds, draws = 0, 0.0, set[int]()
-    winner, highest = None, NOTHING
+    epochs, draws = 0, set[int]()
+    now, highest = Found(math.inf, 0.0, 0), NOTHING
     for step in steps:
         while left and epochs + step.cost > left[0]:
-            found[left.pop(0)] = _now(curves, winner, best, kept, seconds, len(draws))
+            found[left.pop(0)] = now
         if not left:
             break
         curve = curves.runs[step.draw]
         epochs += step.cost
-        seconds += curve.seconds[max(0, step.reached - step.cost) : step.reached].sum()
         draws.add(step.draw)
+        seconds = now.seconds + curve.seconds[max(0, step.reached - step.cost) : step.reached].sum()
+        now = replace(now, seconds=seconds, draws=len(draws))
         if step.reached == EPOCHS and not curve.has_failed:
             figure = max(figures_of(curves, step.draw, EPOCHS, rank))
-            winner, highest = (step.draw, figure) if figure > highest else (winner, highest)
-    return found | {budget: _now(curves, winner, best, kept, seconds, len(draws)) for budget in left}
-
-
-def _now(curves: Curves, winner: int | None, best: float, kept: Rank, seconds: float, draws: int) -> Found:
-    return Found(math.inf if winner is None else best - truths(curves, kept)[winner], seconds, draws)
-
-
-_TRUTHS: dict[tuple[int, Rank], list[float]] = {}
-
-
-def truths(curves: Curves, kept: Rank) -> list[float]:
-    """Test accuracy of each recorded configuration, in percent."""
-    key = (id(curves), kept)
-    if key not in _TRUTHS:
-        _TRUTHS[key] = [curves.truth(curve.draw, kept) for curve in curves.runs]
-    return _TRUTHS[key]
+            if figure > highest:
+                highest, now = figure, replace(now, regret=max(truths) - truths[step.draw])
+    return found | dict.fromkeys(left, now)
 
 
 def replays(

@@ -20,12 +20,13 @@ def policies(found: Mapping[str, Sequence[Replayed]]) -> str:
         ["---", *["---:"] * (len(SHOWN) + 3)],
     ]
     for name, paths in found.items():
-        regrets = ["{:.2f} ± {:.2f}".format(*regret(paths, epochs)) for epochs in SHOWN]
         ends = [path[BUDGET] for path in paths]
         reached = epochs_to(paths, goal)
         share = f"{reached} ({reached / BUDGET:.2f})" if reached else f"over {BUDGET}"
         minutes = statistics.fmean(one.seconds for one in ends) / 60
-        rows.append([name, *regrets, share, f"{statistics.fmean(one.draws for one in ends):.0f}", f"{minutes:.1f}"])
+        rows.append(
+            [name, *_regrets(paths), share, f"{statistics.fmean(one.draws for one in ends):.0f}", f"{minutes:.1f}"]
+        )
     said = (
         f"Points of test accuracy below the best recorded configuration, mean and standard error of {len(paths)}"
         f" replays; {BUDGET} epochs are {FULL_RUNS} complete runs. Minutes of training on one core."
@@ -38,7 +39,7 @@ def ranks(found: Mapping[tuple[Rank, Rank], Sequence[Replayed]]) -> str:
     rows = [["runs compared by", "weights kept by", *(f"{epochs} epochs" for epochs in SHOWN)]]
     rows.append(["---", "---", *["---:"] * len(SHOWN)])
     for (rank, kept), paths in found.items():
-        rows.append([rank, kept, *("{:.2f} ± {:.2f}".format(*regret(paths, epochs)) for epochs in SHOWN)])
+        rows.append([rank, kept, *_regrets(paths)])
     return _table(rows)
 
 
@@ -68,6 +69,10 @@ def live(found: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         f"Two workers take {_range(ratios)} of the time of one. Medians of {len(ratios)} rounds in turn, with ranges."
     )
     return f"{_table(rows)}\n\n{said}"
+
+
+def _regrets(paths: Sequence[Replayed]) -> list[str]:
+    return ["{:.2f} ± {:.2f}".format(*regret(paths, epochs)) for epochs in SHOWN]
 
 
 def _range(values: Sequence[float], form: str = "{:.2f}") -> str:
