@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from torch import nn
+from waiting import wait_until
 
 from mlplab.config import torch_signatures
 from mlplab.config.datasets import Reading
@@ -170,7 +170,7 @@ def test_a_test_image_is_started_from_as_it_is(script: Script, shown: Open, run:
     dataset = datasets.load("digits", Path())
     row = page.chosen(dataset.test_labels.tolist(), 10)[4]  # the third class's first
     browser.find_elements(By.CSS_SELECTOR, "#examples button")[4].click()
-    wait_for(lambda: seen(browser) == dataset.test_images[row].flatten().tolist())
+    wait_until(lambda: seen(browser) == dataset.test_images[row].flatten().tolist())
     classifier, datamodule = restore.load(run)
     expected = classifier.predict_step(datamodule.normalized(dataset.test_images[row : row + 1]))
     assert np.abs(np.array(answer(browser)) - expected[0].detach().numpy()).max() < 1e-4
@@ -185,12 +185,8 @@ def test_pictures_are_prepared_as_by_predict_to_the_pixel(shown: Open, info: Dat
     block = np.zeros((112, 112), np.uint8)
     block[30:90, 60:64] = 255  # its centre is halfway between two pixels
     for picture in (*clean, *small, block):
-        assert seen_or_nothing(browser, picture, tmp_path) == by_predict(tmp_path / "a.png", info)
-
-
-def seen_or_nothing(browser: Chrome, picture: Pixels, folder: Path) -> list[int]:
-    drop(browser, picture, folder)
-    return seen(browser)
+        path = drop(browser, picture, tmp_path)
+        assert seen(browser) == by_predict(path, info)
 
 
 def test_a_stroke_changes_the_bars_and_can_be_undone(shown: Open, tmp_path: Path) -> None:
@@ -225,7 +221,7 @@ def test_a_marked_drawing_is_saved_with_its_class_and_read_alike(shown: Open, tm
         pixels, best = seen(browser), int(np.argmax(answer(browser)))
         mark()
         path = tmp_path / "drawings" / name.format(FASHION.classes[best].replace("/", "-"))
-        wait_for(path.exists)
+        wait_until(path.exists)
         assert by_predict(path, FASHION) == pixels
         assert max(seen(browser)) == 0  # the field is clear
     assert browser.find_element(By.ID, "tally").text.startswith("1 of 2 right")
@@ -248,7 +244,7 @@ def test_drawings_of_classes_of_any_name_are_read_as_so_many_classes(shown: Open
         Select(browser.find_element(By.ID, "wrong")).select_by_value(str(number % len(names)))
         file = f"{name}_{number + 1:04}-wrong.png"
         assert browser.find_element(By.ID, "tally").text.endswith(f"Saved as {file}.")
-        wait_for((folder / file).exists)
+        wait_until((folder / file).exists)
     found = datasets.load("folder", folder, Reading())
     assert sorted(found.info.classes) == sorted(names.values())
     assert found.train_labels.bincount().tolist() == found.test_labels.bincount().tolist() == [1] * len(names)
@@ -305,7 +301,7 @@ def test_every_activation_of_the_project_is_computed(shown: Open) -> None:
 def test_a_file_that_is_no_picture_is_named_as_such(shown: Open) -> None:
     browser = shown(text_of(network([])))
     browser.execute_script("read(new File(['a text'], 'a.png'), false)")
-    wait_for(lambda: "cannot read this" in browser.find_element(By.ID, "message").text)
+    wait_until(lambda: "cannot read this" in browser.find_element(By.ID, "message").text)
     browser.execute_async_script("read(new File(['a'], 'a.png'), false).then(arguments[0])")
     assert max(seen(browser)) == 0
 
@@ -340,13 +336,6 @@ def test_the_picture_of_the_readme(shown: Open) -> None:
     browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     browser.execute_script(STROKE, THREE)
     browser.execute_script("bars[3].click()")
-    wait_for(lambda: bool(browser.execute_script("return all('#examples img').every(image => image.complete)")))
+    wait_until(lambda: bool(browser.execute_script("return all('#examples img').every(image => image.complete)")))
     browser.save_screenshot(str(SCREENSHOTS / "draw.png"))
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def wait_for(is_there: Callable[[], bool]) -> None:
-    until = time.monotonic() + chromium.PATIENCE_S
-    while not is_there():
-        assert time.monotonic() < until
-        time.sleep(0.05)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import Compose, Drawn, Program, Run, Script, imported, note
 from PIL import Image
+from test_scripts import is_picture
 
 from mlplab.data import datasets
 from mlplab.model.explanation import Explainer
@@ -35,11 +36,6 @@ def other_run(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Result
     return train(
         tiny("model.hidden=[12]", "seed=3", "optimizer=sgd", "optimizer.lr=0.005"), tmp_path_factory.mktemp("other")
     )
-
-
-def is_picture(path: Path) -> bool:
-    with Image.open(path) as image:
-        return image.format == "PNG" and image.width > 500
 
 
 def test_each_test_image_has_its_explanation(digits: Path, script: Script, drawn: Drawn) -> None:

@@ -1,5 +1,4 @@
 import csv
-import os
 from pathlib import Path
 
 import matplotlib
@@ -85,17 +84,6 @@ def test_a_folder_that_cannot_be_written_is_reported_anyway(script: Script, tmp_
     assert "97.00" in finished.out
     assert "Written" not in finished.out
     assert finished.err == "warning: sweep: the report cannot be written: Is a directory.\n"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_reported_and_left_alone(script: Script, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "sweep")
-    sweep.add(result(config()))
-    sweep.folder.chmod(0o555)
-    finished = script("report.py", "sweep", "--no-pictures")
-    sweep.folder.chmod(0o755)
-    assert (finished.code, "97.00" in finished.out) == (0, True)
-    assert sorted(path.name for path in sweep.folder.iterdir()) == ["000"]
 
 
 def test_names_that_are_no_unicode_are_shown(script: Script, tmp_path: Path) -> None:

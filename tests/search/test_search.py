@@ -262,11 +262,6 @@ def test_runs_of_a_grid_count(command: Command, folder: Path) -> None:
         (("search=random", "search.rungs=[1,9]", "model.hidden=8,9"), ["search.rungs: must be at most"]),
         (("search=random", "data.val_size=0", "model.hidden=8,9"), ["data.val_size: a search needs validation"]),
         (("search=random", "search.learn_from=[nowhere]", "model.hidden=8,9"), ["search.learn_from: nowhere"]),
-        (
-            ("optimizer.lr=interval(1e-4,1e-1)",),
-            ["optimizer.lr=interval(1e-4,1e-1): ranges are for a search: add search="],
-        ),
-        (("-m", "optimizer.lr=interval(1e-4,1e-1)"), ["ranges are for a search"]),
         (("search=halvin", "model.hidden=8,9"), ["did you mean halving?"]),
         (("search=random,grid", "model.hidden=8,9"), ["search=random,grid: choose only one"]),
     ],

@@ -1,7 +1,5 @@
 """Pictures of a search, of made-up draws."""
 
-from dataclasses import replace
-
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -23,10 +21,11 @@ def outcome(number: int) -> Outcome:
     return Outcome([Figure.of(acc, 1 - acc) for acc in accs], length == RUNGS[2], False, [1.0] * length)
 
 
+TWELVE = [drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS
+
+
 def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
-    figures = charts.draw(
-        [drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS, {"optimizer.lr"}, TITLE
-    )
+    figures = charts.draw(*TWELVE, {"optimizer.lr"}, TITLE)
     assert {"rungs.png", "space.png", "parallel.png"} <= set(figures)
     for figure in figures.values():
         title, note = (text.get_text() for text in figure.texts[:2])
@@ -41,13 +40,9 @@ def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
 def test_a_paused_run_is_given_the_mean_gain_of_complete_ones() -> None:
     """Of .50 to .70 and of .60 to .70 after the first epoch."""
     accs = ([0.5, 0.6, 0.7], [0.6, 0.65, 0.7], [0.4])
-    outcomes = [Outcome([Figure.of(acc, 1 - acc) for acc in one], len(one) == 3) for one in accs]
-    figure = charts.progress(
-        [drawn(k) for k in range(3)],
-        [replace(one, seconds=[1.0] * len(one.figures)) for one in outcomes],
-        (1, 3),
-        TITLE,
-    )
+    figures = [[Figure.of(acc, 1 - acc) for acc in one] for one in accs]
+    outcomes = [Outcome(one, len(one) == 3, seconds=[1.0] * len(one)) for one in figures]
+    figure = charts.progress(TWELVE[0][:3], outcomes, (1, 3), TITLE)
     assert figure is not None
     _, dashed = figure.axes[0].get_lines()
     assert dashed.get_ydata()[0] == pytest.approx(100 * (0.7 + 0.7 + 0.55) / 3)
@@ -62,7 +57,7 @@ def test_progress_is_drawn_of_runs_that_stopped_early() -> None:
 
 
 def test_curves_of_draws_begin_at_epoch_1() -> None:
-    figure = charts.curves([outcome(k) for k in range(12)], RUNGS, TITLE)
+    figure = charts.curves(*TWELVE[1:], TITLE)
     (axes,) = figure.axes
     assert 0 < axes.get_xlim()[0] < 1 == axes.get_xticks()[0]
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
@@ -72,7 +67,6 @@ def test_curves_of_draws_begin_at_epoch_1() -> None:
 
 def test_a_panel_has_the_scale_on_which_its_key_is_drawn() -> None:
     """Draws on a linear scale may be far apart, too."""
-    twelve = [drawn(k) for k in range(12)], [outcome(k) for k in range(12)], RUNGS
     for keys, scale in (({"optimizer.lr"}, "log"), (set(), "linear")):
-        panel = charts.values(*twelve, keys, TITLE).axes[0]
+        panel = charts.values(*TWELVE, keys, TITLE).axes[0]
         assert (panel.get_xlabel(), panel.get_xscale()) == ("optimizer.lr", scale)

@@ -273,7 +273,6 @@ def _check_that_they_saved_and_ended(found: Iterable[Job]) -> None:
     [
         (("seed=1,-1", "model.hidden=8,0"), ["model.hidden: must be greater than", "seed: must be greater than"]),
         (("trainer.devices=1,2",), ["trainer.devices: one run trains on one device"]),
-        (("trainer.strategy=ddp",), ["trainer.strategy: one run trains on one device"]),
         (("hydra/launcher=joblib",), ["hydra/launcher=joblib: ", "jobs=N", "launcher=slurm"]),
         (("hydra.launcher.n_jobs=2",), ["hydra.launcher.n_jobs=2: ", "jobs=N", "launcher=slurm"]),
         (("launcher=cloud",), ["launcher=cloud: unknown, must be one of local, slurm"]),
@@ -282,14 +281,13 @@ def _check_that_they_saved_and_ended(found: Iterable[Job]) -> None:
         (("sweep_name=a/b",), ["sweep_name: must begin with a letter or digit"]),
         (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: job folders are named by their configuration"]),
         (("resume=x",), ["resume: takes one run; omit -m."]),
-        (("data=mnist", "data.root=/nowhere/at/all"), ["/nowhere/at/all"]),
     ],
 )
 def test_what_is_wrong_anywhere_is_said_before_the_first_job(
     sweep: Sweep, tmp_path: Path, overrides: tuple[str, ...], says: list[str]
 ) -> None:
     finished = sweep(*overrides)
-    assert finished.code in (2, 3)
+    assert finished.code == 2
     for line in says:
         assert line in finished.err
     assert len(finished.err.splitlines()) <= 5

@@ -70,6 +70,8 @@ def _parsed(words: list[str]) -> Namespace:
         raise ConfigError(f"{word}: a key is given without dashes, as key=value{nearest(key)}")
     resumes = any(word.startswith("resume=") for word in given.overrides)
     named = [word for word in given.overrides if word.startswith(("sweep=", "search=")) and not word.endswith("=null")]
+    is_named = named or "hydra.mode=MULTIRUN" in given.overrides
+    given.multirun = given.multirun or bool(is_named and not given.cfg and not given.info)  # a named sweep needs no -m
     launchers = " ".join(word for word in given.overrides if word.startswith(("hydra/launcher", "hydra.launcher")))
     files = given.config_dir or given.config_name or given.config_path
     for holds, reason in (
@@ -89,8 +91,6 @@ def _parsed(words: list[str]) -> Namespace:
     ):
         if holds:
             raise ConfigError(reason)
-    named += [word for word in given.overrides if word == "hydra.mode=MULTIRUN"]
-    given.multirun = given.multirun or bool(named and not given.cfg and not given.info)  # a named sweep needs no -m
     return given
 
 

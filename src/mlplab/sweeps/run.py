@@ -49,8 +49,6 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
 
 def refuse(composed: DictConfig) -> None:
     """Raise ConfigError for keys that a sweep does not allow."""
-    if composed.resume is not None:
-        raise ConfigError("resume: takes one run; omit -m.")
     name = composed.sweep_name
     if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
         raise ConfigError(

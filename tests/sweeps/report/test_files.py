@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from made_up import OPTIMIZERS, Sweep, config, result
 
-from mlplab.errors import CheckpointError
 from mlplab.sweeps.report import Report, files
 from mlplab.sweeps.report.cells import Section
 
@@ -151,12 +150,6 @@ def test_markdown_shows_the_pictures(sweep: Sweep) -> None:
 def test_a_report_changes_nothing_that_it_reports(sweep: Sweep) -> None:
     first = {path: path.read_bytes() for path in Report.of(sweep.folder).write(pictures=False)}
     assert {path: path.read_bytes() for path in Report.of(sweep.folder).write(pictures=False)} == first
-
-
-def test_what_cannot_be_written_is_an_error_of_the_folder(sweep: Sweep) -> None:
-    (sweep.folder / "report.csv").mkdir()
-    with pytest.raises(CheckpointError, match="the report cannot be written: Is a directory"):
-        Report.of(sweep.folder).write(pictures=False)
 
 
 def test_without_validation_no_epoch_is_called_the_best(sweep: Sweep) -> None:
