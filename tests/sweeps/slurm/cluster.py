@@ -50,10 +50,6 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscr
 """
 
 
-class ClusterError(Exception):
-    pass
-
-
 @contextmanager
 def cluster() -> Iterator[dict[str, str]]:
     """Yields the environment in which sbatch and the others talk to the cluster."""
@@ -102,17 +98,11 @@ def _munge_files(folder: Path) -> list[str]:
 def _daemon(name: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
     program = shutil.which(name, path=environment["PATH"])
     if program is None:
-        raise ClusterError(f"{name} is not installed: apt-get install slurm-wlm munge")
+        sys.exit(f"{name} is not installed: apt-get install slurm-wlm munge")
     with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(
-            [program, *arguments],
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for the command; the daemons are needed to end its jobs
-        )
+        alone = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+        # Ctrl-C is for the command; the daemons are needed to end its jobs, so they have a session of their own.
+        process = subprocess.Popen([program, *arguments], env=environment, cwd=folder, **alone)
     try:
         yield
     finally:
@@ -129,7 +119,7 @@ def _wait(condition: Callable[[], bool], what: str, folder: Path) -> None:
     while not condition():
         if time.monotonic() > until:
             logs = "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
-            raise ClusterError(f"{what} does not come up within {START_SECONDS} s.\n{logs}")
+            sys.exit(f"{what} does not come up within {START_SECONDS} s.\n{logs}")
         time.sleep(0.2)
 
 
@@ -153,17 +143,7 @@ def _interrupted(number: int, frame: object) -> None:
     sys.exit(128 + number)  # so that the cluster is stopped
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, _interrupted)
-    try:
-        with cluster() as environment:
-            return subprocess.run(sys.argv[1:], env=environment).returncode
-    except ClusterError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _interrupted)
+    with cluster() as ready:
+        sys.exit(subprocess.run(sys.argv[1:], env=ready).returncode)
