@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from mlplab.cli.compose import compose
 from mlplab.search import sampling
 from mlplab.search.space import Assignment, Space
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 EPOCHS = 9
 WORDS = (
     "model.hidden=interval(16,96)",
@@ -28,11 +30,6 @@ WORDS = (
     "optimizer.lr=interval(1e-4,1e-1)",
 )
 BASE = {"model.hidden": "64", "model.layers": "1", "model.dropout": "0", "optimizer": "adam", "optimizer.lr": "0.001"}
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "adam": {"name": "Adam"},
-    "rmsprop": {"name": "RMSprop"},
-    "sgd": {"name": "SGD", "momentum": 0.9},
-}
 FIGURES = ("val_acc", "val_loss", "test_acc", "seconds")  # of each epoch
 
 
@@ -102,9 +99,8 @@ def train(values: Assignment, seed: int) -> list[dict[str, str]]:
     from lightning.pytorch import Callback, Trainer
 
     from mlplab import startup
-    from mlplab.data.datamodule import ImageDataModule
     from mlplab.errors import DivergedError
-    from mlplab.model.classifier import Classifier
+    from mlplab.training.build import build
 
     startup.tune()
 
@@ -121,14 +117,8 @@ def train(values: Assignment, seed: int) -> list[dict[str, str]]:
             history.append({name: f"{figure:.5g}" for name, figure in zip(FIGURES, figures, strict=True)})
 
     history: list[dict[str, str]] = []
-    torch.manual_seed(seed)
-    data = ImageDataModule("fashion", batch_size=128, seed=seed)
-    classifier = Classifier(
-        hidden=[int(values["model.hidden"])] * int(values["model.layers"]),
-        dropout=float(values["model.dropout"]),
-        optimizer={**OPTIMIZERS[values["optimizer"]], "lr": float(values["optimizer.lr"])},
-        seed=seed,
-    )
+    words = [*space().overrides(values), "data=fashion", "data.batch_size=128", f"seed={seed}"]
+    data, classifier = build(compose(words, CONF))
     flags: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     flags |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu"}
     trainer = Trainer(max_epochs=EPOCHS, callbacks=[Record()], **flags)

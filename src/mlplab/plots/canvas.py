@@ -23,7 +23,6 @@ PALE = "#dddddd"  # grid lines and background elements
 WIDTH, DPI = 7.5, 150  # inches of a page, and dots per inch
 SMALL, TEXT, TITLE = 7, 8, 10  # points
 TITLE_HEIGHT, NOTE_GAP, NOTE_LINE = 0.38, 0.07, TEXT * 1.2 / 72  # inches of a title; of a note below it
-MOST_MARKED = 60  # epochs, beyond which the markers of a curve would cover it
 BEYOND_THE_FONT = 0x590  # Latin, Greek and Cyrillic letters are in matplotlib's own
 LETTER = 0.6 / 72  # inches that a letter takes on average, for each point of its size
 COMPRESSION = 3  # of zlib, from 0 to 9: twice as fast as what Pillow would choose, files a quarter larger
@@ -62,14 +61,15 @@ def axes(figure: "Figure", left: float, top: float, width: float, height: float)
     return figure.add_axes((left / page_width, bottom / page_height, width / page_width, height / page_height))
 
 
-def title(figure: "Figure", text: str, note: str = "", left: float = 0.15) -> None:
-    """Write a line at the top, and a note below it, `left` inches from the edge."""
+def title(figure: "Figure", text: str, note: str = "") -> None:
+    """Write a line at the top, and a note below it."""
     width, height = figure.get_size_inches()
-    letters, of_note = (int((width - left - 0.15) / (size * LETTER)) for size in (TITLE, TEXT))
-    figure.text(left / width, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
+    letters, of_note = (int((width - 0.3) / (size * LETTER)) for size in (TITLE, TEXT))
+    left = 0.15 / width
+    figure.text(left, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
     lines = "\n".join(label(line, of_note) for line in note.splitlines())
     if lines:
-        figure.text(left / width, 1 - 0.32 / height, lines, fontsize=TEXT, color="#444444", va="top", linespacing=1.2)
+        figure.text(left, 1 - 0.32 / height, lines, fontsize=TEXT, color="#444444", va="top", linespacing=1.2)
 
 
 def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:
@@ -91,11 +91,6 @@ def epochs(axes: "Axes", last: float) -> None:
     ticks = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1).tick_values(1, max(last, 1))
     axes.set(xlabel="epoch", xlim=(1 - room, last + max(room, 0.02 * last)))
     axes.set_xticks(sorted({1, *(round(tick) for tick in ticks if 1 <= tick <= last)}))
-
-
-def marker(points: int) -> str:
-    """Return the marker of a curve of so many points; none for many."""
-    return "o" if points <= MOST_MARKED else ""
 
 
 def slant(axes: "Axes") -> None:

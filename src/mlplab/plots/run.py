@@ -9,6 +9,7 @@ from mlplab.plots.canvas import BLUE, GREY, ORANGE, TEXT, VERMILION, label
 from mlplab.plots.image_grid import Array, Mosaic, grey, shown
 
 MOST_MISTAKES, MOST_UNITS, MOST_IMAGES = 24, 64, 20
+MOST_MARKED = 60  # epochs, beyond which the markers of a curve would cover it
 DARK = 0.55  # position in a light-to-dark colour map above which text is white
 
 
@@ -31,7 +32,7 @@ def curves(
             points = [(epoch, factor * value) for epoch, value in found if value is not None]
             if points:
                 xs, ys = zip(*points, strict=True)
-                size, marker = 5 if len(points) == 1 else 2.5, canvas.marker(len(points))
+                size, marker = 5 if len(points) == 1 else 2.5, "o" if len(points) <= MOST_MARKED else ""
                 (line,) = axes.plot(xs, ys, style, color=colour, marker=marker, markersize=size, linewidth=1.3)
                 shown[name] = line
         if not axes.get_lines():
@@ -129,11 +130,7 @@ def mistakes(
 
 
 def first_layer(
-    weights: Array,
-    image_shape: tuple[int, int, int],
-    title: str,
-    names: Sequence[str] | None = None,
-    about: str = "",
+    weights: Array, image_shape: tuple[int, int, int], title: str, names: Sequence[str] | None = None, about: str = ""
 ) -> "canvas.Figure":
     """Draw weights (units, C*H*W) of up to 64 units, those with the largest norm, as images of `image_shape`.
 

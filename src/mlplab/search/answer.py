@@ -2,11 +2,12 @@
 
 import shlex
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mlplab.errors import ConfigError
 from mlplab.runs import folder as run_folder
@@ -22,11 +23,11 @@ from mlplab.sweeps.report.comparison import Comparison
 from mlplab.sweeps.report.table import Spread
 
 Seeds = Literal["choosing", "quoted"]  # seeds that select the winner, and held-out seeds
+SEEDS: tuple[Seeds, ...] = get_args(Seeds)
 IMPORTANCE = (
     "A key has a large share if the best quarter of these draws, after epoch {}, has other values of it than all draws"
     " (PED-ANOVA); the ends are those of 95 % of resampled draws."
 )
-SEEDS: tuple[Seeds, ...] = ("choosing", "quoted")
 
 
 def report(folder: Path) -> Report:
@@ -55,8 +56,8 @@ class Finalist:
     """A draw with its full runs of new seeds."""
 
     drawn: Drawn
-    choosing: tuple[Result, ...]
-    quoted: tuple[Result, ...]  # of held-out seeds
+    choosing: Sequence[Result]
+    quoted: Sequence[Result]  # of held-out seeds
 
     @property
     def name(self) -> str:
@@ -103,16 +104,12 @@ class Answer:
     @cached_property
     def finalists(self) -> dict[int, Finalist]:
         """Finalists by draw, first the one with the best mean over the selecting seeds."""
-        runs = [(final, read_result(records.place_of(self.folder, final))) for final in self.finals]
-        found = {
-            draw: Finalist(
-                self.drawn[draw],
-                tuple(result for final, result in runs if result and final.draw == draw and final.chooses),
-                tuple(result for final, result in runs if result and final.draw == draw and not final.chooses),
-            )
-            for draw in dict.fromkeys(final.draw for final in self.finals)
-        }
-        tried = {draw: one for draw, one in found.items() if one.choosing}
+        results: defaultdict[tuple[int, bool], list[Result]] = defaultdict(list)
+        for final in self.finals:
+            if result := read_result(records.place_of(self.folder, final)):
+                results[final.draw, final.chooses].append(result)
+        chosen_from = [draw for draw, chooses in results if chooses]
+        tried = {draw: Finalist(self.drawn[draw], results[draw, True], results[draw, False]) for draw in chosen_from}
         return dict(sorted(tried.items(), key=lambda item: -item[1].spread("choosing").mean))
 
     @property

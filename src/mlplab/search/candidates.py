@@ -19,12 +19,7 @@ POOLED_BY = ("scheduler.name", "scheduler.warmup", "regularization.averaging")  
 
 
 class Candidates:
-    """Composes each choice of a config group with Hydra once, and sets single keys in the result.
-
-    Args:
-        space: of the search.
-        recipe: of its runs.
-    """
+    """Composes each choice of a config group with Hydra once, and sets single keys in the result."""
 
     def __init__(self, space: Space, recipe: Recipe) -> None:
         self.space = space
@@ -35,7 +30,8 @@ class Candidates:
         """Return the configuration; raises ConfigError, with a line for each mistake."""
         words = self.space.overrides(values)
         open_keys = {one.key for one in self.space.dimensions} | {"model.hidden"} & set(values)
-        single = [word for word in words if word.split("=", 1)[0] in open_keys and not self._is_group(word)]
+        single_keys = [key for key in open_keys if not self.recipe.loader.get_group_options(key)]
+        single = [word for word in words if word.split("=", 1)[0] in single_keys]
         tree = copy.deepcopy(self._tree(tuple(word for word in words if word not in single)))
         for override in OverridesParser.create().parse_overrides(single):
             _set(tree, override.get_key_element(), override.value())
@@ -57,8 +53,7 @@ class Candidates:
         wanted = {chosen.key: text}
         if chosen.condition is not None:
             wanted[chosen.condition.key] = chosen.condition.value
-        if chosen.key == "model.layers" or "model.layers" in {one.key for one in self.space.dimensions}:
-            wanted.setdefault("model.layers", "1")
+        wanted.setdefault("model.layers", "1")
         values: dict[str, str] = {}
         for one in self.space.dimensions:
             if one.key in wanted or one.condition is None:
@@ -77,9 +72,6 @@ class Candidates:
             except HydraException as error:
                 raise ConfigError("\n".join(explain(error, [])[0])) from error
         return self._trees[words]
-
-    def _is_group(self, word: str) -> bool:
-        return bool(self.recipe.loader.get_group_options(word.split("=", 1)[0]))
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -64,16 +64,13 @@ class Search:
             wave = halving.current(self.rules, [one.draw for one in drawn], outcomes.__getitem__, self.is_used_up)
             if not wave.to_draw:
                 return wave
-            if drawn and self._is_time_over():
+            minutes = self.settings.minutes
+            if drawn and minutes is not None and records.is_time_over(self.folder, minutes):
                 self.rules = replace(self.rules, waves=wave.number)
                 continue
             made = self._draw(wave, drawn, outcomes)
             self.is_used_up = not made
             records.add(self.folder, made)
-
-    def _is_time_over(self) -> bool:
-        minutes = self.settings.minutes
-        return minutes is not None and records.is_time_over(self.folder, minutes)
 
     def drawn(self) -> list[Drawn]:
         return records.draws(self.folder)

@@ -11,7 +11,7 @@ model.layers=1,2,3                                        depth: each layer as w
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -97,9 +97,10 @@ class Dimension:
             return len(self.choices)
         return self.high - self.low + 1 if self.is_whole else math.inf
 
-    def whole_numbers(self) -> list[str]:
-        """The values of a range of integers, without those that rounding makes equal."""
-        return list(dict.fromkeys(self.text(number) for number in range(int(self.low), int(self.high) + 1)))
+    def values(self) -> Sequence[str]:
+        """The choices, or all integers of a range of them, without those that rounding makes equal."""
+        numbers = range(int(self.low), int(self.high) + 1)
+        return self.choices or list(dict.fromkeys(map(self.text, numbers)))
 
     def text(self, number: float) -> str:
         """Format a number of the range as it is typed: rounded, and never out of range."""
@@ -178,16 +179,15 @@ class Space:
 
     def all(self) -> Iterator[dict[str, str]]:
         """Yield every assignment of a finite space."""
-        yield from self._all({}, self.dimensions)
+        found: Iterable[dict[str, str]] = [{}]
+        for one in self.dimensions:
+            found = self._extended(found, one)
+        yield from found
 
-    def _all(self, values: dict[str, str], left: Sequence[Dimension]) -> Iterator[dict[str, str]]:
-        if not left:
-            yield values
-        elif not self.active(left[0], values):
-            yield from self._all(values, left[1:])
-        else:
-            for text in left[0].choices or left[0].whole_numbers():
-                yield from self._all({**values, left[0].key: text}, left[1:])
+    def _extended(self, found: Iterable[dict[str, str]], one: Dimension) -> Iterator[dict[str, str]]:
+        for values in found:
+            texts = one.values() if self.active(one, values) else ()
+            yield from ({**values, one.key: text} for text in texts) if texts else [values]
 
     def overrides(self, values: Assignment) -> tuple[str, ...]:
         """Return the overrides that train an assignment; [256,256] for two layers of 256."""

@@ -84,12 +84,8 @@ def write(path: Path, jobs: Sequence[Job]) -> None:
     Raises:
         CheckpointError: if it cannot be written.
     """
-    lines = (_LINE.dump_json(replace(job, folder=_relative(job.folder, path.parent))) + b"\n" for job in jobs)
-    run_folder.write(path, b"".join(lines))
-
-
-def _relative(folder: Path, sweep_folder: Path) -> Path:
-    return Path(os.path.relpath(folder, sweep_folder))
+    relative = (replace(job, folder=Path(os.path.relpath(job.folder, path.parent))) for job in jobs)
+    run_folder.write(path, b"".join(_LINE.dump_json(job) + b"\n" for job in relative))
 
 
 def read(path: Path) -> list[Job]:

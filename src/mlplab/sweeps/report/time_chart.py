@@ -1,20 +1,18 @@
 """Accuracy by time of training: a numbered dot for each configuration, and their names below."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlplab.plots import canvas
 from mlplab.plots.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, VERMILION, label
-from mlplab.sweeps.report.table import Configuration, Table
+from mlplab.sweeps.report.table import Table
 
 MOST_NAMED, LONGEST_NAME = 60, 70  # configurations with a number and a name; characters of a name
 BEST = ((VERMILION, "s"), (ORANGE, "D"), (GREEN, "^"))
 LEFT, PLOT, BELOW, LINE = 0.75, 3.6, 0.5, SMALL * 1.35 / 72  # inches: margin, height of the axes, space below, a name
-DISTANCES, ANGLES = (
-    (8, 12, 17, 23, 30),
-    (0, 45, 315, 90, 270, 135, 225, 180),
-)  # points and degrees from a dot, for its number
+DISTANCES = (8, 12, 17, 23, 30)  # points from a dot, for its number
+ANGLES = (0, 45, 315, 90, 270, 135, 225, 180)  # degrees, likewise
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in dots of the page
@@ -25,9 +23,8 @@ def accuracy_by_time(table: Table, title: str) -> "canvas.Figure | None":
     ranked = table.validated
     if not ranked:
         return None
-    names = [
-        f"{rank}: {label(table.text(one) or 'the only configuration', LONGEST_NAME)}" for rank, one in _named(ranked)
-    ]
+    texts = (table.text(one) or "the only configuration" for one in ranked[:MOST_NAMED])
+    names = [f"{rank}: {label(text, LONGEST_NAME)}" for rank, text in enumerate(texts, 1)]
     columns = max(1, min(4, int((canvas.WIDTH - 0.3) / (max(map(len, names)) * SMALL * canvas.LETTER + 0.15))))
     rows = math.ceil(len(names) / columns)
     points = [(one.fit_s, 100 * one.val_acc.mean) for one in ranked if one.val_acc is not None]
@@ -54,10 +51,6 @@ def accuracy_by_time(table: Table, title: str) -> "canvas.Figure | None":
         color = BEST[position][0] if position < len(BEST) else "black"
         figure.text(x / width, 1 - y / height, name, fontsize=SMALL, color=color, va="top")
     return figure
-
-
-def _named(ranked: Sequence[Configuration]) -> Iterator[tuple[int, Configuration]]:
-    yield from enumerate(ranked[:MOST_NAMED], 1)
 
 
 def _note(table: Table, has_front: bool) -> str:
@@ -95,13 +88,8 @@ def _number(axes: "canvas.Axes", points: Sequence[Point]) -> None:
         taken.append(boxes[best])
         far = math.hypot(*places[best]) > DISTANCES[0] + 1
         line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1} if far else None
-        text: dict[str, Any] = {
-            "textcoords": "offset points",
-            "ha": "center",
-            "va": "center_baseline",
-            "fontsize": SMALL,
-        }
-        axes.annotate(str(rank), point, places[best], arrowprops=line, **text)
+        text: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": SMALL}
+        axes.annotate(str(rank), point, places[best], textcoords="offset points", arrowprops=line, **text)
 
 
 def _box(dot: Point, place: Point, half: Point, scale: float) -> Box:
