@@ -5,6 +5,7 @@ import random
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlplab.search.space import LARGEST_COUNTED, Assignment, Dimension, Space
@@ -35,7 +36,8 @@ def grid(space: Space, number: int, is_new: IsNew) -> list[dict[str, str]]:
 def at_random(space: Space, number: int, is_new: IsNew, seed: str) -> list[dict[str, str]]:
     """Draw values uniformly on their scales; fewer than `number` once the space is used up."""
     generator = random.Random(seed)
-    return _collect(space, number, is_new, generator, lambda: _random(space, generator))
+    draw = partial(_filled, space, lambda one: one.at(generator.random()))
+    return _collect(space, number, is_new, generator, draw)
 
 
 def by_tpe(space: Space, number: int, is_new: IsNew, seed: str, history: Sequence[Trial]) -> list[dict[str, str]]:
@@ -64,29 +66,21 @@ def _collect(
     space: Space, number: int, is_new: IsNew, generator: random.Random, draw: Callable[[], dict[str, str]]
 ) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
-    attempts = ATTEMPTS if space.size <= LARGEST_COUNTED else MORE_ATTEMPTS
+    is_finite = space.size <= LARGEST_COUNTED
+
+    def is_free(values: Assignment) -> bool:
+        return values not in found and is_new(values)
+
     while len(found) < number:
-        drawn = (draw() for _ in range(attempts))
-        new = next((values for values in drawn if values not in found and is_new(values)), None)
-        new = new or _left(space, [*found], is_new, generator)
+        drawn = (draw() for _ in range(ATTEMPTS if is_finite else MORE_ATTEMPTS))
+        new = next(filter(is_free, drawn), None)
+        if new is None and is_finite:  # draw from what is left
+            left = list(filter(is_free, space.all()))
+            new = generator.choice(left) if left else None
         if new is None:
             break
         found.append(new)
     return found
-
-
-def _left(
-    space: Space, found: Sequence[dict[str, str]], is_new: IsNew, generator: random.Random
-) -> dict[str, str] | None:
-    """Draw at random from the remaining assignments of a finite space."""
-    if space.size > LARGEST_COUNTED:
-        return None
-    left = [values for values in space.all() if values not in found and is_new(values)]
-    return generator.choice(left) if left else None
-
-
-def _random(space: Space, generator: random.Random) -> dict[str, str]:
-    return _filled(space, lambda one: one.at(generator.random()))
 
 
 def suggested(space: Space, trial: "optuna.Trial") -> dict[str, str]:
