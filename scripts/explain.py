@@ -118,15 +118,14 @@ def explained(one: Input, explainer: "Explainer", dataset: "SplitDataset", has_d
     first = best[:2]
     attributions = explainer.input_times_gradient(images.expand(len(first), -1, -1, -1), first)
     change = explainer.smallest_change(one.image)
-    near, labels = None, list[int]()
-    neighbours = images[:0]
+    shares = "   ".join(f"{classes[k]} {float(probabilities[k]):.1%}" for k in best[:3].tolist())
+    print(f"{one.title}  {shares}" + (f"   (it is {one.truth})" if one.truth else ""))
+    rows, labels, neighbours = list[int](), list[int](), images[:0]
     if has_data:
         near = explainer.nearest(images, NEIGHBOURS)
         training, all_labels = dataset.train_data()
-        neighbours, labels = training[near.rows[0]], all_labels[near.rows[0]].tolist()
-    shares = "   ".join(f"{classes[k]} {float(probabilities[k]):.1%}" for k in best[:3].tolist())
-    print(f"{one.title}  {shares}" + (f"   (it is {one.truth})" if one.truth else ""))
-    if near is not None:
+        rows = near.rows[0].tolist()
+        neighbours, labels = training[rows], all_labels[rows].tolist()
         print(f"  {nearest_in_words(near, labels, classes, int(best[0]))}")
     print(f"  {change_in_words(change, classes)}", flush=True)
     return Reasons(
@@ -137,7 +136,7 @@ def explained(one: Input, explainer: "Explainer", dataset: "SplitDataset", has_d
         attributions.numpy(),
         neighbours.numpy(),
         labels,
-        [] if near is None else near.rows[0].tolist(),
+        rows,
         None if change is None else change.image.numpy(),
         *(() if change is None else (change.answer, change.probability)),
     )
