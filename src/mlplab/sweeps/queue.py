@@ -69,15 +69,10 @@ def led(folder: Path, multirun: bytes, may_join: Callable[[], bool]) -> Iterator
         yield True
 
 
-def no_more() -> bool:
-    """Return False: all jobs of a grid are written at once."""
-    return False
-
-
 class Queue:
-    """The jobs of a sweep's folder; `more` decides what comes next, once all of them have ended."""
+    """The jobs of a sweep's folder; in a search `more` decides what comes next, once all of them have ended."""
 
-    def __init__(self, folder: Path, more: More = no_more) -> None:
+    def __init__(self, folder: Path, more: More | None = None) -> None:
         self.folder = folder
         self.more = more
         self._ended: dict[Job, State] = {}
@@ -93,13 +88,9 @@ class Queue:
                     if self._state(job) == "open":
                         return job, claim
                     claim.lock.release()  # it has ended in the meantime
-                if left or not self.more():
+                if left or self.more is None or not self.more():
                     return None
                 self._ended.clear()  # a folder may have been moved away
-
-    @property
-    def is_search(self) -> bool:
-        return self.more is not no_more
 
     def jobs(self) -> list[Job]:
         """The jobs written so far."""
@@ -110,7 +101,7 @@ class Queue:
 
     def is_over(self) -> bool:
         with self._lock("next", timeout=-1):
-            return not self.left() and not self.more()
+            return not self.left() and (self.more is None or not self.more())
 
     def is_taken(self) -> bool:
         """Tell whether a worker or another process has a job."""

@@ -66,12 +66,13 @@ def refuse(composed: DictConfig) -> None:
 
 def train(queue: Queue, jobs: int, recipe: worker.Recipe) -> None:
     """Wait for the workers, and pass signals on to them."""
-    signals = stop.Signals(queue.folder)
-    with signals.noted():
+    with stop.signals() as came:
         are_at_work = _started(queue, jobs, recipe)
-        stopped = None
+        passed_on, stopped = 0, None
         while are_at_work():
-            signals.pass_on()
+            if len(came) > passed_on:
+                stop.pass_on(queue.folder, came[-1], is_first=not passed_on)
+                passed_on = len(came)
             if stop.asked(queue.folder) is not None:
                 stopped = stopped or time.monotonic()
                 if time.monotonic() - stopped > stop.GRACE_S + 1:

@@ -40,31 +40,22 @@ def asked(folder: Path) -> Stop | None:
         return Stop(128 + signal.SIGTERM)
 
 
-class Signals:
-    """Signals recorded by a handler, which the leading process passes on to the workers."""
+def pass_on(folder: Path, number: int, is_first: bool) -> None:
+    """Ask all workers of a sweep to stop after a signal, and say so; a second Ctrl-C does not wait for them."""
+    at_once = number == signal.SIGINT and not is_first  # systems may repeat other signals
+    ask(folder, Stop(128 + number, at_once=at_once))
+    with suppress(OSError):  # of a terminal that has been closed
+        os.write(2, b"\nStopping at once.\n" if at_once else b"\nStopping the jobs ...\n")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._came: list[int] = []
-        self._passed_on = 0
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._note) for number in startup.ending_signals()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def pass_on(self) -> None:
-        if self._passed_on == len(self._came):
-            return
-        at_once = self._passed_on > 0 and self._came[-1] == signal.SIGINT  # systems may repeat other signals
-        self._passed_on = len(self._came)
-        ask(self.folder, Stop(128 + self._came[-1], at_once=at_once))
-        with suppress(OSError):  # of a terminal that has been closed
-            os.write(2, b"\nStopping at once.\n" if at_once else b"\nStopping the jobs ...\n")
-
-    def _note(self, number: int, frame: object) -> None:
-        self._came.append(number)
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collect the signals that would end this process."""
+    came: list[int] = []
+    collect = lambda number, frame: came.append(number)  # noqa: E731
+    before = {number: signal.signal(number, collect) for number in startup.ending_signals()}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -71,7 +71,7 @@ class Worker(threading.Thread):
         was_stopped = ended.is_interrupted and self._grace() is not None
         if ended.code:
             _note(job, ended, was_stopped, is_silent=job.sign_of_life() == before)
-        if self.queue.is_search:  # whose runs have one data set and one disk
+        if self.queue.more is not None:  # a search, whose runs have one data set and one disk
             is_refused = ended.is_refused or ended.code == CheckpointError.exit_code
         else:
             is_refused = ended.is_refused and not self.queue.has_success()
