@@ -99,7 +99,6 @@ def test_a_terminal_that_is_closed_ends_a_run_saved(program: Program, tmp_path: 
         os.close(leader)
         assert process.wait() == 128 + signal.SIGHUP
     status = read_status(tmp_path / "run")
-    assert status is not None
     assert (status.status, (status.reason or "").partition(" after")[0]) == ("interrupted", "The terminal was closed")
     assert len(checkpoint_file.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["history"]) >= 1
 
@@ -109,7 +108,6 @@ def test_a_signal_ends_a_run_without_a_result(
     program: Program, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     with program.start("data=digits", "trainer.max_epochs=100000") as process:
-        assert process.stdout is not None
         assert any(line.startswith("epoch ") for line in process.stdout)
         process.send_signal(number)
         out, err = process.communicate()  # `make torture` measures how long it takes
@@ -245,8 +243,6 @@ def test_what_a_console_cannot_show_is_replaced(program: Program, tmp_path: Path
 @pytest.mark.parametrize("kind", [[], ["-m", "seed=0,1", "sweep_name=two"]])
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(program: Program, tmp_path: Path, kind: list[str]) -> None:
     with program.start(*kind, "data=digits", "trainer.max_epochs=2", "show=none") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()

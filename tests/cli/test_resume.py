@@ -45,7 +45,6 @@ def run(whole: Path, tmp_path: Path) -> Path:
 
 def _after_epochs(process: subprocess.Popen[str], epochs: int) -> None:
     """Wait until this many epochs have been printed."""
-    assert process.stdout is not None
     for line in process.stdout:
         epochs -= line.startswith("epoch ")
         if not epochs:

@@ -124,18 +124,15 @@ def drop(browser: Chrome, pixels: Pixels, folder: Path, name: str = "a.png") -> 
 
 
 def answer(browser: Chrome) -> list[float]:
-    probabilities: list[float] = browser.execute_script("return Array.from(trace.values.at(-1))")
-    return probabilities
+    return browser.execute_script("return Array.from(trace.values.at(-1))")
 
 
 def seen(browser: Chrome) -> list[int]:
-    pixels: list[int] = browser.execute_script("return Array.from(trace.values[0])")
-    return pixels
+    return browser.execute_script("return Array.from(trace.values[0])")
 
 
 def by_predict(path: Path, info: DatasetInfo) -> list[int]:
-    pixels: list[int] = image_files.read(path, info)[0].flatten().tolist()
-    return pixels
+    return image_files.read(path, info)[0].flatten().tolist()
 
 
 def draw_seven(browser: Chrome) -> None:
@@ -258,7 +255,6 @@ def test_what_speaks_for_a_class_is_input_times_gradient(shown: Open, tmp_path: 
     assert browser.find_element(By.ID, "legend").text == "Blue speaks for 3, orange against it."
     pixels = torch.tensor(seen(browser), dtype=torch.float32).view(1, 1, 28, 28).requires_grad_()
     made(pixels / (255 * INFO.std) - INFO.mean / INFO.std)[0, 3].backward()
-    assert pixels.grad is not None
     expected = (pixels * pixels.grad).detach().flatten()
     found = torch.tensor(browser.execute_script("return Array.from(contributions(trace, 3))"))
     assert torch.allclose(found, expected, atol=2e-3 * float(expected.abs().max()))

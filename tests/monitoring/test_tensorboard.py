@@ -82,8 +82,7 @@ def images_of_test(datamodule: SplitDataset) -> tuple[Tensor, Tensor]:
 
 
 def history(result: Result) -> list[dict[str, float]]:
-    epochs: list[dict[str, float]] = json.loads((result.folder / "result.json").read_text())["history"]
-    return epochs
+    return json.loads((result.folder / "result.json").read_text())["history"]
 
 
 def scalars(found: EventAccumulator, tag: str) -> list[tuple[int, float]]:
@@ -261,7 +260,6 @@ def test_all_is_shown_of_a_network_with_aids_and_an_average(tiny: Compose, tmp_p
     names = {name for name, _ in classifier.mlp.named_parameters()}
     assert set(found.Tags()["histograms"]) == {f"{kind}/{name}" for kind in ("weights", "gradients") for name in names}
     gradient = classifier.mlp.affine1.weight.grad
-    assert gradient is not None
     shown = found.Histograms("gradients/affine1.weight")[-1].histogram_value
     assert shown.sum == pytest.approx(float(gradient.double().sum()), abs=1e-5)
     graph = GraphDef.FromString(found.Graph().SerializeToString())
@@ -367,7 +365,6 @@ def test_histograms_are_those_of_weights_and_gradients(shown: Shown) -> None:
     images, labels = (part[datamodule.train_rows[:1000]] for part in datamodule.train_data())
     F.cross_entropy(classifier(datamodule.normalized(images)), labels).backward()
     for name, weight in classifier.mlp.named_parameters():
-        assert weight.grad is not None
         for kind, values in (("weights", weight.detach()), ("gradients", weight.grad)):
             points = found.Histograms(f"{kind}/{name}")
             assert [point.step for point in points] == [7, 15, 23]

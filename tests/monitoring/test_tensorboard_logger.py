@@ -23,10 +23,8 @@ def rows(folder: Path) -> dict[str, Row]:
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder))
     multiplexer.Reload()
     data = MultiplexerDataProvider(multiplexer, str(folder))
-    context, nobody = (
-        Context(TBContext(logdir=str(folder), multiplexer=multiplexer, data_provider=data)),
-        RequestContext(),
-    )
+    context = Context(TBContext(logdir=str(folder), multiplexer=multiplexer, data_provider=data))
+    nobody = RequestContext()
     experiment = get_experiment.Handler(nobody, context, "", api_pb2.GetExperimentRequest()).run()
     request = api_pb2.ListSessionGroupsRequest(allowed_statuses=[api_pb2.STATUS_SUCCESS], slice_size=100)
     for info in experiment.metric_infos:

@@ -43,7 +43,6 @@ def test_a_paused_run_is_given_the_mean_gain_of_complete_ones() -> None:
     figures = [[Figure.of(acc, 1 - acc) for acc in one] for one in accs]
     outcomes = [Outcome(one, len(one) == 3, seconds=[1.0] * len(one)) for one in figures]
     figure = charts.progress(TWELVE[0][:3], outcomes, (1, 3), TITLE)
-    assert figure is not None
     _, dashed = figure.axes[0].get_lines()
     assert dashed.get_ydata()[0] == pytest.approx(100 * (0.7 + 0.7 + 0.55) / 3)
 
@@ -51,7 +50,6 @@ def test_a_paused_run_is_given_the_mean_gain_of_complete_ones() -> None:
 def test_progress_is_drawn_of_runs_that_stopped_early() -> None:
     stopped = Outcome([Figure.of(0.5, 0.5)] * 2, True, False, [1.0] * 2)
     figure = charts.progress([drawn(0)], [stopped], (9,), TITLE)
-    assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert low < 50 < high
 

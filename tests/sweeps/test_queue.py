@@ -41,7 +41,6 @@ def test_the_longest_comes_first_and_nobody_gets_what_another_has(tmp_path: Path
     with opened(tmp_path, jobs, MULTIRUN):
         one, other = (Queue(tmp_path) for _ in range(2))
         first = one.take()
-        assert first is not None
         assert first[0] == jobs[1]
         claims = taken(other)
         assert list(claims) == ["middle", "short"]
@@ -121,7 +120,6 @@ def test_a_stop_is_seen_by_all_and_gone_with_the_next_sweep(tmp_path: Path) -> N
         assert stop.asked(tmp_path) is None
         stop.ask(tmp_path, stop.Stop(130))
         asked = stop.asked(tmp_path)
-        assert asked is not None
         assert (asked.code, asked.grace_s > 0, replace(asked, at_once=True).grace_s) == (130, True, 0)
     with opened(tmp_path, [job(tmp_path, "one")], MULTIRUN):
         assert stop.asked(tmp_path) is None

@@ -38,13 +38,11 @@ class Job:
 
     @property
     def result(self) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
-        return result
+        return json.loads((self.folder / "result.json").read_text())
 
     @property
     def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
-        return status
+        return json.loads((self.folder / "status.json").read_text())
 
 
 def jobs(folder: Path) -> dict[str, Job]:

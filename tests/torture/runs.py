@@ -66,18 +66,15 @@ def whole(folder: Path, kind: str) -> tuple[Path, float]:
     """Train an undisturbed run; return also the seconds from its first epoch to its last."""
     run = folder / f"whole-{list(KINDS).index(kind)}"
     with start(folder, *RUN, *KINDS[kind], f"hydra.run.dir={run}") as process:
-        assert process.stdout is not None
         first = None
         for line in process.stdout:
             if line.startswith("epoch ") and first is None:
                 first = time.monotonic()
         assert process.wait() == 0, "the run that nobody stops failed"
-    assert first is not None
     return run, time.monotonic() - first
 
 
 def wait_for_training(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch "):
             return

@@ -111,9 +111,5 @@ class Sweep:
 
 
 def _write(path: Path, content: object) -> None:
-    data = (
-        content
-        if isinstance(content, bytes)
-        else (content if isinstance(content, str) else json.dumps(content)).encode()
-    )
-    path.write_bytes(data)
+    text = content if isinstance(content, bytes | str) else json.dumps(content)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,6 @@ def heading(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts[:2]]
 
 
-def drawn(chart: Callable[[Table, str], Figure | None], table: Table) -> Figure:
-    figure = chart(table, TITLE)
-    assert figure is not None
-    return figure
-
-
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     Sweep(tmp_path).grid(range(3), model__hidden=[[], [64], [256, 256]], optimizer=OPTIMIZERS.values())
@@ -37,7 +30,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def test_a_factor_has_a_dot_per_run_and_the_mean_of_each_level(table: Table) -> None:
-    figure = drawn(charts.factors, table)
+    figure = charts.factors(table, TITLE)
     assert heading(figure) == [TITLE, "dots: runs; dashes: mean of each level"]
     assert {axes.get_xlabel(): labels(axes) for axes in figure.axes} == {
         "hidden": ["none", "64", "256x256"],
@@ -65,7 +58,7 @@ def test_cells_of_the_heat_map_are_means_or_a_dash(tmp_path: Path) -> None:
     for (optimizer, width), of_seeds in accs.items():
         for seed, acc in enumerate(of_seeds):
             sweep.add(result(config(seed=seed, model__hidden=[width], optimizer=OPTIMIZERS[optimizer]), acc))
-    figure = drawn(charts.heatmap, Report.of(tmp_path).table)
+    figure = charts.heatmap(Report.of(tmp_path).table, TITLE)
     axes = figure.axes[0]
     assert heading(figure)[0] == TITLE
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("hidden", "optimizer")
@@ -81,7 +74,7 @@ def test_the_heat_map_shows_the_two_strongest_factors(tmp_path: Path) -> None:
             for epochs in (1, 2):
                 acc = 0.9 + (size == 64) * 0.05 + (width == 256) * 0.001 + (epochs == 2) * 0.02
                 sweep.add(result(config(data__batch_size=size, model__hidden=[width], trainer__max_epochs=epochs), acc))
-    figure = drawn(charts.heatmap, Report.of(tmp_path).table)
+    figure = charts.heatmap(Report.of(tmp_path).table, TITLE)
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("batch_size", "max_epochs")
 
 
@@ -90,7 +83,7 @@ def test_only_numbers_are_joined_by_lines(tmp_path: Path) -> None:
     for width, batch_norm, size in ((64, True, 32), (128, False, 64), (256, True, 128)):
         tree = config(model__hidden=[width], model__batch_norm=batch_norm, data__batch_size=size)
         sweep.add(result(tree, 0.9 + width / 5000))
-    figure = drawn(charts.factors, Report.of(tmp_path).table)
+    figure = charts.factors(Report.of(tmp_path).table, TITLE)
     styles = {axes.get_xlabel(): axes.get_lines()[-1].get_linestyle() for axes in figure.axes}
     assert styles == {"hidden": "-", "batch_norm": "None", "batch_size": "-"}
 
@@ -106,7 +99,7 @@ def test_the_heading_names_sweep_data_and_the_best_figure(tmp_path: Path) -> Non
 
 
 def test_accuracy_by_time_numbers_and_names_each_configuration(table: Table) -> None:
-    figure = drawn(charts.accuracy_by_time, table)
+    figure = charts.accuracy_by_time(table, TITLE)
     (axes,) = figure.axes
     *lines, front = axes.get_lines()
     points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
@@ -131,7 +124,7 @@ def test_the_numbers_of_dots_cover_neither_each_other_nor_a_dot(count: int, tmp_
     for k in range(count):  # in a crowd, two in each place
         made = result(config(model__hidden=[16 + k]), 0.95 + 0.001 * (k // 2 % 8), fit_s=10.0 + 1.5 * (k // 2 % 5))
         sweep.add(made)
-    figure = drawn(charts.accuracy_by_time, Report.of(tmp_path).table)
+    figure = charts.accuracy_by_time(Report.of(tmp_path).table, TITLE)
     canvas_ = FigureCanvasAgg(figure)
     canvas_.draw()
     (axes,) = figure.axes
@@ -148,7 +141,7 @@ def test_the_numbers_of_dots_cover_neither_each_other_nor_a_dot(count: int, tmp_
 
 def test_beyond_sixty_configurations_the_best_are_named(tmp_path: Path) -> None:
     Sweep(tmp_path).grid([0], model__hidden=[[width] for width in range(1, 65)])
-    figure = drawn(charts.accuracy_by_time, Report.of(tmp_path).table)
+    figure = charts.accuracy_by_time(Report.of(tmp_path).table, TITLE)
     assert len(figure.axes[0].texts) == 60
     assert "the 4 without a number: report.csv" in heading(figure)[1]
 
@@ -158,7 +151,7 @@ def test_curves_show_the_best_run(tmp_path: Path) -> None:
     best = result(config(model__hidden=[32]), 0.99, best_epoch=4)
     for one in (result(config(model__hidden=[16]), 0.91), best, result(config(model__hidden=[64]), 0.93)):
         sweep.add(one)
-    figure = drawn(charts.curves_of_best, Report.of(tmp_path).table)
+    figure = charts.curves_of_best(Report.of(tmp_path).table, TITLE)
     about = "loss and accuracy by epoch, best run by validation, 32, seed 0, test 96.00 %"
     assert heading(figure) == [TITLE, about]
     for axes, metric, factor in zip(figure.axes, ("loss", "acc"), (1, 100), strict=True):
@@ -190,5 +183,5 @@ def test_names_are_text_not_formulas(tmp_path: Path) -> None:
 
 def test_only_some_of_many_levels_are_named(tmp_path: Path) -> None:
     Sweep(tmp_path).grid([0], model__hidden=[[width] for width in range(1, 101)])
-    figure = drawn(charts.factors, Report.of(tmp_path).table)
+    figure = charts.factors(Report.of(tmp_path).table, TITLE)
     assert labels(figure.axes[0]) == [str(width) for width in range(1, 101, 9)]

@@ -25,8 +25,7 @@ def nested(depth: int) -> str:
 def shown(report: Report) -> str:
     console = Console(file=io.StringIO(), width=200)
     report.show(console)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text
+    return console.file.getvalue()
 
 
 DAMAGED = {  # more of them: tests/runs/test_result.py

@@ -61,8 +61,7 @@ class Sweep:
 
 
 def _status(folder: Path) -> dict[str, object]:
-    status: dict[str, object] = json.loads((folder / "status.json").read_text())
-    return status
+    return json.loads((folder / "status.json").read_text())
 
 
 def _worker(folder: Path) -> str:
