@@ -92,16 +92,13 @@ def environment(home: Path) -> dict[str, str]:
     """Return environment variables for one thread, and for no cache outside `home`."""
     without = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX", "MPLCONFIGDIR")}
     folders = dict.fromkeys(("PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
-    return (
-        without
-        | folders
-        | {
-            "MLPLAB_DATA": str(mnist.data_root()),
-            "PYTHONPATH": str(PROJECT / "src"),
-            "OMP_NUM_THREADS": "1",
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(home / "jax"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # caches everything that is compiled
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-    )
+    own = {
+        "MLPLAB_DATA": str(mnist.data_root()),
+        "PYTHONPATH": str(PROJECT / "src"),
+        "OMP_NUM_THREADS": "1",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(home / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # caches everything that is compiled
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return without | folders | own

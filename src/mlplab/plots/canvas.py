@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlplab.errors import CheckpointError
 from mlplab.runs import atomic_write
@@ -63,13 +63,17 @@ def axes(figure: "Figure", left: float, top: float, width: float, height: float)
 
 def title(figure: "Figure", text: str, note: str = "") -> None:
     """Write a line at the top, and a note below it."""
-    width, height = figure.get_size_inches()
-    letters, of_note = (int((width - 0.3) / (size * LETTER)) for size in (TITLE, TEXT))
-    left = 0.15 / width
-    figure.text(left, 1 - 0.1 / height, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
+    letters, of_note = (int((figure.get_figwidth() - 0.3) / (size * LETTER)) for size in (TITLE, TEXT))
+    write(figure, 0.15, 0.1, label(text, letters), fontsize=TITLE, fontweight="bold", va="top")
     lines = "\n".join(label(line, of_note) for line in note.splitlines())
     if lines:
-        figure.text(left, 1 - 0.32 / height, lines, fontsize=TEXT, color="#444444", va="top", linespacing=1.2)
+        write(figure, 0.15, 0.32, lines, fontsize=TEXT, color="#444444", va="top", linespacing=1.2)
+
+
+def write(figure: "Figure", left: float, top: float, text: str, **style: Any) -> None:
+    """Write a text at inches from the upper left corner of the page."""
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - top / height, text, **style)
 
 
 def style(axes: "Axes", grid: Literal["both", "x", "y"] | None = None) -> None:

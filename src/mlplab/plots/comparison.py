@@ -27,9 +27,8 @@ def comparison(sides: Sequence[OneSided], classes: Sequence[str], title: str, no
     heights = [HEADING + (mosaic.height if mosaic else 0.2) for mosaic in mosaics]
     figure = canvas.page(title, sum(heights) + 0.05, note)
     top = canvas.top(note)
-    width, height = figure.get_size_inches()
     for side, mosaic, inches in zip(sides, mosaics, heights, strict=True):
-        figure.text(0.15 / width, 1 - (top + 0.05) / height, label(side.heading, 100), fontsize=TEXT + 1, va="top")
+        canvas.write(figure, 0.15, top + 0.05, label(side.heading, 100), fontsize=TEXT + 1, va="top")
         if mosaic is not None:
             _draw(figure, mosaic, top + HEADING, side, classes)
         top += inches

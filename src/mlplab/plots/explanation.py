@@ -99,8 +99,7 @@ def _title_of_neighbours(figure: "canvas.Figure", top: float, reasons: Reasons, 
     answer, count = reasons.classes[0], len(reasons.neighbours)
     same = sum(k == answer for k in reasons.labels)
     text = f"nearest training images: {same} of {count} are {said[answer]}" if count else "no training images here"
-    width, height = figure.get_size_inches()
-    figure.text(LEFT / width, 1 - (top - 0.05) / height, text, fontsize=TEXT)
+    canvas.write(figure, LEFT, top - 0.05, text, fontsize=TEXT)
 
 
 def _neighbours(mosaic: Mosaic, image: "canvas.AxesImage", reasons: Reasons, said: Sequence[str]) -> None:
@@ -116,8 +115,7 @@ def _neighbours(mosaic: Mosaic, image: "canvas.AxesImage", reasons: Reasons, sai
 
 def _change(figure: "canvas.Figure", top: float, reasons: Reasons, said: Sequence[str]) -> None:
     if reasons.changed is None:
-        width, height = figure.get_size_inches()
-        figure.text(MIDDLE / width, 1 - (top - 0.05) / height, "no change found that turns the answer", fontsize=TEXT)
+        canvas.write(figure, MIDDLE, top - 0.05, "no change found that turns the answer", fontsize=TEXT)
         return
     difference = reasons.changed.astype(np.int64) - reasons.image
     change, distance = difference.sum(axis=0), float(np.linalg.norm(difference / 255))  # (H, W)

@@ -20,6 +20,8 @@ def curves(
 
     `best_epoch` is None unless validation chose it.
     """
+    from matplotlib.ticker import MaxNLocator
+
     note = _note("loss and accuracy by epoch", about)
     figure = canvas.page(title, 2.9, note)
     epochs = [epoch.get("epoch", position) for position, epoch in enumerate(history, 1)]
@@ -40,21 +42,15 @@ def curves(
         elif best_epoch is not None:
             shown[f"best epoch: {best_epoch}"] = axes.axvline(best_epoch, color="#555555", linewidth=1, linestyle=":")
         axes.set_ylabel(says)
-        _name_epochs(axes, epochs)
+        canvas.epochs(axes, max(epochs, default=1))
+        canvas.style(axes, "both")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     figure.legend([*shown.values()], [*shown], loc="lower center", ncols=3, fontsize=TEXT + 1, frameon=False)
     return figure
 
 
 def _note(what: str, about: str) -> str:
     return ", ".join(filter(None, (what, about)))
-
-
-def _name_epochs(axes: "canvas.Axes", epochs: Sequence[float]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    canvas.epochs(axes, max(epochs, default=1))
-    canvas.style(axes, "both")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
 def confusion(matrix: Array, classes: Sequence[str], title: str, about: str = "") -> "canvas.Figure":

@@ -44,12 +44,11 @@ def accuracy_by_time(table: Table, title: str) -> "canvas.Figure | None":
     axes.set(xlabel="time of training (s)", ylabel="mean validation accuracy (%)")
     canvas.style(axes, "both")
     _number(axes, points)
-    width, height = figure.get_size_inches()
     for position, name in enumerate(names):
         column, row = divmod(position, rows)
-        x, y = 0.15 + column * (width - 0.3) / columns, canvas.top(note) + PLOT + BELOW + row * LINE
+        x, y = 0.15 + column * (canvas.WIDTH - 0.3) / columns, canvas.top(note) + PLOT + BELOW + row * LINE
         color = BEST[position][0] if position < len(BEST) else "black"
-        figure.text(x / width, 1 - y / height, name, fontsize=SMALL, color=color, va="top")
+        canvas.write(figure, x, y, name, fontsize=SMALL, color=color, va="top")
     return figure
 
 
