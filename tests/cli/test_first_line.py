@@ -15,7 +15,6 @@ from mlplab.cli.job import introduction
     [
         ((), "mnist, 784-128-10, Adam, batch 32, 5 epochs"),
         (("model.hidden=[]", "optimizer=sgd", "trainer.max_epochs=1"), "mnist, 784-10, SGD, batch 32, 1 epoch"),
-        (("data=digits", "model.hidden=[9,8]", "data.batch_size=50"), "digits, 64-9-8-10, Adam, batch 50, 5 epochs"),
     ],
 )
 def test_what_is_to_be_trained(composed: Compose, tmp_path: Path, overrides: tuple[str, ...], expected: str) -> None:

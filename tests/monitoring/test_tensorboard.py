@@ -70,12 +70,6 @@ def loaded(result: Result, name: str = "best") -> tuple[Predictor, SplitDataset]
     return classifier, datamodule
 
 
-def first_epoch(result: Result) -> Tensor:
-    """Rows of the training images in the order in which the run begins."""
-    content = checkpoint_file.read(result.folder / "checkpoints" / "best.ckpt")
-    return ImageDataModule(**content["datamodule_hyper_parameters"]).epoch_rows(0)
-
-
 def images_of_test(datamodule: SplitDataset) -> tuple[Tensor, Tensor]:
     dataset = datasets.load(str(datamodule.name), datamodule.root)
     return dataset.test_images, dataset.test_labels
@@ -148,7 +142,8 @@ def test_curves_within_epochs_add_up_to_those_by_epoch(tiny: Compose, tmp_path: 
     torch.manual_seed(0)
     untrained = train(tiny("optimizer.lr=1e-30", "trainer.max_epochs=1"), tmp_path / "untrained")
     classifier, datamodule = loaded(untrained)
-    rows = first_epoch(untrained)[:20]
+    content = checkpoint_file.read(untrained.folder / "checkpoints" / "best.ckpt")
+    rows = ImageDataModule(**content["datamodule_hyper_parameters"]).epoch_rows(0)[:20]
     images, labels = (part[rows] for part in datamodule.train_data())
     first = F.cross_entropy(classifier(datamodule.normalized(images)), labels)
     assert scalars(found, "train/loss_step")[0][1] == pytest.approx(first.item(), rel=1e-5)

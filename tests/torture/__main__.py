@@ -24,9 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument(
-        "--publish", type=Path, metavar="PAGE", help="put the table between the marks of a Markdown page"
-    )
+    page = "put the table between the marks of a Markdown page"
+    parser.add_argument("--publish", type=Path, metavar="PAGE", help=page)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     report = Report()
@@ -38,7 +37,7 @@ def main() -> None:
     report.show()
     if arguments.publish:
         report.publish(arguments.publish)
-    sys.exit(not report.all_good)
+    sys.exit(bool(report.failures))
 
 
 PARTS: dict[str, Callable[[Path, random.Random, Report], None]] = {

@@ -21,10 +21,6 @@ class Report:
         if problems:
             print(f"FAILED {what}: {problems}", flush=True)
 
-    @property
-    def all_good(self) -> bool:
-        return not self.failures
-
     def show(self) -> None:
         width = max(map(len, self.counts))
         print(f"\n{'':{width}}  tries   good")

@@ -35,8 +35,6 @@ DAMAGED = {  # more of them: tests/runs/test_result.py
     "no unicode": b"\xff\xfe\x00\x80",
     "zeros": bytes(4096),
     "nested": nested(100_000),
-    "empty mapping": {},
-    "setting too deep": result(config(model__hidden=json.loads(nested(20)))),
     "val acc is text": result(config(), metrics={"val/acc": "0.97", "test/acc": 0.96}),
     "seed is infinite": json.dumps(result(config())).replace('"seed": 0', '"seed": 1e999', 1),
     "rate has too many digits": json.dumps(result(config())).replace("27500.0", "1" * 5000),

@@ -57,8 +57,10 @@ def cluster() -> Iterator[dict[str, str]]:
         folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         environment = _configured(folder)
+        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
+        munge = [f"--{option}={folder}/munge.{name}" for option, name in files.items()]
         for name, *arguments in (
-            ("munged", "--foreground", "--force", *_munge_files(folder)),
+            ("munged", "--foreground", "--force", *munge),
             ("slurmctld", "-D", "-i"),
             ("slurmd", "-D"),
         ):
@@ -87,11 +89,6 @@ def _configured(folder: Path) -> dict[str, str]:
     path = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))  # where Debian has the daemons
     mine = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_"))}
     return mine | {"PATH": path, "SLURM_CONF": str(folder / "slurm.conf"), "MLPLAB_TEST_CLUSTER": "1"}
-
-
-def _munge_files(folder: Path) -> list[str]:
-    files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
-    return [f"--{option}={folder}/munge.{name}" for option, name in files.items()]
 
 
 @contextmanager
