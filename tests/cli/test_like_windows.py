@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,29 @@ def test_train_resume_evaluate_predict_show_report_and_sweep(windows: Program, t
     assert swept.code == 6, swept.err
     assert "trainer: Lightning refuses these flags" in swept.out
     assert len(list((tmp_path / "outputs" / "sweeps" / "two").glob("*/result.json"))) == 1
+
+
+REFUSED = (
+    "open('a:b', 'w')",
+    "open('nul.txt', 'w')",
+    "os.mkdir('dot.')",
+    "file = open('open', 'w'); os.replace('closed', 'open')",
+    "file = open('open', 'w'); os.replace('open', 'closed')",
+    "file = open('open', 'w'); os.remove('open')",
+    "os.open('.', os.O_RDONLY)",
+    "os.fsync(open('closed').fileno())",
+    "import fcntl",
+    "import signal; signal.SIGHUP",
+    "os.fork()",
+    "os.kill(os.getpid(), 0)",
+)
+
+
+def test_what_is_refused_there(windows: Program, tmp_path: Path) -> None:
+    """Check the imitation itself, on which the test above depends."""
+    (tmp_path / "closed").touch()
+    refused = "(OSError, ImportError, AttributeError, AssertionError)"
+    tries = "".join(f"try:\n    {code}\nexcept {refused}:\n    print({code!r})\n" for code in REFUSED)
+    started = [sys.executable, "-c", f"import os\n{tries}"]
+    finished = subprocess.run(started, cwd=tmp_path, env=windows.environment, capture_output=True, text=True)
+    assert finished.stdout.splitlines() == list(REFUSED), finished.stderr
