@@ -22,15 +22,15 @@ def files_of(train: str, test: str, labels: str = "idx1-ubyte") -> tuple[str, st
 
 @dataclass(frozen=True)
 class Facts:
-    """Published facts of a data set, and the validation images to set aside by default."""
+    """Published facts of a data set, and the validation images to set aside; the defaults are the most usual."""
 
     title: str
-    train_images: int
-    image_shape: tuple[int, int, int]  # (C, H, W)
-    classes: tuple[str, ...]
     object_size: int  # longest side of what is pictured, in pixels
-    centred_by_mass: bool  # or else by its outline
-    val_size: int
+    train_images: int = 60_000
+    image_shape: tuple[int, int, int] = (1, 28, 28)  # (C, H, W)
+    classes: tuple[str, ...] = DIGITS
+    centred_by_mass: bool = False  # or else by its outline
+    val_size: int = 5000
     dataset: str = ""  # class of torchvision.datasets that downloads it, and its folder
     files: tuple[str, ...] = files_of("train", "t10k")
     sha256: Mapping[str, str] = field(default_factory=dict)  # by file, extracted; none: torchvision checks its archives
@@ -51,12 +51,8 @@ _MERGED = f"{string.digits}{string.ascii_uppercase}abdefghnqrt"
 DATASETS: dict[str, Facts] = {
     "mnist": Facts(
         title="MNIST",
-        train_images=60_000,
-        image_shape=(1, 28, 28),
-        classes=DIGITS,
         object_size=20,  # digits fit a box of 20 x 20 in the frame of 28 x 28: LeCun, Cortes, Burges, MNIST's home page
         centred_by_mass=True,
-        val_size=5000,
         dataset="MNIST",
         sha256={
             "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -67,15 +63,11 @@ DATASETS: dict[str, Facts] = {
     ),
     "fashion": Facts(
         title="Fashion-MNIST",
-        train_images=60_000,
-        image_shape=(1, 28, 28),
         classes=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
         object_size=28,  # the longest side fills the frame: Xiao, Rasul, Vollgraf 2017, figure 1
-        centred_by_mass=False,
-        val_size=5000,
         dataset="FashionMNIST",
         sha256={
             "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -88,29 +80,21 @@ DATASETS: dict[str, Facts] = {
         title="digits",
         train_images=1_437,
         image_shape=(1, 8, 8),
-        classes=DIGITS,
         object_size=8,
-        centred_by_mass=False,
         val_size=200,
     ),
     "kmnist": Facts(
         title="Kuzushiji-MNIST",
-        train_images=60_000,
-        image_shape=(1, 28, 28),
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         object_size=28,  # characters fill the frame: Clanuwat et al. 2018, figure 1
-        centred_by_mass=False,
-        val_size=5000,
         dataset="KMNIST",
     ),
     **{  # Cohen, Afshar, Tapson, van Schaik 2017, EMNIST: table II, and section II for the frame
         f"emnist/{split}": Facts(
             title=f"EMNIST {split}",
             train_images=train_images,
-            image_shape=(1, 28, 28),
             classes=tuple(classes),
             object_size=24,  # a border of two pixels
-            centred_by_mass=False,
             val_size=val_size,
             dataset="EMNIST",
             files=files_of(f"emnist-{split}-train", f"emnist-{split}-test"),
@@ -130,12 +114,8 @@ DATASETS: dict[str, Facts] = {
     **{  # Yadav and Bottou 2019, Cold case: the lost MNIST digits; the first 10,000 test images are those of MNIST
         f"qmnist/{split}": Facts(
             title="QMNIST",
-            train_images=60_000,
-            image_shape=(1, 28, 28),
-            classes=DIGITS,
             object_size=20,
             centred_by_mass=True,
-            val_size=5000,
             dataset="QMNIST",
             files=files_of("qmnist-train", "qmnist-test", labels="idx2-int"),
             downloads=({"what": "train"}, {"what": "test"}),
