@@ -40,10 +40,8 @@ def require(name: str, root: Path) -> None:
         raise DataError(f"{root}: does not exist.\nName the folder or file of your data with data.root=...")
     if files := missing(name, root):
         dataset = IDX_DATASETS[name].dataset
-        addresses = torch_signatures.addresses(dataset, files[0])
-        if reason := _unreachable(addresses):
-            places = [_folder(address) for address in addresses]
-            raise _not_there(root.expanduser() / dataset / "raw", files, reason, places)
+        if reason := _unreachable(torch_signatures.addresses(dataset, files[0])):
+            raise _not_there(root.expanduser() / dataset / "raw", files, reason, dataset)
 
 
 def missing(name: str, root: Path) -> list[str]:
@@ -88,11 +86,13 @@ def _unreachable(addresses: Sequence[str]) -> str | None:
     return reason
 
 
-def _not_there(folder: Path, files: Sequence[str], reason: str, mirrors: Sequence[str]) -> DataError:
+def _not_there(folder: Path, files: Sequence[str], reason: str, dataset: str) -> DataError:
+    addresses = torch_signatures.addresses(dataset, files[0])
+    places = [address if address.endswith(".zip") else f"{address.rpartition('/')[0]}/" for address in addresses]
     return DataError(
         f"{folder}: {', '.join(files)}\n"
         f"are missing, and could not be downloaded: {reason}\n"
-        f"Put them into that folder, compressed or not: {files[0]}.gz ... are at {' and '.join(mirrors)}\n"
+        f"Put them into that folder, compressed or not: {files[0]}.gz ... are at {' and '.join(places)}\n"
         "Or name a folder that contains them with data.root=... or MLPLAB_DATA. data=digits needs no download."
     )
 
@@ -168,21 +168,7 @@ def fetch(
             with suppress(OSError):  # a folder that is not empty
                 place.rmdir()
         left = [file for file in files if not (folder / file).exists()]
-        raise _not_there(folder, left, _reason(error), _places(dataset)) from error
-
-
-def _places(dataset: "type[MNIST]") -> Sequence[str]:
-    """Return where torchvision's class downloads from: an archive, or folders."""
-    if url := getattr(dataset, "url", None):
-        return [url]
-    resources = getattr(dataset, "resources", None)
-    if isinstance(resources, dict):
-        return sorted({_folder(address) for archives in resources.values() for address, _ in archives})
-    return getattr(dataset, "mirrors", ())
-
-
-def _folder(address: str) -> str:
-    return address if address.endswith(".zip") else f"{address.rpartition('/')[0]}/"
+        raise _not_there(folder, left, _reason(error), name) from error
 
 
 def _reason(error: Exception) -> str:
