@@ -3,6 +3,8 @@
 import math
 from statistics import NormalDist
 
+from scipy.special import bdtr
+
 CONFIDENCE = 0.95
 
 
@@ -30,8 +32,5 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: images that only the first classifies correctly.
         only_second: images that only the second does.
     """
-    images, ways, tail = only_first + only_second, 1, 1
-    for k in range(min(only_first, only_second)):
-        ways = ways * (images - k) // (k + 1)  # to choose k + 1 of the images
-        tail += ways
-    return min(1.0, 2 * tail / (1 << images))
+    images = only_first + only_second
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), images, 0.5)))
