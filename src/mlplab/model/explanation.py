@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mlplab.data.splits import SplitDataset
-from mlplab.model.mlp import last_hidden_layer
+from mlplab.model.outliers import directions
 from mlplab.model.predictor import Predictor
 
 WHITE = 255  # pixels are from 0, black, to this
@@ -92,18 +91,14 @@ class Explainer:
         The angle is between last hidden layers, as in `outliers`. The data set reads its files, if it has not yet.
         """
         training, _ = self._dataset.train_data()
-        rows, own = self._dataset.train_rows, self._directions(images)
+        rows, own = self._dataset.train_rows, directions(self._predictor, self._dataset, images)
         found, cosines = [], []
         for some in rows.split(PART):
-            nearest = (own @ self._directions(training[some]).T).topk(min(count, len(some)))
+            nearest = (own @ directions(self._predictor, self._dataset, training[some]).T).topk(min(count, len(some)))
             found.append(some[nearest.indices])
             cosines.append(nearest.values)
         best = torch.cat(cosines, dim=1).topk(min(count, len(rows)))
         return Neighbours(torch.cat(found, dim=1).gather(1, best.indices), best.values)
-
-    def _directions(self, images: Tensor) -> Tensor:
-        values = last_hidden_layer(self._predictor.eval_network, self._dataset.normalized(images))
-        return F.normalize(values.float())
 
     def smallest_change(self, image: Tensor) -> Change | None:
         """Search for the smallest change of an image (C, H, W) uint8 that turns the answer, in whole grey levels.

@@ -29,20 +29,21 @@ class Outliers:
         rows = dataset.train_rows
         count = min(REFERENCES, len(rows) if len(dataset.val_rows) else (len(rows) + 1) // 2)
         others = dataset.val_rows if len(dataset.val_rows) else rows[count:]
-        self._references = self._directions(images[rows[:count]])
+        self._references = directions(predictor, dataset, images[rows[:count]])
         self._limit = float(self._nearest(images[others[:OTHERS]]).quantile(1 - SHARE)) if len(others) else -1.0
 
     def __call__(self, images: Tensor) -> Tensor:
         """Tell which images (N, C, H, W) uint8 are unlike the training images, (N,)."""
         return self._nearest(images) < self._limit
 
-    @torch.inference_mode()
-    def _directions(self, images: Tensor) -> Tensor:
-        """Compute the last hidden layer (N, width) of images (N, C, H, W) uint8, each row scaled to length 1."""
-        values = last_hidden_layer(self._predictor.eval_network, self._dataset.normalized(images))
-        return F.normalize(values.float())
-
     def _nearest(self, images: Tensor) -> Tensor:
         """Compute the cosine of the angle to the nearest training image, (N,)."""
-        parts = [(self._directions(some) @ self._references.T).max(dim=1).values for some in images.split(500)]
-        return torch.cat(parts)
+        parts = [directions(self._predictor, self._dataset, some) @ self._references.T for some in images.split(500)]
+        return torch.cat([cosines.max(dim=1).values for cosines in parts])
+
+
+@torch.inference_mode()
+def directions(predictor: Predictor, dataset: SplitDataset, images: Tensor) -> Tensor:
+    """Compute the last hidden layer (N, width) of images (N, C, H, W) uint8, each row scaled to length 1."""
+    values = last_hidden_layer(predictor.eval_network, dataset.normalized(images))
+    return F.normalize(values.float())

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def checkpoint(folder: Path, name: str) -> Path:
     """Return the path of a checkpoint; `name` is "best" or "last"."""
-    return _checkpoints(folder) / f"{name}.ckpt"
+    return folder / "checkpoints" / f"{name}.ckpt"
 
 
 def previous(path: Path) -> Path:
@@ -138,7 +138,3 @@ def meant(path: Path) -> Path:
 def short(folder: Path) -> str:
     """Format a path as typed: relative if below the working folder, and with slashes, which Windows accepts."""
     return (Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder).as_posix()
-
-
-def _checkpoints(folder: Path) -> Path:
-    return folder / "checkpoints"

@@ -139,7 +139,7 @@ class Table(NamedTuple):
 
     def read(self) -> tuple[Bytes, list[str]]:
         """Read images (N, 1, H, W) and N labels."""
-        rows = _count(self.path) - self.has_header
+        rows = sum(1 for _ in _lines(self.path)) - self.has_header
         if rows < 1:
             raise DataError(f"{self.path}: has a header, but no rows.")
         side = isqrt(self.pixels)
@@ -262,8 +262,3 @@ def _lines(path: Path) -> Iterator[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text in UTF-8"
         raise DataError(f"{path}: cannot be read: {reason}. Name a table with data.root=...") from error
-
-
-def _count(path: Path) -> int:
-    """Count the lines, without empty ones at the end."""
-    return sum(1 for _ in _lines(path))

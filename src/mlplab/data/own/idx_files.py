@@ -23,8 +23,7 @@ class IdxFiles:
         if not root.is_dir():
             raise DataError(f"{root}: not a folder. Name the folder of the IDX files with data.root=...")
         paths = sorted(path for path in root.iterdir() if "ubyte" in path.name or "idx" in path.name)
-        if any(path.is_dir() for path in paths):
-            paths = [path for path in paths if not path.is_dir()]
+        paths = [path for path in paths if not path.is_dir()]
         paths = [path for path in paths if path.suffix != ".gz" or path.with_suffix("") not in paths]  # both: the same
         test, val = ([path for path in paths if has_word(word, path)] for word in (TEST, VAL))
         train = [path for path in paths if path not in (*test, *val)]
