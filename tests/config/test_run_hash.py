@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from conftest import PROJECT, Compose
 from lightning.pytorch import Trainer
-from torch import optim
 
 from mlplab.config import torch_signatures
 from mlplab.config.fields import nested
@@ -32,40 +31,12 @@ def _with(base: Tree, values: Tree) -> Config:
     return parse(tree)
 
 
-def _defaults(kind: type) -> Tree:
-    """Read the defaults of a constructor's arguments, as a configuration file would have them."""
-    found = {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}
-    return {
-        name: list(default) if isinstance(default, tuple) else default
-        for name, default in found.items()
-        if default is not inspect.Parameter.empty
-    }
-
-
-@pytest.mark.parametrize("name", sorted(torch_signatures.optimizers()))
-def test_a_default_of_an_optimizer_changes_nothing(base: Tree, name: str) -> None:
-    plain = {"optimizer.name": name}
-    for key, default in _defaults(getattr(optim, name)).items():
-        if (name, key) != ("Adafactor", "eps") and key != "lr":  # of two values; and the rate is always given
-            assert _with(base, {**plain, f"optimizer.{key}": default}).hash == _with(base, plain).hash, key
-
-
-@pytest.mark.parametrize("name", sorted(torch_signatures.schedulers()))
-def test_a_default_of_a_schedule_changes_nothing(base: Tree, name: str) -> None:
-    needed = {key for key, argument in torch_signatures.schedulers()[name].items() if argument.required}
-    given: Tree = {"milestones": [2], "step_size": 3, "T_0": 4, "base_lr": 0.1, "max_lr": 0.2, "T_max": 9, "gamma": 0.5}
-    plain = {"scheduler.name": name} | {f"scheduler.{key}": given[key] for key in needed}
-    for key, default in _defaults(getattr(optim.lr_scheduler, name)).items():
-        if key != "last_epoch" and f"scheduler.{key}" not in plain and (name, key) != ("OneCycleLR", "total_steps"):
-            assert _with(base, {**plain, f"scheduler.{key}": default}).hash == _with(base, plain).hash, key
-
-
 def test_a_default_of_the_trainer_changes_nothing(base: Tree) -> None:
-    defaults = _defaults(Trainer)
+    flags = inspect.signature(Trainer).parameters
     documented = {"precision": "32-true", "val_check_interval": 1.0, "log_every_n_steps": 50, "logger": True}
     documented |= {f"limit_{stage}_batches": 1.0 for stage in ("train", "val", "test")}
     for key in torch_signatures.trainer_flags().keys() - UNLIKE:
-        value = documented.get(key, defaults[key])
+        value = documented.get(key, flags[key].default)
         assert _with(base, {f"trainer.{key}": value}).hash == _with(base, {}).hash, key
 
 
