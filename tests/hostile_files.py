@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 Content = dict[str, Any]
@@ -103,17 +102,9 @@ FILES = {
     "a pickle that runs code": Hostile(
         DAMAGED, lambda path, _, trace: path.write_bytes(pickle.dumps({"state_dict": MakesFolder(trace)}))
     ),
-    "code in place of the weights": Hostile(
-        OBJECTS, lambda path, _, trace: save({"state_dict": MakesFolder(trace)}, path)
-    ),
     "code among the weights": Hostile(
         OBJECTS, _content(lambda content, trace: content["state_dict"].update(x=MakesFolder(trace)))
     ),
-    "code among the hyper-parameters": Hostile(
-        OBJECTS,
-        _content(lambda content, trace: content["hyper_parameters"]["optimizer"].update(lr=[MakesFolder(trace)])),
-    ),
-    "a whole module": Hostile(OBJECTS, lambda path, *_: save(torch.nn.Linear(2, 2), path)),
     "a TorchScript archive": Hostile("TorchScript", _with("archive/constants.pkl", "archive/code/__torch__.py")),
     # Names of callables
     "a target for Hydra": Hostile("_target_", _content(_target)),
@@ -128,7 +119,6 @@ FILES = {
     "zeros without end": Hostile(DAMAGED, lambda path, *_: (path.touch(), os.truncate(path, 2**42))),
     "without its last byte": Hostile(DAMAGED, _bytes(lambda content: content[:-1])),
     "a flipped bit": Hostile("checksum", _flipped),
-    "noise": Hostile(DAMAGED, lambda path, *_: path.write_bytes(np.random.default_rng(0).bytes(5000))),
     # Of another kind
     "a link to itself": Hostile("does not exist", lambda path, *_: path.symlink_to(path)),
     "a pipe": Hostile("not a file", lambda path, *_: os.mkfifo(path)),
@@ -141,7 +131,6 @@ FILES = {
     "weights alone": Hostile(FOREIGN, lambda path, *_: save(torch.nn.Linear(2, 2).state_dict(), path)),
     "no weights": Hostile("lacks 'state_dict'", _without("state_dict")),
     "no description of the data": Hostile("lacks 'ImageDataModule'", _without("ImageDataModule")),
-    "weights of another width": Hostile("size mismatch for mlp.linear1", _hyper(hidden=[17])),
     "absurdly wide hyper-parameters": Hostile("size mismatch", _hyper(hidden=[2**30])),
     "words in place of a weight": Hostile(
         FOREIGN, _content(lambda content, _: content["state_dict"].update({"mlp.logits.bias": "x"}))

@@ -97,13 +97,13 @@ class Network(LightningModule):
     ("batch_size", "length"), [(1, 3), (1, 1000), (7, 1), (7, 3), (20, 3), (32, 1000), (150, 1), (999, 1000)]
 )
 def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, length: int) -> None:
-    datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1})
+    datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1}, seed=3)
     rows, number = datamodule.epoch_rows(2).split(batch_size), 0
     for first in range(0, len(rows), length):
         for start, images, labels in datamodule.chunks(Block(first, min(length, len(rows) - first)), epoch=2):
             assert start == number
             for batch, own in zip(images, labels, strict=True):
-                seed = derive_many(number + 1, 0, Purpose.AUGMENT, 2)[number]
+                seed = derive_many(number + 1, 3, Purpose.AUGMENT, 2)[number]
                 distorted = datamodule.distortion(IMAGES[rows[number]], seed)
                 assert torch.equal(batch, datamodule.normalized(distorted))
                 assert torch.equal(own, LABELS[rows[number]])
@@ -132,19 +132,6 @@ def test_each_epoch_has_its_order_and_batches_to_train_on_are_distorted_and_no_o
         untouched = plain.normalized(IMAGES[rows])
         is_moved = (images - untouched).abs().flatten(1).amax(dim=1) > (0.1 if augment else 0)
         assert is_moved.all() if augment else not is_moved.any()
-
-
-def test_no_two_batches_are_distorted_alike(tiny_root: Path) -> None:
-    """Use batches of one image, all with the same pixels."""
-    first, other = (_module(tiny_root, batch_size=1, seed=seed, augment={"elastic_alpha": 8.0}) for seed in (0, 1))
-    found = []
-    for datamodule in (first, other):
-        images, _ = datamodule.training_data(torch.device("cpu"))
-        images[:] = images[0].clone()
-        for epoch in range(2):
-            for _, images, _ in datamodule.chunks(Block(0, 150), epoch):
-                found += [image.clone() for image in images]
-    assert len(torch.cat(found).unique(dim=0)) == len(found) == 2 * 2 * 150
 
 
 def test_whole_images_are_given_before_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
@@ -197,12 +184,6 @@ def test_training_images_must_be_left(tiny_root: Path, val_size: float, got: str
         _module(tiny_root, val_size=val_size)
 
 
-def test_a_checkpoint_tells_what_the_data_are(datamodule: ImageDataModule) -> None:
-    fresh = ImageDataModule("mnist", "nowhere")
-    fresh.load_state_dict(datamodule.state_dict())
-    assert fresh.info == datamodule.info
-
-
 def test_the_normalisation_of_the_training_is_kept_and_another_shape_refused(tiny_root: Path) -> None:
     trained_on = DatasetInfo((1, 28, 28), tuple("0123456789"), mean=0.1, std=0.3, object_size=20, centred_by_mass=True)
     datamodule, other = (ImageDataModule("mnist", str(tiny_root), val_size=0) for _ in range(2))
@@ -226,20 +207,9 @@ def test_defaults_are_those_of_the_command_line(
     assert {key: own[key] for key in chosen} == chosen
 
 
-def test_data_are_found_by_mlplab_data(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLPLAB_DATA", str(tiny_root))
-    assert len(ImageDataModule("mnist", val_size=50).train_rows) == 150
-
-
 USES: dict[str, Callable[[ImageDataModule], Any]] = {
     "info": lambda datamodule: datamodule.info.image_shape,
-    "train_rows": lambda datamodule: datamodule.train_rows.tolist(),
-    "val_rows": lambda datamodule: datamodule.val_rows.tolist(),
     "train_dataloader": lambda datamodule: next(iter(datamodule.train_dataloader()))[1].tolist(),
-    "val_dataloader": lambda datamodule: next(iter(datamodule.val_dataloader()))[1].tolist(),
-    "test_dataloader": lambda datamodule: next(iter(datamodule.test_dataloader()))[1].tolist(),
-    "batches": lambda datamodule: next(datamodule.batches("train"))[1].tolist(),
-    "normalized": lambda datamodule: datamodule.normalized(torch.zeros(1, 1, 28, 28)).sum(),
     "originals": lambda datamodule: datamodule.originals("test").sum(),
 }
 

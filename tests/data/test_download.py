@@ -16,7 +16,6 @@ import pytest
 from torchvision import datasets as torchvision_datasets
 from waiting import PATIENCE_S
 
-from mlplab.config import torch_signatures
 from mlplab.data import datasets, download
 from mlplab.errors import DataError
 
@@ -232,9 +231,3 @@ def test_only_copies_of_the_data_set_itself_count(tmp_path: Path, monkeypatch: p
     labels.unlink()
     os.mkfifo(labels)
     assert download.missing("mnist", tmp_path) == [FILES[1]]
-
-
-@pytest.mark.parametrize("dataset", [torchvision_datasets.MNIST, torchvision_datasets.FashionMNIST])
-def test_mirrors_are_those_of_torchvision(dataset: type) -> None:
-    assert list(torch_signatures.mirrors(dataset.__name__)) == dataset.mirrors  # type: ignore[attr-defined]
-    assert [archive.removesuffix(".gz") for archive, _ in dataset.resources] == FILES  # type: ignore[attr-defined]

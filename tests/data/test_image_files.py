@@ -91,12 +91,6 @@ def test_an_empty_first_frame_is_passed_over(tmp_path: Path) -> None:
     assert _is_framed(_only(path))
 
 
-def test_light_and_dark_ground_are_detected(path: Path) -> None:
-    light = _read(_seven(), path)
-    dark = _read(_seven(ground="black", ink="white"), path)
-    torch.testing.assert_close(light.int(), dark.int(), rtol=0, atol=2)
-
-
 def test_what_was_said_of_the_ground_is_believed(path: Path) -> None:
     """A ring can be read as a bright disc with a dark hole, or as dark around a bright hole."""
     ring = Image.new("L", (200, 200), 60)
@@ -244,13 +238,6 @@ def test_a_line_stays_a_line(path: Path, size: tuple[int, int]) -> None:
     thickness, length = sorted([int(found.any(dim=0).sum()), int(found.any(dim=1).sum())])
     assert length == 20
     assert 2 <= thickness <= 4  # as a pen's
-
-
-def test_a_truncated_image_is_named(path: Path) -> None:
-    _seven().save(path)
-    path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(DataError, match=r"picture\.png: not an image that can be read: "):
-        image_files.read(path, INFO)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

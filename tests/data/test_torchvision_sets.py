@@ -1,6 +1,5 @@
 """KMNIST, EMNIST and QMNIST, compared with torchvision's own classes, which read the same small files."""
 
-import hashlib
 from pathlib import Path
 
 import idx
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 from torchvision import datasets as torchvision_datasets
 
-from mlplab.config import datasets as config
 from mlplab.config import torch_signatures
 from mlplab.config.datasets import DATASETS, IDX_DATASETS, SPLITS, files_of, key_of
 from mlplab.data import datasets, download
@@ -62,17 +60,6 @@ def test_kmnist(tmp_path: Path) -> None:
     assert list(found.info.classes) == expected.classes
 
 
-def test_files_of_mnist_in_place_of_kmnist_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They have the same names and sizes."""
-    folder = idx.write(tmp_path, "KMNIST")
-    path = folder / idx.FILES[0]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(datasets.IDX_DATASETS["mnist"].sha256, idx.FILES[0], digest)  # type: ignore[index]
-    monkeypatch.setitem(config.OFFICIAL_SIZE, "tiny", path.stat().st_size)
-    with pytest.raises(DataError, match="this is train-images-idx3-ubyte of data=mnist"):
-        datasets.load("kmnist", tmp_path)
-
-
 def _numbers(values: Tensor) -> bytes:
     """Return the bytes of an IDX file of int32 values (N, 8)."""
     header = b"".join(number.to_bytes(4, "big") for number in (0x0C02, *values.shape))
@@ -100,9 +87,11 @@ def test_qmnist(split: str, tmp_path: Path) -> None:
 
 
 def test_addresses_and_classes_are_those_of_torchvision() -> None:
-    kmnist, emnist, qmnist = (getattr(torchvision_datasets, name) for name in ("KMNIST", "EMNIST", "QMNIST"))
-    for file in files_of("train", "t10k"):
-        assert list(torch_signatures.addresses("KMNIST", file)) == [f"{url}{file}.gz" for url in kmnist.mirrors]
+    emnist, qmnist = torchvision_datasets.EMNIST, torchvision_datasets.QMNIST
+    for kind in (torchvision_datasets.MNIST, torchvision_datasets.FashionMNIST, torchvision_datasets.KMNIST):
+        assert [archive.removesuffix(".gz") for archive, _ in kind.resources] == [*files_of("train", "t10k")]
+        for file in files_of("train", "t10k"):
+            assert [*torch_signatures.addresses(kind.__name__, file)] == [f"{url}{file}.gz" for url in kind.mirrors]
     assert torch_signatures.addresses("EMNIST", "any") == (emnist.url,)
     urls = {url.rpartition("/")[2].removesuffix(".gz"): url for part in qmnist.resources.values() for url, _ in part}
     for file in DATASETS["qmnist/test"].files:

@@ -12,7 +12,6 @@ from conftest import Compose, Script
 from PIL import Image
 
 from mlplab.cli.job import introduction
-from mlplab.config.schema import Config
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DataError
 from mlplab.training import restore
@@ -21,31 +20,6 @@ from mlplab.training.run import train
 
 TRAIN, TEST = own_data.made(60, seed=1), own_data.made(12, seed=2)
 SHORT = ("trainer.max_epochs=2", "trainer.accelerator=cpu", "data.batch_size=8", "model.hidden=6", "show=none")
-
-
-def _weights(config: Config, folder: Path) -> dict[str, torch.Tensor]:
-    train(config, folder)
-    weights: dict[str, torch.Tensor] = restore.load(folder)[0].state_dict()
-    return weights
-
-
-def test_the_weights_are_the_same_from_each_layout(composed: Compose, tmp_path: Path) -> None:
-    own_data.write_idx(tmp_path / "idx", TRAIN, TEST)
-    own_data.write_folder(tmp_path / "folder/train", *TRAIN)
-    own_data.write_folder(tmp_path / "folder/test", *TEST)
-    own_data.write_csv(tmp_path / "csv/train.csv", own_data.rows_of(*TRAIN))
-    own_data.write_csv(tmp_path / "csv/test.csv", own_data.rows_of(*TEST))
-    found = {
-        name: _weights(
-            composed(f"data={name}", f"data.root={tmp_path / name}", "data.prepare=none", *SHORT),
-            tmp_path / "run" / name,
-        )
-        for name in ("idx", "folder", "csv")
-    }
-    assert found["idx"].keys() == found["folder"].keys() == found["csv"].keys()
-    for key, weight in found["idx"].items():
-        assert torch.equal(weight, found["folder"][key])
-        assert torch.equal(weight, found["csv"][key])
 
 
 def test_a_folder_in_colour_from_training_to_prediction(composed: Compose, tmp_path: Path, script: Script) -> None:

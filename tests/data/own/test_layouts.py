@@ -197,17 +197,6 @@ def test_names_that_differ_in_zeros_have_one_order_in_all_processes(tmp_path: Pa
     assert orders == {"a a001 a01 a1 a2 b 01 1\n"}
 
 
-def test_a_flat_folder_of_saved_drawings_has_the_classes_of_their_names(tmp_path: Path) -> None:
-    names = ("7_{:04}-right.png", "3_{:04}-wrong.png", "T-shirt-top_{:04}-right.png")
-    for number, (image, label) in enumerate(zip(*TRAIN, strict=True), start=1):
-        Image.fromarray(image.numpy()).save(tmp_path / names[label].format(number))
-    found = datasets.load("folder", tmp_path, AS_THEY_ARE)
-    assert found.info.classes == ("T-shirt-top", "3", "7")
-    order = torch.tensor([2, 1, 0])  # of the names
-    expected = {(image.numpy().tobytes(), int(order[label.long()])) for image, label in zip(*TRAIN, strict=True)}
-    assert _pairs(found.train_images, found.train_labels) | _pairs(found.test_images, found.test_labels) == expected
-
-
 def _pairs(images: Tensor, labels: Tensor) -> set[tuple[bytes, int]]:
     return {(image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
 
