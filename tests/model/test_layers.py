@@ -90,47 +90,12 @@ def test_any_other_module(module: nn.Module, size: int) -> None:
     _assert_right(copy.deepcopy(module), 3 * _random(size, WIDTH) + 1)
 
 
-@pytest.mark.parametrize("size", [1, SIZE])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("by_columns", [True, False])
-def test_linear(size: int, bias: bool, by_columns: bool) -> None:
-    module = nn.Linear(WIDTH, 3, bias)
-    if by_columns:
-        module.weight.data = module.weight.data.t().contiguous().t()
-    _assert_right(module, _random(size, WIDTH))
-
-
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
 def test_frozen_weights_have_no_gradient_and_pass_one_on(frozen: tuple[str, ...]) -> None:
     for module in (nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), Affine(WIDTH)):
         for name in frozen:
             getattr(module, name).requires_grad_(False)
         _assert_right(module, _random(SIZE, WIDTH))
-
-
-@pytest.mark.parametrize("frozen", [(), ("weight",), ("bias",), ("weight", "bias")])
-def test_linear_in_bfloat16_follows_weights_of_32_bits(frozen: tuple[str, ...]) -> None:
-    module = nn.Linear(WIDTH, 3)
-    for name in frozen:
-        getattr(module, name).requires_grad_(False)
-    _prepared(module, torch.float32)
-    layer = layer_of(module, torch.empty(SIZE, WIDTH, dtype=torch.bfloat16))
-    for step in range(2):
-        features, gradient = _random(SIZE, WIDTH, seed=step), _random(SIZE, 3, seed=step + 9)
-        with torch.no_grad():
-            module.weight.add_(0.5 * step)
-            layer.features.copy_(features)
-        layer.backward.clear()
-        output, found = layer.output, _run(layer, gradient.bfloat16())
-        assert output.dtype == found.dtype == torch.bfloat16
-        reference = copy.deepcopy(module).double()
-        expected = _by_autograd(reference, features, gradient)
-        weights = [weight.grad for weight in module.parameters()]
-        for ours, theirs in zip([output, found, *weights], [*expected[:2], *expected[2]], strict=True):
-            assert (ours is None) == (theirs is None)
-            if ours is not None:
-                assert (ours.double() - theirs).norm() < 0.01 * theirs.norm()
-                assert not torch.equal(ours.double(), theirs)
 
 
 def test_a_sum_over_many_images_is_taken_in_32_bits() -> None:

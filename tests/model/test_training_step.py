@@ -175,8 +175,8 @@ def test_random_networks_are_trained_as_by_autograd(start: int) -> None:
     "network", [{}, {"activation": "Tanh"}, {"activation": "ELU"}, {"batch_norm": True}, {"dropout": 0.2}], ids=str
 )
 def test_bfloat16_is_near(network: dict[str, Any]) -> None:
-    """Features have 8 bits, but the weights have 32."""
-    exact = Case((32, 32), network, sizes=(64,) * 5)
+    """Features have 8 bits, but the weights have 32, and each step computes with the weights of the one before."""
+    exact = Case((32, 32), network, sizes=(64,) * 5, optimizer=("SGD", {"lr": 1.0}))
     coarse = replace(exact, method=Method(dtype=torch.bfloat16))
     found, expected = _by_steps(coarse), _by_steps(exact)
     assert all(weight.dtype == torch.float32 for weight in found.network.parameters())

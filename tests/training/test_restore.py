@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import Compose
 
-from mlplab.config import torch_signatures
 from mlplab.data.augmentation import Distortion
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import CheckpointError, ConfigError, DataError
@@ -92,15 +91,6 @@ def test_predictions_need_no_data(best: Path, tiny_run: Result) -> None:
     classifier, without = restore.load(best, data_root=Path("/nowhere"))
     assert torch.equal(without.normalized(datamodule.originals("test")), images)
     assert torch.equal(classifier.predict_step(images), with_data.predict_step(images))
-
-
-def test_every_activation_is_rebuilt(best: Path) -> None:
-    content = torch.load(best, weights_only=True)
-    for name in torch_signatures.activations() - {"PReLU"}:  # it has a weight
-        content["hyper_parameters"]["activation"] = name
-        torch.save(content, best)
-        classifier, _ = restore.load(best)
-        assert type(classifier.mlp[2]).__name__ == name
 
 
 def test_data_may_have_moved(tiny_run: Result, tiny_root: Path, tmp_path: Path) -> None:
