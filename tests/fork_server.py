@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn, Self
@@ -49,7 +50,7 @@ class Forked:
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
-            self.returncode = int.from_bytes(self._received(1.0), "little", signed=True)
+            self.wait(1.0)
         return self.returncode
 
     def wait(self, timeout: float | None = PATIENCE_S) -> int:
@@ -59,22 +60,10 @@ class Forked:
 
     def communicate(self, input: str | None = None, timeout: float | None = PATIENCE_S) -> tuple[str, str]:  # noqa: A002
         assert input is None
-        read: dict[int, str] = {}
-
-        def drain(number: int, stream: IO[str]) -> None:
-            read[number] = stream.read()
-
-        threads = [
-            threading.Thread(target=drain, args=pair, daemon=True) for pair in enumerate((self.stdout, self.stderr))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout)
-            if thread.is_alive():
-                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        streams = (self.stdout, self.stderr)
+        out, err = ThreadPoolExecutor(2).map(lambda stream: stream.read(), streams, timeout=timeout)
         self.wait(timeout)
-        return read[0], read[1]
+        return out, err
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torchvision
-from conftest import Program
 from damaged_data import DAMAGES
 
 from mlplab.data import datasets
@@ -63,14 +62,3 @@ def test_what_may_not_be_read_is_named(what: str, root: Path) -> None:
     with pytest.raises(DataError, match=rf"{what}: (.|\n)*Permission denied"):
         datasets.load("mnist", root)
     (root / what).chmod(0o700)
-
-
-def test_a_run_ends_with_3_and_without_a_result(program: Program, root: Path, tmp_path: Path) -> None:
-    path = DAMAGES["cut in the middle"](root)
-    finished = program.run(f"data.root={root}", "trainer.accelerator=cpu")
-    assert finished.code == 3
-    assert str(path) in finished.err
-    assert len(finished.err.splitlines()) <= 5
-    assert "Traceback" not in finished.out + finished.err
-    assert not list(tmp_path.rglob("result.json*"))
-    assert not list(tmp_path.rglob("*.ckpt"))

@@ -1,7 +1,6 @@
 """Training by blocks of batches: the result does not depend on blocks or their length."""
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator
 from math import nan
 from pathlib import Path
@@ -395,13 +394,6 @@ def test_curves_have_a_point_every_n_steps_and_at_least_four_an_epoch(
     _, noted = _fitted(trainer, datamodule, length, {"log_every_n_steps": every})
     every = min(every, 4)
     assert sorted(noted.points) == list(range(every, 3 * STEPS + 1, every))
-
-
-def test_a_point_has_the_rate_of_its_step(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    _, noted = _fitted(trainer, datamodule, 7, {"log_every_n_steps": 1}, scheduler=COSINE, optimizer=SGD)
-    for step, (_, rate) in noted.points.items():
-        expected = 0.05 / 2 * (1 + math.cos(math.pi * (step - 1) / (3 * STEPS)))
-        assert rate == pytest.approx(expected, abs=1e-9)
 
 
 def test_early_stopping_waits_for_min_steps(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:

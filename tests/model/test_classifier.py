@@ -30,25 +30,6 @@ def _same(one: Classifier, other: Classifier) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
-def test_figures_of_an_epoch_are_exact_means_over_images(
-    datamodule: ImageDataModule, trainer: MakeTrainer, label_smoothing: float
-) -> None:
-    """Labels are smoothed in training only."""
-    torch.manual_seed(0)
-    still = {"name": "SGD", "lr": 1e-30}  # the weights stay
-    classifier = Classifier([16], optimizer=still, label_smoothing=label_smoothing)
-    trainer(max_epochs=1).fit(classifier, datamodule=datamodule)  # the last batch of 150 images has 22
-    (figures,) = classifier.history
-    for split, smoothing in (("train", label_smoothing), ("val", 0.0)):
-        batches = list(datamodule.batches(split))
-        logits = classifier(torch.cat([images for images, _ in batches]))
-        labels = torch.cat([labels for _, labels in batches])
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing).item()
-        assert figures[f"{split}/loss"] == pytest.approx(loss, rel=1e-5)
-        assert figures[f"{split}/acc"] == pytest.approx((logits.argmax(dim=1) == labels).float().mean().item())
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -186,23 +167,6 @@ def test_a_loader_that_does_not_fit_is_named(
 def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
         Classifier(**arguments)
-
-
-@pytest.mark.filterwarnings("ignore:.*deprecated")
-def test_it_is_exported_after_a_fit(
-    datamodule: ImageDataModule, trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = _trained(trainer, datamodule, dropout=0.5, averaging={"name": "ema"}).eval()
-    images = torch.randn(3, 1, 28, 28)
-    traced: Any = classifier.to_torchscript(method="trace")
-    assert torch.equal(traced(images), classifier(images))
-    exported = []
-    monkeypatch.setattr("lightning.pytorch.core.module._ONNX_AVAILABLE", True)
-    monkeypatch.setattr(torch.onnx, "export", lambda network, sample, file: exported.append(sample))
-    classifier.to_onnx("network.onnx", images)
-    classifier.to_onnx("network.onnx")
-    assert torch.equal(exported[0], images)
-    assert classifier(exported[1]).shape == (1, 10)
 
 
 def test_it_is_loaded_without_a_trainer(datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path) -> None:

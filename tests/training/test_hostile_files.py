@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
 from hostile_files import FILES
-from PIL import Image
 
 from mlplab.errors import CheckpointError
 from mlplab.training import restore
@@ -63,19 +61,3 @@ def test_a_pipe_in_a_run_folder_is_no_checkpoint(tmp_path: Path, good: Path) -> 
     FILES["a pipe"](tmp_path / "checkpoints" / "best.ckpt", good, tmp_path)
     with pytest.raises(CheckpointError, match=r"no checkpoints/best\.ckpt here"):
         restore.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("script", "name"),
-    [("evaluate", "code among the weights"), ("predict", "absurdly wide hyper-parameters")],
-)
-def test_the_scripts_end_with_4(script: str, name: str, good: Path, program: Program, tmp_path: Path) -> None:
-    path, trace, picture = tmp_path / "best.ckpt", tmp_path / "trace", tmp_path / "7.png"
-    FILES[name](path, good, trace)
-    Image.linear_gradient("L").save(picture)
-    finished = program.run(path, *([picture] if script == "predict" else []), script=f"scripts/{script}.py")
-    assert finished.code == 4
-    assert str(path) in finished.err
-    assert len(finished.err.splitlines()) <= 5
-    assert "Traceback" not in finished.out + finished.err
-    assert not trace.exists()

@@ -55,6 +55,7 @@ UPS_AND_DOWNS = ("trainer.max_epochs=4", "optimizer=sgd", "optimizer.lr=0.3")  #
     [
         ("data.val_size=0", "averaging=swa", "averaging.start=0.5"),
         ("averaging=ema", "model.batch_norm=true", "model.dropout=0.3", "aids.mixup=0.4", "augment=affine_elastic"),
+        ("aids.label_smoothing=0.2",),
         (*UPS_AND_DOWNS, "trainer.val_check_interval=2"),
         (*UPS_AND_DOWNS, "trainer.check_val_every_n_epoch=2"),
         (*UPS_AND_DOWNS, "trainer.max_steps=10"),
