@@ -100,6 +100,15 @@ def measured(train_images: Tensor, facts: Facts) -> DatasetInfo:
     return DatasetInfo((channels, height, width), facts.classes, mean, std, facts.object_size, facts.centred_by_mass)
 
 
+def frame(prepare: str, shape: tuple[int, int, int], classes: tuple[str, ...] = ()) -> DatasetInfo:
+    """Return the facts of own images (C, H, W) framed like a data set in proportion, or "none"; moments are not set."""
+    like = DATASETS.get(prepare)
+    if like is None:
+        return DatasetInfo(shape, classes, 0.0, 1.0, max(shape[1:]), False, as_they_are=True)
+    object_size = round(min(shape[1:]) * like.object_size / like.image_shape[1])
+    return DatasetInfo(shape, classes, 0.0, 1.0, object_size, like.centred_by_mass)
+
+
 def moments(images: Tensor) -> tuple[float, float]:
     """Return mean and standard deviation of the pixels of images uint8, scaled to 0..1."""
     counts = images.flatten().bincount(minlength=256).double()  # pixel counts by value

@@ -76,7 +76,8 @@ def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
     Raises:
         DataError: if it is not a readable image, or has another size.
     """
-    with _opened(path) as image:
+    with _reading(path):
+        image = next(_frames(path))
         width, height = image.size
         if (height, width) != tuple(shape[1:]):
             raise DataError(
@@ -95,9 +96,10 @@ def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
 
 def shape_of(path: Path) -> tuple[int, int, int]:
     """Return (C, H, W) of a picture, with 1 or 3 colours."""
-    with _opened(path) as image:
-        is_grey = image.mode[0] in "1LIF" and not image.mode.startswith("LAB")
-        return 1 if is_grey else 3, image.height, image.width
+    with _reading(path):
+        image = next(_frames(path))
+    is_grey = image.mode[0] in "1LIF" and not image.mode.startswith("LAB")
+    return 1 if is_grey else 3, image.height, image.width
 
 
 def _largest(found: Sequence[framing.Thing]) -> framing.Thing:
@@ -106,15 +108,8 @@ def _largest(found: Sequence[framing.Thing]) -> framing.Thing:
 
 def _things(path: Path, info: DatasetInfo, background: Background) -> list[framing.Thing]:
     with _reading(path):
-        return next(filter(None, (framing.things(picture, info, background) for picture in _pictures(path))), [])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open the first image of a file, rotated as the camera was held."""
-    with _reading(path), path.open("rb") as stream, Image.open(stream) as file:
-        _refuse_large(path, file)
-        yield ImageOps.exif_transpose(file)
+        found = (framing.things(_grey(frame), info, background) for frame in _frames(path))
+        return next(filter(None, found), [])
 
 
 @contextmanager
@@ -162,18 +157,14 @@ def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: {reason}. Give the image files to classify.")
 
 
-def _pictures(path: Path) -> Iterator[Bytes]:
-    """Yield the frames of a file in grey, rotated as the camera was held."""
+def _frames(path: Path) -> Iterator[Image.Image]:
+    """Yield copies of the first frames of a file, rotated as the camera was held."""
     with path.open("rb") as stream, Image.open(stream) as file:
         for frame in islice(ImageSequence.Iterator(file), MOST_FRAMES):
-            _refuse_large(path, frame)
-            yield _grey(ImageOps.exif_transpose(frame))
-
-
-def _refuse_large(path: Path, image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise DataError(f"{path}: has {width:,} x {height:,} pixels, more than the limit of {MOST_PIXELS:,}.")
+            width, height = frame.size
+            if width * height > MOST_PIXELS:
+                raise DataError(f"{path}: has {width:,} x {height:,} pixels, more than the limit of {MOST_PIXELS:,}.")
+            yield ImageOps.exif_transpose(frame)
 
 
 def _grey(image: Image.Image) -> Bytes:

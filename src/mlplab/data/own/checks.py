@@ -36,12 +36,9 @@ def _mistakes(labelled: Labelled) -> Iterator[str]:
             place = f" ({test.place(int(np.argmax(test.labels == k)))})"
             yield f"the class {name} of the test{place} has no training image."
         elif counts[k] < 2:
-            yield f"the class {name} has one image{place}; at least two are needed{_why(test is None)}."
+            other = "test" if test is None else "validate"
+            yield f"the class {name} has one image{place}; at least two are needed, to train and to {other}."
         elif test is not None and not (test.labels == k).any():
             yield f"the class {name} has no test image, but {counts[k]:,} training images."
     if train.images.min() == train.images.max():
         yield f"all pixels have the same value, {train.images.min()}, so there is nothing to learn."
-
-
-def _why(sets_aside: bool) -> str:
-    return ", to train and to test" if sets_aside else ", to train and to validate"

@@ -12,11 +12,10 @@ import numpy.typing as npt
 import torch
 
 from mlplab.config.datasets import Reading
-from mlplab.data.datasets import DatasetInfo, ImageDataset, moments
+from mlplab.data.datasets import DatasetInfo, ImageDataset, frame, moments
 from mlplab.data.own import cache, checks
 from mlplab.data.own.csv_table import CsvTable
 from mlplab.data.own.folder import Folder
-from mlplab.data.own.frames import frame
 from mlplab.data.own.idx_files import IdxFiles
 from mlplab.data.own.layout import Labelled, Layout, Part
 from mlplab.randomness import Purpose, permutation
