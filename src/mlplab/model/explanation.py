@@ -11,9 +11,8 @@ from mlplab.model.predictor import Predictor
 
 WHITE = 255  # pixels are from 0, black, to this
 LINEARISATIONS = 40
-SCALES = [
-    0.9 * 1.02**k for k in range(111)
-]  # of a change, up to 8 times, until it turns the answer in whole grey levels
+# Of a change, up to 8 times, until it turns the answer in whole grey levels.
+SCALES = [0.9 * 1.02**k for k in range(111)]
 PART = 5000  # training images at a time
 
 

@@ -22,9 +22,6 @@ class RunningMeans:
     """Sums and means over the images of an epoch."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
         self.sums = (0.0, 0, 0)  # loss, correct answers, images
 
     def add(self, loss: float, correct: int, images: int) -> None:
@@ -158,7 +155,7 @@ class MeasuredModule(LightningModule):
 
     def _log(self, stage: str) -> None:
         loss, acc = self.running[stage].means()
-        self.running[stage].reset()
+        self.running[stage] = RunningMeans()
         metrics = {f"{stage}/loss": loss, f"{stage}/acc": acc}
         self.metrics.update(metrics)
         if not math.isfinite(loss):

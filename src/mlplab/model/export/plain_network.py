@@ -1,5 +1,6 @@
 """A network as it predicts, in its fewest parts: scaling, linear layers, activations, softmax."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,8 +66,10 @@ def dense_layers(network: Iterable[nn.Module]) -> tuple[Dense, ...]:
             bias = weight.new_zeros(weight.shape[1]) if module.bias is None else module.bias.double()
             layers.append(Dense(weight, bias))
         elif isinstance(module, nn.BatchNorm1d | Affine):
-            factor, shift = _factor_and_shift(module)
             last = layers[-1]
+            ends = last.bias.new_tensor([[0.0], [1.0]]).expand(-1, len(last.bias))  # (2, units)
+            shift, one = copy.deepcopy(module).double().eval()(ends)
+            factor = one - shift
             layers[-1] = Dense(last.weight * factor, last.bias * factor + shift)
         elif not isinstance(module, nn.Flatten | nn.Dropout | GaussianNoise):
             if not layers or layers[-1].activation or not type(module).__module__.endswith("nn.modules.activation"):
@@ -75,16 +78,3 @@ def dense_layers(network: Iterable[nn.Module]) -> tuple[Dense, ...]:
                 module = nn.LeakyReLU((module.lower + module.upper) / 2)
             layers[-1] = replace(layers[-1], activation=module)
     return tuple(replace(each, weight=each.weight.float().contiguous(), bias=each.bias.float()) for each in layers)
-
-
-def _factor_and_shift(module: nn.BatchNorm1d | Affine) -> tuple[Tensor, Tensor]:
-    """Return what a layer multiplies each unit by, and what it adds, (units,)."""
-    if isinstance(module, Affine):
-        return module.weight.double(), module.bias.double()
-    assert module.running_mean is not None
-    assert module.running_var is not None
-    factor = (module.running_var.double() + module.eps).rsqrt()
-    if module.affine:
-        factor = factor * module.weight.double()
-    shift = -module.running_mean.double() * factor
-    return factor, shift + module.bias.double() if module.affine else shift
