@@ -32,6 +32,7 @@ from mlplab.data.datamodule import ImageDataModule
 from mlplab.training.run import Result, train
 
 PROJECT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)
 
 Compose = Callable[..., Config]
 MakeTrainer = Callable[..., Trainer]
@@ -84,10 +85,8 @@ class Program:
             preexec_fn=before,
         )
 
-    def run(
-        self, *arguments: str | Path, script: str = "train.py", before: Callable[[], None] | None = None
-    ) -> Finished:
-        with self.start(*arguments, script=script, before=before) as process:
+    def run(self, *arguments: str | Path, **how: Any) -> Finished:
+        with self.start(*arguments, **how) as process:
             out, err = process.communicate()
         return Finished(process.returncode, out, err)
 
@@ -95,14 +94,6 @@ class Program:
 @pytest.fixture(autouse=True)
 def _no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("MLPLAB_DATA", str(tmp_path_factory.getbasetemp() / "no data here"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

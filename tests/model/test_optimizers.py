@@ -55,11 +55,6 @@ def test_one_cycle_peaks_at_the_rate(datamodule: ImageDataModule, trainer: MakeT
     assert found[-1] < 1e-4
 
 
-def test_arguments_of_a_schedule_are_passed_on(datamodule: ImageDataModule, trainer: MakeTrainer) -> None:
-    found = _rates(trainer, datamodule, {"name": "StepLR", "interval": "epoch", "step_size": 2, "gamma": 0.5})
-    assert found == pytest.approx([0.1] * 10 + [0.05] * 10)
-
-
 @pytest.mark.parametrize("warmup", [1, 2, 5])
 @pytest.mark.parametrize("name", [None, "CosineAnnealingLR", "StepLR"])
 def test_the_rate_rises_and_then_follows_its_schedule(
