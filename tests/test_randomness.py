@@ -59,16 +59,6 @@ def test_a_stream_of_bytes_can_be_entered_anywhere() -> None:
         assert np.array_equal(entered, whole[first * ALIGNMENT :][: count * ALIGNMENT])
 
 
-def test_streams_of_bytes_are_uniform_and_have_nothing_to_do_with_each_other() -> None:
-    streams = [(7, Purpose.DROPOUT, 3), (8, Purpose.DROPOUT, 3), (7, Purpose.AUGMENT, 3), (7, Purpose.DROPOUT, 4)]
-    drawn = [random_bytes(*stream, 0, 51_200).astype(np.int64) for stream in streams]
-    for numbers in drawn:
-        counts = np.bincount(numbers, minlength=256)
-        assert ((counts - 200) ** 2 / 200).sum() < 330.5  # exceeded once in a thousand times, with 255 degrees
-    for one, other in ((drawn[0], drawn[k]) for k in (1, 2, 3)):
-        assert (one == other).mean() == pytest.approx(1 / 256, abs=0.002)
-
-
 def _output(module: nn.Module, features: Tensor) -> Tensor:
     """Return the output in training, as the layer draws and computes it."""
     layer = layer_of(module, features)
@@ -125,15 +115,6 @@ def test_uniform_numbers_are_never_0_or_1(raw: int, expected: float, monkeypatch
 
     monkeypatch.setattr(randomness.np.random, "Philox", Philox)
     assert uniform((1,), 0, place=0).item() == expected
-
-
-def test_bits_are_all_whole_numbers_of_16_bits() -> None:
-    drawn = bits((1000, 1001), 5, place=1)
-    assert (drawn.dtype, drawn.shape) == (torch.int16, (1000, 1001))
-    counts = (drawn.flatten().long() + 2**15).bincount(minlength=2**16).double()
-    expected = 1_001_000 / 2**16
-    chi_square = float(((counts - expected) ** 2 / expected).sum())
-    assert chi_square < 2**16 + 5 * (2 * 2**16) ** 0.5
 
 
 @pytest.mark.parametrize("draw", [bits, uniform])

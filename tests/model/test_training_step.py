@@ -265,12 +265,6 @@ def _drawn(first: int, count: int, epoch: int = 0, seed: int = 0) -> list[tuple[
     return [tuple(layer.drawn.clone() for layer in layers if hasattr(layer, "drawn")) for _ in drawing]
 
 
-def test_random_numbers_are_those_of_their_step_however_many_are_drawn_at_once() -> None:
-    together = _drawn(0, 6)
-    for first, count in ((0, 1), (1, 3), (4, 2), (5, 1)):
-        torch.testing.assert_close(_drawn(first, count), together[first : first + count], rtol=0, atol=0)
-
-
 def _assert_independent(one: Tensor, other: Tensor) -> None:
     """Assert independence: half of the masks agree, and no two normal numbers are equal."""
     is_kept = bool(((one == 0) | (one == 1)).all())

@@ -16,14 +16,6 @@ from mlplab.plots import canvas
 from mlplab.runs import atomic_write
 
 
-def test_the_old_file_becomes_the_previous_one(tmp_path: Path) -> None:
-    path, previous = tmp_path / "last.ckpt", tmp_path / "last.previous.ckpt"
-    for content in (b"1", b"2", b"3"):
-        atomic_write.write(path, content, previous)
-    assert (path.read_bytes(), previous.read_bytes()) == (b"3", b"2")
-    assert len(list(tmp_path.iterdir())) == 2
-
-
 def test_a_kill_between_two_renames_leaves_nothing_behind(tmp_path: Path) -> None:
     """At this point the last file and the previous one are one file with two names."""
     path, previous = tmp_path / "last.ckpt", tmp_path / "last.previous.ckpt"

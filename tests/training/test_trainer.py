@@ -3,16 +3,12 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import Compose, Program
-from fitting import fit
 
 from mlplab.config import torch_signatures
-from mlplab.data.datamodule import ImageDataModule
-from mlplab.model.mlp import MLP
 from mlplab.runs import provenance
 from mlplab.training import restore, trainer
 from mlplab.training.run import train
@@ -112,17 +108,3 @@ def test_what_was_asked_for_is_used(tiny: Compose, monkeypatch: pytest.MonkeyPat
     for has_it in (True, False):
         monkeypatch.setattr(provenance, "has_bfloat16", lambda accelerator, has_it=has_it: has_it)
         assert precision(config) == (asked or "32-true")
-
-
-@pytest.mark.parametrize("aids", [{}, {"batch_norm": True}, {"dropout": 0.2, "activation": "ELU"}])
-def test_other_precisions_come_to_much_the_same(
-    datamodule: ImageDataModule, trainer: Any, aids: dict[str, Any]
-) -> None:
-    exact = fit(trainer, datamodule, **aids)
-    torch.manual_seed(0)
-    untrained = MLP([16, 12], **aids)
-    for name, allowed in {"64-true": 1e-3, "bf16-mixed": 0.2, "16-true": 0.2, "bf16-true": 0.5}.items():
-        found = fit(trainer, datamodule, flags={"precision": name}, **aids)
-        weights = zip(found.mlp.parameters(), exact.mlp.parameters(), untrained.parameters(), strict=True)
-        for one, other, before in weights:
-            assert (one.float() - other).norm() < allowed * (other - before).norm(), name
