@@ -141,11 +141,15 @@ def tiny_run(tiny: Compose, tmp_path_factory: pytest.TempPathFactory) -> Result:
     return train(tiny(), folder)
 
 
-@pytest.fixture
-def datamodule(tiny_root: Path) -> ImageDataModule:
-    datamodule = ImageDataModule("mnist", str(tiny_root), val_size=50, batch_size=32)
+def mnist(root: Path, **arguments: Any) -> ImageDataModule:
+    datamodule = ImageDataModule("mnist", root, **{"val_size": 50, "batch_size": 32, **arguments})
     datamodule.setup()
     return datamodule
+
+
+@pytest.fixture
+def datamodule(tiny_root: Path) -> ImageDataModule:
+    return mnist(tiny_root)
 
 
 @pytest.fixture

@@ -42,8 +42,8 @@ def _header(*numbers: int) -> Callable[[Path], object]:
     return _bytes(lambda content: header + content[len(header) :])
 
 
-def _labels(count: int, value: int = 3) -> bytes:
-    return idx.encoded(torch.full((count,), value, dtype=torch.uint8))
+def _labels(count: int) -> bytes:
+    return idx.encoded(torch.full((count,), 3, dtype=torch.uint8))
 
 
 def _images(count: int, height: int = 28, width: int = 28) -> bytes:

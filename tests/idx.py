@@ -1,6 +1,5 @@
 """Writes data sets in the files and folders of torchvision's MNIST, small enough for a test."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,10 +8,9 @@ from torch import Tensor
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def encoded(values: Tensor, shape: Sequence[int] | None = None) -> bytes:
-    """Return the bytes of an IDX file of uint8 values; `shape` overrides the header."""
-    shape = tuple(values.shape) if shape is None else shape
-    header = b"".join(number.to_bytes(4, "big") for number in (0x0800 + len(shape), *shape))
+def encoded(values: Tensor) -> bytes:
+    """Return the bytes of an IDX file of uint8 values."""
+    header = b"".join(number.to_bytes(4, "big") for number in (0x0800 + values.ndim, *values.shape))
     return header + values.numpy().tobytes()
 
 

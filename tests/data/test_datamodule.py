@@ -6,7 +6,7 @@ from typing import Any
 import idx
 import pytest
 import torch
-from conftest import Compose, MakeTrainer
+from conftest import Compose, MakeTrainer, mnist
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
@@ -23,12 +23,6 @@ IMAGES, LABELS = idx.patterned(200, seed=1)  # as written to train
 IMAGES = IMAGES.unsqueeze(1)
 
 
-def _module(root: Path, **arguments: Any) -> ImageDataModule:
-    datamodule = ImageDataModule("mnist", str(root), **({"val_size": 50, "batch_size": 32} | arguments))
-    datamodule.setup()
-    return datamodule
-
-
 def _images(datamodule: ImageDataModule, split: str) -> Tensor:
     return torch.cat([images for images, _ in datamodule.batches(split)])
 
@@ -43,7 +37,7 @@ def test_the_split_is_disjoint_and_complete(datamodule: ImageDataModule) -> None
 def test_the_split_follows_split_seed_alone(
     datamodule: ImageDataModule, tiny_root: Path, changed: dict[str, int], same: bool
 ) -> None:
-    other = _module(tiny_root, **changed)
+    other = mnist(tiny_root, **changed)
     assert torch.equal(datamodule.val_rows, other.val_rows) == same
     assert torch.equal(datamodule.train_rows, other.train_rows) == same
 
@@ -62,7 +56,7 @@ def test_batches_cover_each_split_once(datamodule: ImageDataModule) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 32, 150, 999])
 def test_the_order_of_an_epoch_is_a_permutation(tiny_root: Path, batch_size: int) -> None:
-    datamodule = _module(tiny_root, batch_size=batch_size)
+    datamodule = mnist(tiny_root, batch_size=batch_size)
     orders = [datamodule.epoch_rows(epoch).tolist() for epoch in range(3)]
     assert orders[0] == datamodule.epoch_rows(0).tolist()
     for order in orders:
@@ -97,7 +91,7 @@ class Network(LightningModule):
     ("batch_size", "length"), [(1, 3), (1, 1000), (7, 1), (7, 3), (20, 3), (32, 1000), (150, 1), (999, 1000)]
 )
 def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, length: int) -> None:
-    datamodule = _module(tiny_root, batch_size=batch_size, augment={"shift": 1}, seed=3)
+    datamodule = mnist(tiny_root, batch_size=batch_size, augment={"shift": 1}, seed=3)
     rows, number = datamodule.epoch_rows(2).split(batch_size), 0
     for first in range(0, len(rows), length):
         for start, images, labels in datamodule.chunks(Block(first, min(length, len(rows) - first)), epoch=2):
@@ -116,8 +110,8 @@ def test_blocks_are_the_batches_of_an_epoch(tiny_root: Path, batch_size: int, le
 def test_each_epoch_has_its_order_and_batches_to_train_on_are_distorted_and_no_others(
     tiny_root: Path, trainer: MakeTrainer, augment: dict[str, Any]
 ) -> None:
-    datamodule = _module(tiny_root, augment=augment)
-    plain, network = _module(tiny_root), Network()
+    datamodule = mnist(tiny_root, augment=augment)
+    plain, network = mnist(tiny_root), Network()
     make = trainer(max_epochs=2)
     make.fit(network, datamodule=datamodule)
     make.test(network, datamodule=datamodule, verbose=False)
@@ -135,7 +129,7 @@ def test_each_epoch_has_its_order_and_batches_to_train_on_are_distorted_and_no_o
 
 
 def test_whole_images_are_given_before_during_and_after_training(tiny_root: Path, trainer: MakeTrainer) -> None:
-    datamodule, splits = _module(tiny_root, augment={"elastic_alpha": 8.0}), ("train", "val", "test")
+    datamodule, splits = mnist(tiny_root, augment={"elastic_alpha": 8.0}), ("train", "val", "test")
     found = []
 
     class Looks(Callback):
@@ -146,21 +140,21 @@ def test_whole_images_are_given_before_during_and_after_training(tiny_root: Path
 
     Looks().setup()
     trainer(max_epochs=2, callbacks=[Looks()]).fit(Classifier([4]), datamodule=datamodule)
-    expected = [_images(_module(tiny_root), split) for split in splits]
+    expected = [_images(mnist(tiny_root), split) for split in splits]
     for images in found:
         torch.testing.assert_close(images, expected, rtol=0, atol=0)
     assert len(found) == 1 + 1 + 2 + 1
 
 
 def test_standard_is_mean_0_and_variance_1_over_the_training_images(tiny_root: Path) -> None:
-    pixels = _images(_module(tiny_root, val_size=0), "train").double()
+    pixels = _images(mnist(tiny_root, val_size=0), "train").double()
     assert pixels.mean().item() == pytest.approx(0, abs=1e-6)
     assert pixels.var(correction=0).item() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize(("normalize", "lowest", "highest"), [("unit", 0, 1), ("symmetric", -1, 1)])
 def test_ranges(tiny_root: Path, normalize: str, lowest: int, highest: int) -> None:
-    datamodule = _module(tiny_root, normalize=normalize)
+    datamodule = mnist(tiny_root, normalize=normalize)
     pixels = torch.arange(256.0).view(1, 1, 16, 16)
     for given in (pixels, pixels.to(torch.uint8)):
         found = datamodule.normalized(given)
@@ -171,7 +165,7 @@ def test_ranges(tiny_root: Path, normalize: str, lowest: int, highest: int) -> N
 
 
 def test_no_validation_images(tiny_root: Path) -> None:
-    datamodule = _module(tiny_root, val_size=0)
+    datamodule = mnist(tiny_root, val_size=0)
     assert len(datamodule.train_rows) == 200
     assert datamodule.val_dataloader() == []
     with pytest.raises(ConfigError, match=r"data\.val_size=0"):
@@ -181,7 +175,7 @@ def test_no_validation_images(tiny_root: Path) -> None:
 @pytest.mark.parametrize(("val_size", "got"), [(200, "200"), (5000, "5000"), (0.998, "0.998 of them, 200")])
 def test_training_images_must_be_left(tiny_root: Path, val_size: float, got: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.val_size: must be at most 199, .* got {got}$"):
-        _module(tiny_root, val_size=val_size)
+        mnist(tiny_root, val_size=val_size)
 
 
 def test_the_normalisation_of_the_training_is_kept_and_another_shape_refused(tiny_root: Path) -> None:

@@ -7,6 +7,7 @@ import idx
 import own_data
 import pytest
 import torch
+from conftest import mnist
 
 from mlplab.data.datamodule import ImageDataModule
 from mlplab.errors import ConfigError, DataError
@@ -14,51 +15,45 @@ from mlplab.errors import ConfigError, DataError
 LABELS = idx.patterned(200, seed=1)[1].long()
 
 
-def _module(root: Path, **arguments: Any) -> ImageDataModule:
-    module = ImageDataModule("mnist", root, **({"val_size": 50, "batch_size": 7} | arguments))
-    module.setup()
-    return module
-
-
 @pytest.mark.parametrize(("size", "least"), [(10, 1), (57, 5), (100, 10)])
 def test_train_size_has_equally_many_of_each_class(size: int, least: int, tiny_root: Path) -> None:
-    whole, part = _module(tiny_root), _module(tiny_root, train_size=size)
+    whole, part = mnist(tiny_root), mnist(tiny_root, train_size=size)
     counts = LABELS[part.train_rows].bincount(minlength=10)
     assert counts.sum() == size
     assert set(counts.tolist()) <= {least, least + 1}
     assert torch.equal(part.val_rows, whole.val_rows)
     assert set(part.train_rows.tolist()) <= set(whole.train_rows.tolist())
-    assert set(part.train_rows.tolist()) <= set(_module(tiny_root, train_size=120).train_rows.tolist())
+    assert set(part.train_rows.tolist()) <= set(mnist(tiny_root, train_size=120).train_rows.tolist())
     assert sum(len(labels) for _, labels in part.batches("train")) == size
 
 
 def test_more_images_than_a_class_has(tiny_root: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.train_size: 150 images of 10 classes are 15 of each, but . has 1"):
-        _module(tiny_root, train_size=150)
+        mnist(tiny_root, train_size=150)
 
 
 @pytest.mark.parametrize(("noise", "train_size"), [(0.2, None), (0.5, 80), (0.9, None)])
 def test_that_share_of_the_training_labels_is_wrong(noise: float, train_size: int | None, tiny_root: Path) -> None:
-    module = _module(tiny_root, label_noise=noise, train_size=train_size)
+    module = mnist(tiny_root, label_noise=noise, train_size=train_size)
     _, labels = module.training_data(torch.device("cpu"))
     is_wrong = labels != LABELS
     assert is_wrong.sum() == is_wrong[module.train_rows].sum() == round(noise * len(module.train_rows))
     assert labels.unique().tolist() == list(range(10))
-    assert torch.equal(_module(tiny_root, label_noise=noise, train_size=train_size, seed=5).train_labels, labels)
+    assert torch.equal(mnist(tiny_root, label_noise=noise, train_size=train_size, seed=5).train_labels, labels)
     assert torch.equal(module.train_data()[1], LABELS)  # to evaluate by
-    other = _module(tiny_root, label_noise=noise, train_size=train_size, split_seed=1)
+    other = mnist(tiny_root, label_noise=noise, train_size=train_size, split_seed=1)
     assert not torch.equal(other.train_labels, labels)
     assert torch.equal(module.test_data()[1], idx.patterned(50, seed=2)[1].long())
     assert torch.equal(torch.cat([part for _, part in module.batches("val")]), LABELS[module.val_rows])
 
 
 def test_more_noise_keeps_the_wrong_labels_of_less(tiny_root: Path) -> None:
-    few, many = (_module(tiny_root, label_noise=noise).train_labels for noise in (0.1, 0.4))
+    few, many = (mnist(tiny_root, label_noise=noise).train_labels for noise in (0.1, 0.4))
     assert torch.equal(few[few != LABELS], many[few != LABELS])
 
 
 def test_a_fraction_is_of_the_images_that_are_there(tiny_root: Path) -> None:
-    module = _module(tiny_root, val_size=0.1)
+    module = mnist(tiny_root, val_size=0.1)
     assert (len(module.val_rows), len(module.train_rows)) == (20, 180)
 
 

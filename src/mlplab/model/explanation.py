@@ -54,9 +54,7 @@ class Explainer:
 
     def __init__(self, predictor: Predictor, dataset: SplitDataset) -> None:
         self._predictor, self._dataset = predictor.eval(), dataset
-        ends = torch.tensor([0, WHITE], dtype=torch.uint8).view(2, 1, 1, 1)
-        self._black, white = dataset.normalized(ends).flatten().tolist()
-        self._slope = (white - self._black) / WHITE
+        self._slope, self._black = dataset.factor_and_shift
 
     def _logits(self, pixels: Tensor) -> Tensor:
         """Floats (N, C, H, W) from 0 to 255 -> logits (N, K), through which gradients flow."""
