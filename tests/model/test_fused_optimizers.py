@@ -102,18 +102,6 @@ def test_steps_of_a_block_are_counted_in_the_state_by_its_last(name: str) -> Non
     _assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_groups_have_arguments_of_their_own(name: str) -> None:
-    def groups() -> list[dict[str, Any]]:
-        first, second, third = _weights()
-        return [{"params": [first], "lr": 0.003, "weight_decay": 0.2}, {"params": [second, third]}]
-
-    ours, theirs = (getattr(module, name)(groups(), lr=0.02) for module in (fused_optimizers, optim))
-    for optimizer in (ours, theirs):
-        _train(optimizer, range(1, 31))
-    _assert_same(ours, theirs)
-
-
 @pytest.mark.parametrize(
     ("name", "schedule", "arguments"),
     [

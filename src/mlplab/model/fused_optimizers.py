@@ -14,39 +14,45 @@ Options = Mapping[str, Any]  # an entry of an optimizer's param_groups
 
 
 class Fused(optim.Optimizer):
-    """Base class of the optimizers below. The `.grad` of a weight must stay the same tensor."""
+    """Base class of the optimizers below, for one group of weights, whose `.grad` must stay the same tensors."""
 
     counts = True  # the steps, in the state of each weight
     kept: ClassVar[Mapping[str, str | None]]  # tensors like a weight, in its state, each with the option it needs
-    groups: "list[Group] | None" = None
+    weights: list[Tensor] | None = None  # and `gradients` and `tensors`: each in memory order, which the kernels take
 
-    def change(self, group: "Group", steps: list[Tensor]) -> None:
+    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
         """Call the kernel; `steps`, of shape (), for each weight include this one."""
         raise NotImplementedError
 
-    def bind(self) -> None:
+    def bind(self) -> list[Tensor]:
         """Find the tensors that a step changes; repeated by the first step after a state was loaded."""
-        weights = [weight for options in self.param_groups for weight in trained(options)]
+        (options,) = self.param_groups
+        weights = [weight for weight in options["params"] if weight.grad is not None]
         counts = [self.state[weight].get("step", 0.0) for weight in weights if self.counts]
         self.is_first = not any(self.state.get(weight) for weight in weights)
         self.count = int(counts[0]) if counts else 0
         self.taken = torch.tensor(float(self.count), device=weights[0].device if weights else None)
         for weight in weights if self.counts else ():
             self.state[weight]["step"] = self.taken.clone()
-        self.groups = [Group(self, options) for options in self.param_groups]
+        self.gradients = [in_memory_order(weight.grad) for weight in weights]
+        self.tensors: dict[str, list[Tensor]] = {}
+        for name in (name for name, option in self.kept.items() if option is None or options[option]):
+            for weight in weights:
+                self.state[weight][name] = _laid_out_as(weight, self.state[weight].get(name))
+            self.tensors[name] = [in_memory_order(self.state[weight][name]) for weight in weights]
+        return [in_memory_order(weight.detach()) for weight in weights]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.groups = None  # a state was loaded: the tensors are new ones
+        self.weights = None  # a state was loaded: the tensors are new ones
 
     def update(self) -> None:
         """Take a step, without autograd. The next `step` writes the number of steps into the state."""
-        if self.groups is None:
-            self.bind()
+        if self.weights is None:
+            self.weights = self.bind()
         self.count += 1
         self.taken.fill_(self.count)
-        for group in self.groups or ():
-            self.change(group, [self.taken] * len(group.weights))
+        self.change(self.param_groups[0], self.weights, [self.taken] * len(self.weights))
         self.is_first = False
 
     @torch.no_grad()
@@ -56,27 +62,6 @@ class Fused(optim.Optimizer):
         for state in self.state.values() if self.counts else ():
             state["step"].copy_(self.taken)
         return outcome
-
-
-class Group:
-    """The tensors of a param_group that a step changes, each in memory order, in the order that the kernels take."""
-
-    def __init__(self, optimizer: Fused, options: dict[str, Any]) -> None:
-        self.options = options
-        weights = trained(options)
-        self.weights = [in_memory_order(weight.detach()) for weight in weights]
-        self.gradients = [in_memory_order(weight.grad) for weight in weights if weight.grad is not None]
-        self.kept: dict[str, list[Tensor]] = {}
-        for name, option in optimizer.kept.items():
-            if option is not None and not options[option]:
-                continue
-            for weight in weights:
-                optimizer.state[weight][name] = _laid_out_as(weight, optimizer.state[weight].get(name))
-            self.kept[name] = [in_memory_order(optimizer.state[weight][name]) for weight in weights]
-
-
-def trained(options: Options) -> list[Tensor]:
-    return [weight for weight in options["params"] if weight.grad is not None]
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
@@ -95,12 +80,12 @@ class Adam(Fused, optim.Adam):
 
     kept: ClassVar = {"exp_avg": None, "exp_avg_sq": None, "max_exp_avg_sq": "amsgrad"}
 
-    def change(self, group: Group, steps: list[Tensor]) -> None:
-        options, kept = group.options, group.kept
+    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
+        kept = self.tensors
         beta1, beta2 = options["betas"]
         kernel = torch._fused_adamw_ if options["decoupled_weight_decay"] else torch._fused_adam_
         kernel(
-            group.weights, group.gradients, kept["exp_avg"], kept["exp_avg_sq"], kept.get("max_exp_avg_sq", []), steps,
+            weights, self.gradients, kept["exp_avg"], kept["exp_avg_sq"], kept.get("max_exp_avg_sq", []), steps,
             lr=options["lr"], beta1=beta1, beta2=beta2, weight_decay=options["weight_decay"], eps=options["eps"],
             amsgrad=options["amsgrad"], maximize=options["maximize"],
         )  # fmt: skip
@@ -118,14 +103,14 @@ class RMSprop(Fused, optim.RMSprop):
 
     kept: ClassVar = {"square_avg": None}
 
-    def bind(self) -> None:
-        super().bind()
+    def bind(self) -> list[Tensor]:
+        weights = super().bind()
         self.many = torch.full_like(self.taken, 1e9)
+        return weights
 
-    def change(self, group: Group, steps: list[Tensor]) -> None:
-        options = group.options
+    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
         torch._fused_adam_(
-            group.weights, group.gradients, group.gradients, group.kept["square_avg"], [], [self.many] * len(steps),
+            weights, self.gradients, self.gradients, self.tensors["square_avg"], [], [self.many] * len(steps),
             lr=options["lr"], beta1=0.0, beta2=options["alpha"], weight_decay=options["weight_decay"],
             eps=options["eps"], amsgrad=False, maximize=options["maximize"],
         )  # fmt: skip
@@ -137,10 +122,9 @@ class SGD(Fused, optim.SGD):
     counts = False
     kept: ClassVar = {"momentum_buffer": "momentum"}
 
-    def change(self, group: Group, steps: list[Tensor]) -> None:
-        options = group.options
+    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
         torch._fused_sgd_(
-            group.weights, group.gradients, group.kept.get("momentum_buffer", []),
+            weights, self.gradients, self.tensors.get("momentum_buffer", []),
             weight_decay=options["weight_decay"], momentum=options["momentum"], lr=options["lr"],
             dampening=options["dampening"], nesterov=options["nesterov"], maximize=options["maximize"],
             is_first_step=self.is_first,
