@@ -1,6 +1,5 @@
 """The hand-written training step, compared with plain torch: autograd, torch.optim and formulas."""
 
-import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from plain_loop import Loop, Trained
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 from torch.nn import functional as F
 
 from mlplab.config.torch_signatures import activations
@@ -229,32 +228,6 @@ def test_weights_that_were_frozen_after_training_stay() -> None:
     Steps(network, 4, case.method, SIDE * SIDE, 7)([images], labels[None], 0, 0, optimizer.step)
     assert torch.equal(network.linear1.weight, case.made().linear1.weight)
     assert not torch.equal(network.linear2.weight, case.made().linear2.weight)
-
-
-class Skipping(nn.Module):
-    """A network that is not a sequence."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(SIDE * SIDE, SIDE * SIDE), nn.Linear(SIDE * SIDE, 4)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.last(images.flatten(1) + self.first(images.flatten(1)).relu())
-        return features
-
-
-def test_a_network_that_is_no_sequence() -> None:
-    torch.manual_seed(0)
-    network = Skipping().double()
-    reference = copy.deepcopy(network)
-    ours, theirs = fused_optimizers.SGD(network.parameters(), lr=0.1), optim.SGD(reference.parameters(), lr=0.1)
-    steps = Steps(network, 4, Method(dtype=torch.float64), SIDE * SIDE, 7)
-    for number, (images, labels) in enumerate(Case().batches()):
-        steps([images], labels[None], EPOCH, number, ours.step)
-        theirs.zero_grad()
-        F.cross_entropy(reference(images), labels).backward()
-        theirs.step()
-    torch.testing.assert_close(list(network.parameters()), list(reference.parameters()), rtol=1e-9, atol=1e-12)
 
 
 def _drawn(first: int, count: int, epoch: int = 0, seed: int = 0) -> list[tuple[Tensor, ...]]:

@@ -76,12 +76,11 @@ class Gradients:
         run: the same as a call; on a GPU in one launch.
     """
 
-    def __init__(self, network: nn.Module, size: int, features: int, dtype: torch.dtype) -> None:
-        modules = list(network) if isinstance(network, nn.Sequential) else [network]
+    def __init__(self, network: nn.Sequential, size: int, features: int, dtype: torch.dtype) -> None:
         self.images = torch.zeros(size, features, dtype=dtype, device=next(network.parameters()).device)
         self.layers: list[Layer] = []
         self.output = self.images
-        for module in modules:
+        for module in network:
             if not isinstance(module, nn.Flatten):
                 self.layers.append(layer_of(module, self.output, self.layers[-1] if self.layers else None))
                 self.output = self.layers[-1].output
@@ -122,8 +121,7 @@ class Steps:
     """Trains a network, batch after batch.
 
     Args:
-        network: an `nn.Sequential` of distinct modules that do not work in place, or any other module: images
-            (B, C*H*W) -> logits (B, K).
+        network: distinct modules that do not work in place: images (B, C*H*W) -> logits (B, K).
         num_classes: K.
         method: of training.
         features: C*H*W.
@@ -133,7 +131,7 @@ class Steps:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Sequential,
         num_classes: int,
         method: Method,
         features: int,
