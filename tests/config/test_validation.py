@@ -1,4 +1,3 @@
-import copy
 from typing import Any
 
 import pytest
@@ -6,6 +5,7 @@ from conftest import Compose
 
 from mlplab.config import spelling
 from mlplab.config.datasets import DATASETS
+from mlplab.config.fields import flatten, nested
 from mlplab.config.schema import Regularization, Show
 from mlplab.config.validation import nearest, parse
 from mlplab.data.augmentation import Distortion
@@ -29,14 +29,7 @@ PLAIN: dict[str, Any] = {
 
 
 def _with(changes: dict[str, Any]) -> dict[str, Any]:
-    plain = copy.deepcopy(PLAIN)
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        section = plain
-        for part in sections:
-            section = section[part]
-        section[name] = value
-    return plain
+    return nested(flatten(PLAIN) | changes)
 
 
 def _refusal(changes: dict[str, Any]) -> list[str]:
