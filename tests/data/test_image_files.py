@@ -168,14 +168,10 @@ def test_a_photograph_is_turned_as_the_camera_was_held(tmp_path: Path) -> None:
 
 def _framed_seven() -> torch.Tensor:
     """Return an image (28, 28) as in MNIST, with a background pixel that any preparation would remove."""
-    image = _read_array(_seven())
+    (thing,) = framing.things(np.asarray(_seven().convert("L")), INFO)
+    image = torch.from_numpy(thing.image)
     image[0, 0] = 1
     return image
-
-
-def _read_array(image: Image.Image) -> Tensor:
-    (thing,) = framing.things(np.asarray(image.convert("L")), INFO)
-    return torch.from_numpy(thing.image)
 
 
 def test_an_image_that_is_framed_is_left_as_it_is(path: Path) -> None:

@@ -15,16 +15,12 @@ from mlplab.data import datasets, download
 from mlplab.errors import DataError
 
 
-def _patterned(count: int, seed: int, classes: int) -> tuple[Tensor, Tensor]:
-    images, _ = idx.patterned(count, seed)
-    return images, (torch.arange(count) % classes).to(torch.uint8)
-
-
 def _emnist(root: Path, split: str) -> None:
     folder, facts = root / "EMNIST" / "raw", DATASETS[f"emnist/{split}"]
     folder.mkdir(parents=True, exist_ok=True)
     for part, seed in (("train", 1), ("test", 2)):
-        images, labels = _patterned(130, seed, len(facts.classes))
+        images, _ = idx.patterned(130, seed)
+        labels = torch.arange(130).remainder(len(facts.classes)).to(torch.uint8)
         for kind, values in (("images-idx3", images), ("labels-idx1", labels + facts.first_label)):
             (folder / f"emnist-{split}-{part}-{kind}-ubyte").write_bytes(idx.encoded(values))
 

@@ -247,17 +247,13 @@ def test_a_run_in_64_bits_is_a_plain_loop_in_64_bits(
 # In a notebook
 
 
-def _own_loader(datamodule: ImageDataModule, batch_size: int = 8) -> DataLoader[Any]:
-    images, labels = datamodule.training_data(torch.device("cpu"))
-    rows = datamodule.train_rows
-    return DataLoader(TensorDataset(datamodule.normalized(images[rows]), labels[rows]), batch_size)
-
-
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_a_loader_of_ones_own_trains_as_a_plain_loop(
     datamodule: ImageDataModule, trainer: MakeTrainer, batch_size: int
 ) -> None:
-    loader = _own_loader(datamodule, batch_size)
+    images, labels = datamodule.training_data(torch.device("cpu"))
+    rows = datamodule.train_rows
+    loader = DataLoader(TensorDataset(datamodule.normalized(images[rows]), labels[rows]), batch_size)
     torch.manual_seed(0)
     classifier = Classifier([16], optimizer=ADAM)
     trainer(max_epochs=2).fit(classifier, train_dataloaders=loader)
