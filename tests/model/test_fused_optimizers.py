@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from mlplab.model import fused_optimizers
-from mlplab.model.fused_optimizers import Fused, optimizer_class
+from mlplab.model.fused_optimizers import optimizer_class
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {}),
@@ -122,26 +122,20 @@ def test_a_rate_and_a_momentum_that_a_schedule_moves_are_those_of_the_next_step(
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "cycles_momentum"),
+    ("name", "arguments", "cycles_momentum", "home"),
     [
-        ("Adam", {"foreach": True}, False),
-        ("AdamW", {"capturable": True}, False),
-        ("SGD", {"differentiable": True}, False),
-        ("RMSprop", {}, True),
+        ("Adam", {"foreach": True}, False, optim),
+        ("AdamW", {"capturable": True}, False, optim),
+        ("SGD", {"differentiable": True}, False, optim),
+        ("RMSprop", {}, True, optim),
+        *((name, {"lr": 0.1, "weight_decay": 0.1}, False, fused_optimizers) for name in PLAIN),
+        *((name, {}, True, fused_optimizers) for name in ("Adam", "AdamW", "SGD")),
     ],
 )
-def test_what_no_class_here_does_is_done_by_that_of_torch(
-    name: str, arguments: dict[str, Any], cycles_momentum: bool
+def test_what_a_class_here_does_is_done_by_it_and_the_rest_by_that_of_torch(
+    name: str, arguments: dict[str, Any], cycles_momentum: bool, home: Any
 ) -> None:
-    assert optimizer_class(name, arguments, cycles_momentum) is getattr(optim, name)
-
-
-@pytest.mark.parametrize("name", PLAIN)
-@pytest.mark.parametrize("cycles_momentum", [False, True])
-def test_what_a_class_here_does_is_done_by_it(name: str, cycles_momentum: bool) -> None:
-    chosen = optimizer_class(name, {"lr": 0.1, "weight_decay": 0.1}, cycles_momentum and name != "RMSprop")
-    assert issubclass(chosen, getattr(optim, name))
-    assert issubclass(chosen, Fused)
+    assert optimizer_class(name, arguments, cycles_momentum) is getattr(home, name)
 
 
 @pytest.mark.parametrize("name", ["_fused_adam_", "_fused_adamw_", "_fused_sgd_"])

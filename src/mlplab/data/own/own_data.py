@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from mlplab.config.datasets import Reading
-from mlplab.data.datasets import DatasetInfo, ImageDataset, frame, moments
+from mlplab.data.datasets import ImageDataset, frame, moments
 from mlplab.data.own import cache, checks
 from mlplab.data.own.csv_table import CsvTable
 from mlplab.data.own.folder import Folder
@@ -35,7 +35,9 @@ def load(name: str, root: Path, reading: Reading) -> ImageDataset:
     train, test, names = labelled
     if test is None:
         train, test = _set_aside(train, reading)
-    info = _info(train, tuple(names), reading)
+    channels, height, width = train.images.shape[1:]
+    mean, std = moments(torch.from_numpy(train.images))
+    info = replace(frame(reading.prepare, (channels, height, width), tuple(names)), mean=mean, std=std)
     images, labels, of_test, test_labels = map(torch.from_numpy, (*train[:2], *test[:2]))
     return ImageDataset(images, labels, of_test, test_labels, info, is_test_set_aside=labelled.test is None)
 
@@ -74,9 +76,3 @@ def _set_aside(part: Part, reading: Reading) -> tuple[Part, Part]:
 
 def _rows(part: Part, rows: npt.NDArray[np.bool_]) -> Part:
     return Part(part.images[rows], part.labels[rows])
-
-
-def _info(train: Part, names: tuple[str, ...], reading: Reading) -> DatasetInfo:
-    channels, height, width = train.images.shape[1:]
-    mean, std = moments(torch.from_numpy(train.images))
-    return replace(frame(reading.prepare, (channels, height, width), names), mean=mean, std=std)
