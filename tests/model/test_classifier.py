@@ -169,6 +169,23 @@ def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
         Classifier(**arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_it_is_exported_after_a_fit(
+    datamodule: ImageDataModule, trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = _trained(trainer, datamodule, dropout=0.5, averaging={"name": "ema"}).eval()
+    images = torch.randn(3, 1, 28, 28)
+    traced: Any = classifier.to_torchscript(method="trace")
+    assert torch.equal(traced(images), classifier(images))
+    exported = []
+    monkeypatch.setattr("lightning.pytorch.core.module._ONNX_AVAILABLE", True)
+    monkeypatch.setattr(torch.onnx, "export", lambda network, sample, file: exported.append(sample))
+    classifier.to_onnx("network.onnx", images)
+    classifier.to_onnx("network.onnx")
+    assert torch.equal(exported[0], images)
+    assert classifier(exported[1]).shape == (1, 10)
+
+
 def test_it_is_loaded_without_a_trainer(datamodule: ImageDataModule, trainer: MakeTrainer, tmp_path: Path) -> None:
     torch.manual_seed(0)
     classifier, make = Classifier([16]), trainer(max_epochs=2)

@@ -74,8 +74,12 @@ class Classifier(Predictor, MeasuredModule):
             raise ValueError(f"`monitor` must be a metric of train or val, such as val/loss, got {monitor!r}")
         if not isinstance(classes, Sequence) or not classes:
             raise ValueError(f"`classes` must be names, at least one, got {classes!r}")
-        self.make_network(self.hparams)
+        self._make_network()
         self.register_load_state_dict_post_hook(shapes.keep)  # type: ignore[no-untyped-call]
+
+    def _make_network(self) -> None:
+        self.make_network(self.hparams)
+        self.example_input_array = torch.zeros(1, *self.image_shape)  # to export the network with
 
     def setup(self, stage: str) -> None:
         """Take image_shape and classes from the data module, unless they were given."""
@@ -84,7 +88,7 @@ class Classifier(Predictor, MeasuredModule):
             self.hparams.update(shapes.agreed(self.hparams, self.from_data, self.datamodule))
             self.from_data.clear()
             if shapes.sizes(self.hparams) != before:
-                self.make_network(self.hparams)
+                self._make_network()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         self.trainer.fit_loop.setup_data()  # now the number of batches per epoch is known
