@@ -1,4 +1,4 @@
-"""Compare two runs on the same test images: configuration, figures, classes, and the images that one gets right.
+"""Compare two runs on the same test images: configuration, figures, classes, and images that only one gets right.
 
 Example: python scripts/compare.py outputs/mnist/hidden=128_1120-134153-7e20 outputs/mnist/hidden=512_1120-134502-11ab
 """
@@ -32,7 +32,7 @@ Settings: TypeAlias = dict[str, settings.Setting]
 
 @dataclass(frozen=True)
 class Compared:
-    """A run, and what it does with the test images."""
+    """A run, and its answers for the test images."""
 
     path: Path
     predictor: "Predictor"
@@ -63,7 +63,7 @@ def compare(first: Path, second: Path, data_root: Path | None) -> None:
     refuse_other_data(*(data and data[0] for data in known))
     for name, root in filter(None, known):
         download.require(name, data_root or root)
-    startup.import_torch()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported first
     one, other = scored(first, data_root), scored(second, data_root)
     refuse_other_images(one.dataset, other.dataset)
     names = f"1: {run_folder.short(first)}", f"2: {run_folder.short(second)}"
@@ -95,7 +95,7 @@ def refuse_other_images(one: "SplitDataset", other: "SplitDataset") -> None:
     refuse_other_data(one.name, other.name)
     pairs = zip(one.test_data(), other.test_data(), strict=True)
     if one.info.classes != other.info.classes or not all(torch.equal(*pair) for pair in pairs):
-        raise ConfigError("The runs have other test images, or other classes: give two runs of the same data set.")
+        raise ConfigError("The runs have different test images or classes: give two runs of the same data set.")
 
 
 def configuration(path: Path) -> Settings | None:
@@ -124,7 +124,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
 
 def is_default(key: str, run: Settings, other: Settings) -> bool:
-    """Tell whether only this run sets the key, an argument of its optimizer or schedule, and to torch's default."""
+    """Tell whether the key is an argument of the optimizer or schedule that only this run sets, to torch's default."""
     found = argument(key, run) if key in run and key not in other else None
     return found is not None and found.default == run[key]
 
@@ -137,7 +137,7 @@ def argument(key: str, run: Settings) -> torch_signatures.Argument | None:
 
 
 def shown(key: str, run: Settings) -> str:
-    """Format a setting; what a run does not set has torch's default."""
+    """Format a setting; torch's default if the run does not set it."""
     found = argument(key, run)
     return settings.shown(key, run.get(key, None if found is None else found.default))
 
@@ -148,7 +148,7 @@ def figures(one: Compared, other: Compared) -> Iterator[str]:
     columns = [_figures(run) for run in (one, other)]
     rows = [[name, *(column.get(name, "-") for column in columns)] for name in {**columns[0], **columns[1]}]
     yield from table(["figure", "1", "2"], rows)
-    yield f"Intervals: {CONFIDENCE:.0%}, over test images (Wilson); training with another seed varies further."
+    yield f"Intervals: {CONFIDENCE:.0%}, over test images (Wilson); training with another seed adds variation."
 
 
 def _figures(run: Compared) -> dict[str, str]:
@@ -215,7 +215,7 @@ def draw(one: Compared, other: Compared, only: Sequence["Tensor"]) -> None:
 
 
 def one_sided(only: "Tensor", wrong: Compared, heading: str) -> "OneSided":
-    """Collect the images `only` (N,) that one run gets right, those first of whose wrong answer the other is surest."""
+    """Collect the images `only` (N,) that one run gets right, ordered by how sure the other is of its wrong answer."""
     from mlplab.plots.comparison import MOST, OneSided
 
     sureness, answers = wrong.scores.probabilities.max(dim=1)

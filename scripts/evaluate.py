@@ -35,8 +35,8 @@ def main() -> None:
     )
     parser.add_argument(
         "--csv", type=Path, metavar="FILE",
-        help="write a row for each image: its number in the data, true class, answer, and a column for each class"
-        " with its probability",
+        help="write a row for each image: its number in the data, true class, answer, and the probability of each"
+        " class",
     )  # fmt: skip
     arguments = parser.parse_intermixed_args()
     with reported():
@@ -50,7 +50,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         atomic_write.require_place("--csv", [arguments.csv])
     if known := run_folder.data_of(arguments.run):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_torch()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported first
     from mlplab.model import evaluation
     from mlplab.training import restore
 
@@ -86,7 +86,7 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
 
 
 def write_table(path: Path, numbers: Sequence[int], scores: "Scores", classes: Sequence[str]) -> None:
-    """Write a row for each image; replaces only a table that it wrote before."""
+    """Write a row for each image, replacing only a table of this script."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["number", "true", "answer", *(f"p_{name}" for name in classes)])

@@ -1,5 +1,5 @@
-"""Explain answers: probabilities, what speaks for a class, the nearest training images, the smallest change that turns
-the answer. Draws explain_NAME.png for each image into the run folder.
+"""Explain answers: probabilities, pixels for and against a class, the nearest training images, the smallest change
+that flips the answer. Draws explain_NAME.png for each image into the run folder.
 
 Example: python scripts/explain.py outputs/fashion/hidden=512_1120-134153-7e20 --test 3 17
          python scripts/explain.py last shoe.png
@@ -56,7 +56,7 @@ def explain(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_torch()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported first
     from mlplab.model.explanation import Explainer
     from mlplab.plots import canvas, explanation
     from mlplab.training import restore
@@ -157,7 +157,7 @@ def nearest_in_words(near: "Neighbours", labels: Sequence[int], classes: Sequenc
 
 def change_in_words(change: "Change | None", classes: Sequence[str]) -> str:
     if change is None:
-        return "smallest change: none was found that turns the answer"
+        return "smallest change: none was found that flips the answer"
     touched, pixels = int(change.difference.any(dim=0).sum()), change.difference[0].numel()
     return (
         f"smallest change: {change.distance:.3f} (L2, pixels from 0 to 1), {change.root_mean_square:.1f} of 255 levels"

@@ -42,15 +42,15 @@ def main() -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write the files, if they give the probabilities of the network.
+    """Write the files if they give the same probabilities as the network.
 
     Raises:
         CheckpointError: if they do not.
-        ConfigError: if a file cannot be written or is another's, a library is missing, or a layer has no equivalent.
+        ConfigError: if a file cannot be written or is not mlplab's, a library is missing, or a layer has no equivalent.
     """
     suffixes = SUFFIXES[arguments.to]
     paths = to_write(arguments)
-    startup.import_torch()  # takes seconds; what is missing is reported before
+    startup.import_torch()  # takes seconds; missing files are reported first
     from mlplab.model.export import check
     from mlplab.model.export.plain_network import plain_network
     from mlplab.training import restore
@@ -63,8 +63,8 @@ def export(arguments: argparse.Namespace) -> None:
     difference = check.difference(exporter, by_suffix, predictor, dataset, images)
     if not difference <= TOLERANCE:
         raise CheckpointError(
-            f"{arguments.run}: the export differs from the network by {difference:.1g}, more than {TOLERANCE:g}, in a"
-            " probability. Nothing was written."
+            f"{arguments.run}: the probabilities of the export differ from the network's by {difference:.1g}, more than"
+            f" {TOLERANCE:g}. Nothing was written."
         )
     try:
         atomic_write.write_own(dict(zip(paths, contents, strict=True)))
@@ -76,7 +76,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def to_write(arguments: argparse.Namespace) -> list[Path]:
-    """Return the files to write, before anything is imported.
+    """Return the files to write; called before anything slow is imported.
 
     Raises:
         ConfigError: if this cannot succeed.
@@ -94,7 +94,7 @@ def to_write(arguments: argparse.Namespace) -> list[Path]:
 
 
 def to_compare(dataset: "SplitDataset") -> "tuple[Tensor, str]":
-    """Return images (N, C, H, W) uint8 and what they are: test images, or if these are not here, random pixels."""
+    """Return images (N, C, H, W) uint8 and their kind: test images or, if these are missing, random pixels."""
     from mlplab.model.export import check
 
     try:

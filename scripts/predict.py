@@ -94,7 +94,7 @@ def predict(arguments: argparse.Namespace) -> None:
     run_folder.find(arguments.run)
     if arguments.test and (known := run_folder.data_of(arguments.run)):
         download.require(known[0], arguments.data_root or known[1])
-    startup.import_torch()  # takes seconds; missing files are reported before
+    startup.import_torch()  # takes seconds; missing files are reported first
     import torch
 
     from mlplab.training import restore
@@ -152,7 +152,7 @@ def from_files(arguments: argparse.Namespace, info: "DatasetInfo", mistakes: lis
 
 
 def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
-    """Return the images of a table without labels, such as the test of a contest, by the number of the row from 1."""
+    """Return the images of a table without labels, such as the test set of a contest, named by row from 1."""
     import torch
 
     from mlplab.data.own import csv_table
@@ -162,7 +162,7 @@ def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
 
 
 def write_input(images: Sequence["Tensor"], path: Path) -> None:
-    """Write images (C, H, W) side by side, pixel by pixel; replaces only a picture that it wrote before."""
+    """Write images (C, H, W) side by side, pixel by pixel, replacing only a picture of this script."""
     import torch
     from PIL import Image, PngImagePlugin
 

@@ -59,7 +59,7 @@ def show(config: "Config", index: int) -> None:
 
 
 def used(data: "SplitDataset") -> "tuple[Tensor, Tensor]":
-    """Return the images (N, C, H, W) and labels (N,) that are trained on or validated, in the order of the data set."""
+    """Return the images (N, C, H, W) and labels (N,) for training and validation, in the order of the data set."""
     import torch
 
     rows = torch.cat([data.train_rows, data.val_rows]).sort().values

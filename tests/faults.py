@@ -1,7 +1,7 @@
-"""Jobs of a sweep that go wrong, by their seeds, and draws of a search, by their widths.
+"""Makes jobs of a sweep fail by their seeds, and draws of a search by their widths.
 
-Or they are held, where HELD names a file, as long as it is there. One is killed as it pauses, where KILLED_AT_PAUSE
-names a file that is not there yet.
+If HELD names a file, jobs wait as long as it exists. If KILLED_AT_PAUSE names a file that does not exist yet, one run
+is killed as it pauses.
 """
 
 import os

@@ -44,7 +44,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def histories(folder: Path) -> dict[str, Any]:
-    """The metrics by epoch of each run of a search, complete or paused, but for times."""
+    """The metrics by epoch of each run of a search, complete or paused, without times."""
     found = {}
     for path in [*folder.glob("*/result.json"), *folder.glob("*/paused.json")]:
         history = json.loads(path.read_text())["history"]

@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def make_curves(path: Path, jobs: int) -> None:
-    """Train the configurations; an interrupted recording goes on."""
+    """Train the configurations; an interrupted recording is continued."""
     runs = record.runs(DRAWS)
     record.append(path, runs, jobs)
     accs = [max(curve.val_acc, default=0.0) for curve in Curves.read(path).runs]

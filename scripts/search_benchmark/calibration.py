@@ -1,4 +1,4 @@
-"""Whether the interval of a winner holds what it promises, over many replayed searches.
+"""Checks over many replayed searches how often the interval of a winner contains the true difference.
 
 The seeds recorded for a configuration stand for all seeds: each search draws from them, and their mean is the true
 value.

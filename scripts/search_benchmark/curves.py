@@ -12,13 +12,13 @@ from record import BASE, EPOCHS, FIGURES, rows, space
 
 from mlplab.search.space import Assignment, Dimension
 
-Rank = Literal["accuracy", "loss"]  # what runs are compared by, and the weights kept by
+Rank = Literal["accuracy", "loss"]  # metric by which runs are compared, or weights kept
 RANKS: tuple[Rank, ...] = get_args(Rank)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A recorded run: figures of each epoch, (E,); no more epochs are there than it had before it diverged."""
+    """A recorded run: figures of each epoch, (E,); E is smaller if it diverged."""
 
     draw: int
     seed: int
@@ -33,7 +33,7 @@ class Curve:
         return len(self.val_acc) < EPOCHS
 
     def kept(self, epochs: int, by: Rank) -> int:
-        """Return the epoch whose weights are kept after so many."""
+        """Return the epoch, from 0, whose weights are kept after `epochs`."""
         return int(self.val_acc[:epochs].argmax() if by == "accuracy" else self.val_loss[:epochs].argmin())
 
 
@@ -82,7 +82,7 @@ def _place(values: Assignment) -> np.ndarray:
 
 
 def _coordinates(one: Dimension, text: str) -> list[float]:
-    """Two different choices are as far apart as the ends of a range."""
+    """Return coordinates in which two different choices are as far apart as the ends of a range."""
     if one.choices:
         return [math.sqrt(0.5) * (text == choice) for choice in one.choices]
     low, high, value = one.low, one.high, float(text)

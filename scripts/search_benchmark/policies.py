@@ -1,6 +1,6 @@
 """Searches, replayed on recorded curves: this project's, those of other libraries, and simple ones.
 
-Each yields what it trains in turn. Random draws are the recorded runs, in a random order.
+Each yields the parts of runs that it trains, in turn. Random draws are the recorded runs, in a random order.
 """
 
 import math
@@ -53,7 +53,7 @@ def one_epoch_then_the_best(curves: Curves, seed: int, budget: int, by: Rank = "
 
 
 def hyperband(curves: Curves, seed: int, budget: int, by: Rank = "loss") -> Steps:
-    """The brackets of Keras Tuner's Hyperband with factor 3; it goes on with a promoted run."""
+    """The brackets of Keras Tuner's Hyperband with factor 3; a promoted run is continued."""
     draws = iter(_order(curves, seed))
     while True:
         for bracket in (2, 1, 0):
@@ -155,7 +155,7 @@ def optuna(curves: Curves, seed: int, budget: int, pruner: str, by: Rank = "loss
 
 
 def figures_of(curves: Curves, draw: int, epochs: int, by: Rank) -> list[Figure]:
-    """Return what runs are compared by after each epoch: greater is better."""
+    """Return the figures by which runs are compared after each epoch: greater is better."""
     curve = curves.runs[draw]
     pairs = zip(curve.val_acc[:epochs].tolist(), curve.val_loss[:epochs].tolist(), strict=True)
     return [Figure.of(acc, loss, MONITOR[by]) for acc, loss in pairs]

@@ -78,7 +78,7 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _begin() -> None:
-    """Prepare a process: one thread, and no words of Lightning."""
+    """Prepare a process: one thread, and no output from Lightning."""
     import torch
 
     torch.set_num_threads(1)
@@ -94,7 +94,7 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def train(values: Assignment, seed: int) -> list[dict[str, str]]:
-    """Train a configuration on Fashion-MNIST; return the figures of each epoch, also of the test images."""
+    """Train a configuration on Fashion-MNIST; return the figures of each epoch, including those of the test images."""
     import torch
     from lightning.pytorch import Callback, Trainer
 

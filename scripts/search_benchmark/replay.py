@@ -1,4 +1,4 @@
-"""Replays searches on recorded curves, and compares what they find for the same epochs."""
+"""Replays searches on recorded curves, and compares their results for the same budget."""
 
 import math
 import statistics

@@ -44,15 +44,15 @@ def ranks(found: Mapping[tuple[Rank, Rank], Sequence[Replayed]]) -> str:
 
 
 def coverage(found: Sequence[Judged]) -> str:
-    """Say how often a winner's interval held the true difference, and how optimistic the searches were."""
+    """Say how often a winner's interval contained the true difference, and how optimistic the searches were."""
     held = sum(one.holds for one in found)
     said, true = (
         statistics.fmean(values) for values in zip(*((f.optimism, f.true_optimism) for f in found), strict=True)
     )
     return (
-        f"The 95 % interval of the winner against the base configuration held the true difference in {held} of"
-        f" {len(found)} searches. Their own figure of the winner was {100 * true:+.2f} points from its true mean; they"
-        f" said {100 * said:+.2f}."
+        f"The 95 % interval of the winner against the base configuration contained the true difference in {held}"
+        f" of {len(found)} searches. The searches' own accuracy of the winner was off by {100 * true:+.2f} points on"
+        f" average; their estimate of that error was {100 * said:+.2f}."
     )
 
 
@@ -66,7 +66,7 @@ def live(found: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     one, two, *_ = found.values()
     ratios = [b["minutes"] / a["minutes"] for a, b in zip(one, two, strict=True)]
     said = (
-        f"Two workers take {_range(ratios)} of the time of one. Medians of {len(ratios)} rounds in turn, with ranges."
+        f"Two workers take {_range(ratios)} times as long as one. Medians of {len(ratios)} rounds in turn, with ranges."
     )
     return f"{_table(rows)}\n\n{said}"
 

@@ -47,15 +47,15 @@ class Paused(BaseException):
     """A run has reached the epoch after which it pauses, and is saved; neither a failure nor a signal."""
 
 
-LOST_OUTPUT = 7  # exit code if an answer could not be printed, for example because a disk is full
+LOST_OUTPUT = 7  # exit code if output could not be printed, for example because a disk is full
 
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class _Output:
-    """A standard stream that writes ? for characters it cannot encode, and nothing once it cannot be written.
+    """A standard stream that writes ? for characters it cannot encode, and nothing once writing has failed.
 
-    If that is not because its reader is gone, `is_lost` is set, and of the stream with a name it is said.
+    Unless it failed because the reader is gone, `is_lost` is set, and a stream with a name reports the failure.
     """
 
     GONE = (errno.EPIPE, errno.EINVAL, errno.EIO)  # a closed pipe, one on Windows, a terminal
@@ -91,7 +91,7 @@ def reported() -> Iterator[None]:
     """End the process with the text and the exit code of an error, without its traceback.
 
     With HYDRA_FULL_ERROR=1 in the environment the traceback is shown as well. If standard output cannot be written,
-    that is said, the work is still done, and the exit code, unless there is an error, is LOST_OUTPUT.
+    a message says so, the work is still done, and the exit code, unless there is an error, is LOST_OUTPUT.
     """
     _open_standard_streams()
     with ExitStack() as stack:
@@ -122,7 +122,7 @@ def reported() -> Iterator[None]:
 
 
 def output_is_in_files() -> None:
-    """Let the process end with 0 even if standard output could not be written, because files hold all that it said."""
+    """Let the process end with 0 even if standard output could not be written, because files hold all of it."""
     if isinstance(sys.stdout, _Output):
         sys.stdout.flush()
         sys.stdout.is_lost = False

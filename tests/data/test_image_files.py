@@ -258,7 +258,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         (b"<!DOCTYPE html>\n<html>", "a web page, save the picture itself"),
         (b"no image at all", "a text"),
         (b"", "an empty file"),
-        (b"\x07\x00\x01\x02", "of no format that is known"),
+        (b"\x07\x00\x01\x02", "unknown format"),
     ],
 )
 def test_what_is_taken_for_an_image_is_called_by_its_name(path: Path, content: bytes, says: str) -> None:

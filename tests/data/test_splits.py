@@ -58,7 +58,7 @@ def test_a_fraction_is_of_the_images_that_are_there(tiny_root: Path) -> None:
 
 
 def test_test_images_set_aside_from_other_images_are_refused(tmp_path: Path) -> None:
-    """They would be among those that the network was trained on."""
+    """The network was trained on some of these test images."""
     images, labels = own_data.made(30, seed=1)
     own_data.write_folder(tmp_path, images, labels)
     given: dict[str, Any] = {"name": "folder", "root": tmp_path, "prepare": "none"}
@@ -69,7 +69,7 @@ def test_test_images_set_aside_from_other_images_are_refused(tmp_path: Path) -> 
     own_data.write_folder(tmp_path, 255 - images[:1], labels[:1])
     later = ImageDataModule(**given)
     later.load_state_dict(state)
-    with pytest.raises(DataError, match="holds other images than the network was trained on"):
+    with pytest.raises(DataError, match="the images differ from those in training"):
         later.test_data()
 
 
@@ -78,9 +78,9 @@ def test_test_images_set_aside_from_other_images_are_refused(tmp_path: Path) -> 
     [
         (
             {"0": "cat"},
-            "has classes that the network was not trained on: cat; it lacks classes that it was trained on: 0.",
+            "has classes that the network was not trained on: cat; it lacks classes the network was trained on: 0.",
         ),
-        ({"2": ".hidden"}, "lacks classes that it was trained on: 2."),
+        ({"2": ".hidden"}, "lacks classes the network was trained on: 2."),
     ],
 )
 def test_classes_that_are_not_those_of_the_network_are_named(change: dict[str, str], says: str, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def run(digits_run: Run, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shown(browser: Chrome, tmp_path: Path) -> Iterator[Open]:
-    """Open the text of a page from a file; at the end, nothing may be on the console."""
+    """Open the text of a page from a file; fails if anything was printed on the console."""
 
     def show(text: str) -> Chrome:
         (tmp_path / "draw.html").write_text(text, encoding="utf-8")

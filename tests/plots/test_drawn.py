@@ -287,7 +287,7 @@ def test_of_too_many_predictions_there_are_the_first(monkeypatch: pytest.MonkeyP
 
 
 def reasons(names: Sequence[str], **changes: Any) -> explanation.Reasons:
-    """Make up reasons of an answer, the second class, of an image of the first."""
+    """Make up reasons for the answer that an image of the first class is of the second."""
     made = {
         "image": images(1),
         "probabilities": random.dirichlet([0.3] * len(names)),
@@ -334,7 +334,7 @@ def test_an_explanation_shows_what_it_is_given() -> None:
 def test_an_explanation_without_neighbours_or_change_says_so() -> None:
     nothing = {"neighbours": images(0)[:, None], "labels": [], "numbers": [], "changed": None}
     figure = explanation.explanation(reasons(FASHION, **nothing), FASHION, "title", "run a")
-    assert {"no training images here", "no change found that turns the answer"} <= set(texts(figure))
+    assert {"no training images here", "no change found that flips the answer"} <= set(texts(figure))
     assert len(figure.axes) == 5
 
 

@@ -117,7 +117,7 @@ def test_an_answer_that_cannot_be_turned_is_explained_all_the_same(
     monkeypatch.setattr(Explainer, "smallest_change", lambda *_: None)
     finished = script("explain.py", digits, "--test", 0)
     assert finished.code == 0, finished.err
-    assert finished.out.splitlines()[-1] == "  smallest change: none was found that turns the answer"
+    assert finished.out.splitlines()[-1] == "  smallest change: none was found that flips the answer"
     assert drawn["explanation"][0][0].changed is None
 
 
@@ -243,7 +243,7 @@ def test_runs_with_other_test_images_are_refused(
     other = train(tiny(f"data.root={tmp_path / 'elsewhere'}"), tmp_path / "other")
     finished = script("compare.py", tiny_run.folder, other.folder)
     assert (finished.code, finished.out) == (2, "")
-    assert finished.err == ("The runs have other test images, or other classes: give two runs of the same data set.\n")
+    assert finished.err == ("The runs have different test images or classes: give two runs of the same data set.\n")
 
 
 def test_compare_names_what_is_no_run(digits: Path, script: Script, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_draws_that_fail_are_named_and_the_others_go_on(
 
 
 def test_a_disk_without_room_stops_the_search(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is no fault of a draw, and would be the same for all."""
+    """A full disk is no fault of a draw, and would stop all of them."""
     monkeypatch.setattr(worker, "train", faults.train_on_a_full_disk)
     finished = command(*WORDS, "jobs=1")
     assert finished.code == 4
@@ -196,7 +196,7 @@ def test_a_disk_without_room_stops_the_search(command: Command, folder: Path, mo
 
 
 def test_a_run_has_all_that_a_named_space_sets(command: Command, folder: Path) -> None:
-    """A schedule and a metric to compare by, and so does the command that trains it alone."""
+    """The schedule and the metric are set, also by the command that trains the run alone."""
     words = ("search=regularized", "search.sampler=random", "search.budget=1", "search.wave=1", "search.finalists=0")
     finished = command(*words, *FAST, "trainer.max_epochs=1", "jobs=1")
     assert finished.code == 0, finished.err
@@ -287,5 +287,5 @@ def test_a_search_by_the_clock_ends_and_resumes_with_more_time(command: Command,
     assert len(lines(folder / "draws.jsonl")) == 2
     finished = command(*words, "search.minutes=1000")
     assert finished.code == 0, finished.err
-    assert "\nThe space is used up: it has no other valid configuration.\n" in finished.out
+    assert "\nThe space is exhausted: it has no other valid configuration.\n" in finished.out
     assert len(lines(folder / "draws.jsonl")) == 5

@@ -104,7 +104,7 @@ def test_each_configuration_has_a_folder_and_the_end_is_an_answer(whole: tuple[P
 def test_a_job_that_has_its_result_is_not_shown_as_running(
     whole: tuple[Path, Finished], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Between the writing of its result and of its last status."""
+    """A job has this state between the writing of its result and of its last status."""
     shutil.copytree(whole[0], tmp_path / "grid")
     queued = job_file.read(tmp_path / "grid" / "jobs.jsonl")
     for job in queued:

@@ -55,7 +55,7 @@ def killed_at_random_times(folder: Path, dice: random.Random, report: Report, ki
 
 
 def killed_at_named_points(folder: Path, dice: random.Random, report: Report) -> None:
-    """The whole search, or the process of a run just before it pauses."""
+    """Kill a whole search, or the process of a run just before it pauses."""
     whole = folder / "whole"
     _complete(folder, whole, 0, 1)
     for name, (at, calls) in POINTS.items():
@@ -76,7 +76,7 @@ def killed_at_named_points(folder: Path, dice: random.Random, report: Report) ->
 
 
 def with_any_workers(folder: Path, dice: random.Random, report: Report, seeds: int = 5) -> None:
-    """The same search with 1, 2 and 4 workers, and with 2 that are killed."""
+    """Compare the same search with 1, 2 and 4 workers, and with 2 that are killed."""
     for seed in range(seeds):
         whole = folder / f"1-{seed}"
         _complete(folder, whole, seed, 1)

@@ -59,7 +59,7 @@ def test_a_folder_in_colour_from_training_to_prediction(composed: Compose, tmp_p
     assert ended.err.endswith("Train one with data.prepare=mnist to draw for it.\n")
     Image.new("RGB", (9, 9)).save(tmp_path / "large.png")
     ended = script("predict.py", run, tmp_path / "large.png")
-    assert (ended.code, "has 9x9 pixels, but the other images 8x6" in ended.err) == (3, True)
+    assert (ended.code, "has 9x9 pixels, but the other images have 8x6" in ended.err) == (3, True)
     ended = script("show.py", *given[:3])
     assert ended.out.startswith(
         "folder-pets: 48 training images, 5 of them to validate, and 12 test images\n8x6 pixels in"
@@ -104,9 +104,9 @@ def test_a_class_without_a_training_image_is_named(composed: Compose, tmp_path: 
         refused.append(seed)
         with pytest.raises(DataError) as caught:
             build(config)
-        says = "all images of the class 2 are among the 10 to validate, and none is left to train on.\n"
+        says = "all images of the class 2 are among the 10 for validation, so none is left for training.\n"
         assert str(caught.value).startswith(f"{tmp_path / 'data'}: {says}")
-        assert f"another data.split_seed than {seed}, or a smaller data.val_size." in str(caught.value)
+        assert f"a data.split_seed other than {seed}, or a smaller data.val_size." in str(caught.value)
     assert 0 < len(refused) < 16
 
 

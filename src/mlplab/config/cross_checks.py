@@ -91,7 +91,7 @@ def _regularization(config: Config) -> Complaints:
 
 
 def single_images(config: Config, images: int | None) -> Complaints:
-    """Check for a batch of one image, given the number of images trained on, unless that is not known yet."""
+    """Check that no batch has one image; `images` is the number of training images, None if not known yet."""
     size = config.data.batch_size
     left = (images or 0) % size if isinstance(config.trainer.limit_train_batches, float) else 0  # of the last batch
     return {

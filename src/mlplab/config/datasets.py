@@ -37,7 +37,7 @@ class Facts:
     downloads: Sequence[Mapping[str, Any]] = ({},)  # arguments of the class, for each of its downloads
     first_label: int = 0
     is_transposed: bool = False  # columns of pixels are stored as rows
-    test_rows: tuple[int, int | None] = (0, None)  # first and end of the rows of the test files that are used
+    test_rows: tuple[int, int | None] = (0, None)  # start and end of the rows used of the test files
 
     @property
     def pixels(self) -> int:
@@ -45,7 +45,7 @@ class Facts:
         return channels * height * width
 
 
-# Digits and letters, of which some have one form in both cases.
+# Digits and letters; letters that look alike in both cases share a class.
 _MERGED = f"{string.digits}{string.ascii_uppercase}abdefghnqrt"
 
 DATASETS: dict[str, Facts] = {
@@ -143,7 +143,7 @@ def label(name: str, split: str | None, root: str | None) -> str:
 
 
 class Reading(NamedTuple):
-    """How own data are read: the part of the configuration that decides their images."""
+    """The settings that determine how own data are read, and so their images."""
 
     prepare: str = "mnist"
     label_column: str = "auto"

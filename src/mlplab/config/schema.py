@@ -49,23 +49,23 @@ class Section(BaseModel):
 
 class Data(Section):
     name: datasets.Name = Field(description="data set")
-    split: str | None = Field(default=None, description="part of emnist or qmnist")
+    split: str | None = Field(default=None, description="split of emnist or qmnist")
     root: Annotated[str, NOTHING] = Field(
-        min_length=1, description="folder of the data sets, filled by downloads; of folder, csv and idx, the data"
+        min_length=1, description="folder of the data sets, where downloads go; for folder, csv and idx: your data"
     )
     prepare: Literal["mnist", "fashion", "none"] = Field(
-        default="mnist", description="frame own pictures as the images of a data set are, or use them as they are"
+        default="mnist", description="frame your pictures like the images of a data set, or use them as they are"
     )
     label_column: Literal["auto", "first", "last"] = Field(
-        default="auto", description="column of the labels of csv; auto: by its name or values, if clear"
+        default="auto", description="column of the labels in csv; auto: found by name or values, if unambiguous"
     )
-    test_size: float = Field(default=0.2, gt=0, lt=1, description="share of own data set aside if they have no test")
+    test_size: float = Field(default=0.2, gt=0, lt=1, description="share of own data set aside if there is no test set")
     val_size: int | float = Field(
         ge=0, description="training images set aside for validation, or a fraction of them below 1"
     )
-    split_seed: int = Field(ge=0, lt=2**32, description="selects images set aside and labels that are wrong")
-    train_size: Count | None = Field(default=None, description="images trained on, equally many of each class")
-    label_noise: Rate = Field(default=0.0, description="share of the labels trained on that is replaced by others")
+    split_seed: int = Field(ge=0, lt=2**32, description="selects the images set aside and the labels made wrong")
+    train_size: Count | None = Field(default=None, description="training images, equally many of each class")
+    label_noise: Rate = Field(default=0.0, description="share of the training labels replaced by other classes")
     batch_size: int = Field(ge=1, description="images per training step")
     normalize: Literal["standard", "unit", "symmetric"] = Field(
         description="scale pixels to mean 0 and variance 1, to 0..1, or to -1..1"
@@ -81,7 +81,7 @@ class Data(Section):
 
     @property
     def facts(self) -> datasets.Facts | None:
-        """The facts of the data set; None of own data, which are known once they are read."""
+        """The facts of the data set; None for own data, whose facts are known once they are read."""
         return datasets.DATASETS.get(self.key)
 
     @property
@@ -96,7 +96,7 @@ class Data(Section):
 
     @property
     def train_images(self) -> int | None:
-        """Images trained on; None if that is known only once own data are read."""
+        """The number of training images; None if it is known only once own data are read."""
         if self.facts is None or isinstance(self.val_size, float):
             return self.train_size
         return self.train_size or self.facts.train_images - self.val_size
@@ -108,14 +108,14 @@ class Data(Section):
         if split is None and not splits:
             return None
         if not splits:
-            raise PydanticCustomError("split", "must be null: only emnist and qmnist have several")
+            raise PydanticCustomError("split", "must be null: only emnist and qmnist have splits")
         return _known(split or "", splits)
 
     @field_validator("root", mode="before")
     @classmethod
     def _is_given(cls, root: object, info: ValidationInfo) -> object:
         if root is None and info.data.get("name") in datasets.OWN:
-            raise PydanticCustomError("missing_root", "must be given, the folder or file of the data")
+            raise PydanticCustomError("missing_root", "must be given: the folder or file of your data")
         return root
 
     @field_validator("root")
@@ -128,7 +128,7 @@ class Data(Section):
     @field_validator("val_size", mode="before")
     @classmethod
     def _is_a_number(cls, val_size: object, info: ValidationInfo) -> object:
-        """Turn a fraction, such as 0.2, into a number of images, if theirs is known."""
+        """Turn a fraction, such as 0.2, into a number of images, if the total is known."""
         if isinstance(val_size, float) and val_size >= 1:
             raise PydanticCustomError("whole", "must be an integer, or a fraction below 1")
         facts = _facts(info)
@@ -142,7 +142,7 @@ class Data(Section):
         facts = _facts(info)
         if facts is not None and val_size >= facts.train_images:
             most = {"most": facts.train_images - 1, "available": facts.train_images}
-            raise PydanticCustomError("size", "must be at most {most}, {available} training images less one", most)
+            raise PydanticCustomError("size", "must be at most {most}, one less than the {available} images", most)
         return val_size or 0
 
     @field_validator("train_size")
@@ -151,7 +151,7 @@ class Data(Section):
         facts, val_size = _facts(info), info.data.get("val_size", 0)
         if facts is not None and train_size is not None and train_size > facts.train_images - val_size:
             most = {"most": facts.train_images - val_size}
-            raise PydanticCustomError("size", "must be at most {most}, those not set aside for validation", most)
+            raise PydanticCustomError("size", "must be at most {most}, the images not set aside for validation", most)
         return train_size
 
 

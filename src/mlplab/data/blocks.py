@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-if TYPE_CHECKING:  # takes a second, and predictions do without
+if TYPE_CHECKING:  # takes a second, and predictions do not need it
     from lightning.pytorch import Trainer
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W): uint8 as stored, float once transferred; labels (B,) int64

@@ -27,12 +27,12 @@ class ImageDataModule(SplitDataset, LightningDataModule):
 
     Args:
         name: a data set, or the layout of your own data: folder, csv or idx.
-        root: folder of the data sets; by default `$MLPLAB_DATA`, or ~/.cache/mlplab; of own data, their folder or file.
+        root: folder of the data sets, by default `$MLPLAB_DATA` or ~/.cache/mlplab; for own data, their folder or file.
         val_size: training images set aside for validation, or a fraction of them; by default 5,000 of MNIST, 200 of
             the digits, a tenth of own data.
-        split: part of emnist or qmnist.
-        train_size: images trained on, equally many of each class; by default all that are not set aside.
-        label_noise: share of the labels trained on that is replaced by others.
+        split: split of emnist or qmnist.
+        train_size: training images, equally many of each class; by default all that are not set aside.
+        label_noise: share of the training labels replaced by other classes.
         prepare, label_column, test_size: how own data are read, see the schema.
         augment: arguments of `Distortion`, for training images only. Each batch is distorted with a seed that follows
             from `seed`, the epoch and the position of the batch in it.
@@ -96,7 +96,7 @@ class ImageDataModule(SplitDataset, LightningDataModule):
         return self._rows[1]
 
     def training_data(self, device: torch.device) -> Batch:
-        """All training and validation images (N, C, H, W) uint8 and labels (N,), wrong ones with `label_noise`."""
+        """All training and validation images (N, C, H, W) uint8 and labels (N,), some wrong with `label_noise`."""
         if self._data is None or self._data[0].device != device:
             images, _ = self.train_data()
             self._data = images.to(device), self.train_labels.to(device)

@@ -51,7 +51,7 @@ def keep(name: str, root: Path, reading: Reading = USUAL) -> None:
 
 
 def load(name: str, root: Path, reading: Reading = USUAL) -> ImageDataset:
-    """Read a data set of DATASETS, from `root`, where it is downloaded if missing; or own data, which are at `root`.
+    """Read a data set of DATASETS from `root`, where it is downloaded if missing, or own data at `root`.
 
     Raises:
         DataError: if a file is missing and cannot be fetched, or is damaged.
@@ -101,7 +101,7 @@ def measured(train_images: Tensor, facts: Facts) -> DatasetInfo:
 
 
 def frame(prepare: str, shape: tuple[int, int, int], classes: tuple[str, ...] = ()) -> DatasetInfo:
-    """Return the facts of own images (C, H, W) framed like a data set in proportion, or "none"; moments are not set."""
+    """Return the facts of own images (C, H, W), framed in proportion like a data set or not; moments are not set."""
     like = DATASETS.get(prepare)
     if like is None:
         return DatasetInfo(shape, classes, 0.0, 1.0, max(shape[1:]), False, as_they_are=True)
@@ -110,7 +110,7 @@ def frame(prepare: str, shape: tuple[int, int, int], classes: tuple[str, ...] = 
 
 
 def moments(images: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of the pixels of images uint8, scaled to 0..1."""
+    """Return mean and standard deviation of the pixels of uint8 images, scaled to 0..1."""
     counts = images.flatten().bincount(minlength=256).double()  # pixel counts by value
     values = torch.arange(256, dtype=torch.float64)
     mean = float(counts.dot(values)) / images.numel()

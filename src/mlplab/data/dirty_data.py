@@ -1,4 +1,4 @@
-"""Experiments on little and dirty data: fewer images to train on, and wrong labels."""
+"""Fewer training images and wrong labels, for experiments with little or noisy data."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from mlplab.randomness import Purpose, derive, permutation
 
 
 def balanced(rows: Tensor, labels: Tensor, classes: Sequence[str], size: int) -> Tensor:
-    """Return the first `size` rows with equally many of each class: a smaller size has rows of a larger one.
+    """Return the first `size` rows with equally many of each class; a larger size contains the rows of a smaller one.
 
     Args:
         rows: (n,), of the images that may be chosen.
@@ -30,7 +30,7 @@ def balanced(rows: Tensor, labels: Tensor, classes: Sequence[str], size: int) ->
                 f"data.train_size: {size:,} images of {len(classes)} classes are {count:,} of each, but {name} has"
                 f" {most:,} that are not set aside: at most {min(found) * len(classes):,}"
             )
-    number = torch.empty_like(labels)  # of a row among those of its class
+    number = torch.empty_like(labels)  # position of a row among those of its class
     for k in range(len(classes)):
         number[labels == k] = torch.arange(found[k])
     return rows[number < torch.tensor(wanted)[labels]]
@@ -39,7 +39,7 @@ def balanced(rows: Tensor, labels: Tensor, classes: Sequence[str], size: int) ->
 def noisy(labels: Tensor, rows: Tensor, classes: int, share: float, seed: int) -> Tensor:
     """Return a copy of the labels (N,) in which a share of those at `rows` is one of the other classes.
 
-    More noise keeps the wrong labels of less.
+    Labels that are wrong at low noise keep their wrong class at higher noise.
     """
     order = permutation(len(labels), seed, Purpose.LABEL_NOISE)
     order = order[torch.isin(order, rows)][: round(share * len(rows))]

@@ -73,7 +73,7 @@ def _has(path: Path, sha256: str | None) -> bool:
 
 
 def _unreachable(addresses: Sequence[str]) -> str | None:
-    """Return why a file is at none of its addresses; None if it is at one."""
+    """Return why a file is unavailable at all of its addresses; None if one has it."""
     reason = None
     for address in addresses:
         try:
@@ -129,8 +129,8 @@ def fetch(
 ) -> None:
     """Download the missing `files` into torchvision's folder of the data set.
 
-    `downloads` are arguments of the class, for each call of it. Other files that come with them are kept, too: those
-    of EMNIST come in one archive.
+    `downloads` holds the arguments of the class for each call. Other files of an archive are kept, too: EMNIST has one
+    archive for all splits.
 
     Raises:
         DataError: if there is no network, or the folder cannot be written.

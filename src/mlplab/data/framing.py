@@ -56,7 +56,7 @@ def things(picture: Bytes, info: DatasetInfo, background: Background = "auto") -
 
 
 def rounded(values: Floats | float) -> Floats:
-    """Round, halves up, and so also what an inexact sum leaves just below a half."""
+    """Round halves up, including values that an inexact sum leaves just below a half."""
     whole: Floats = np.floor(np.asarray(values) + (0.5 + 1e-9))
     return whole
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlplab.errors import DataError
 
 IMAGES = (0x0803, 0x0804)  # bytes: (N, H, W), or (N, C, H, W)
-LABELS = (0x0801, 0x0901, 0x0B01, 0x0C01, 0x0C02)  # whole numbers; of several for an image, the first is its class
+LABELS = (0x0801, 0x0901, 0x0B01, 0x0C01, 0x0C02)  # integers; if an image has several, the first is its class
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4"}
 
 
@@ -30,7 +30,7 @@ def content(path: Path, way_out: str = "") -> npt.NDArray[np.uint8]:
 
 
 def parse(path: Path, content: npt.NDArray[np.uint8], magics: Sequence[int], way_out: str = "") -> npt.NDArray[Any]:
-    """Return the values of a file whose first number, type and dimensions, is one of `magics`.
+    """Return the values of a file whose first number (type and dimensions) is one of `magics`.
 
     Raises:
         DataError: if it is another, or the file is not as long as its header says, or holds no values.

@@ -46,7 +46,7 @@ def read(path: Path, info: DatasetInfo, background: Background = "auto", several
     """Read images (N, C, H, W) uint8, prepared like the data set, and the number of separate things drawn.
 
     Returns the largest of these things, or if `several` all of them from left to right, see `framing.things`. Of a file
-    with several images, the first one that is not empty is used. Pictures of a data set `as_they_are` are one thing.
+    with several images, the first non-empty one is used. Pictures of a data set `as_they_are` count as one thing.
 
     Raises:
         DataError: if it is not a readable image, or nothing stands out from its background, or its size is wrong.
@@ -81,7 +81,7 @@ def as_is(path: Path, shape: tuple[int, int, int]) -> Bytes:
         width, height = image.size
         if (height, width) != tuple(shape[1:]):
             raise DataError(
-                f"{path}: has {height}x{width} pixels, but the other images {shape[1]}x{shape[2]}, and"
+                f"{path}: has {height}x{width} pixels, but the other images have {shape[1]}x{shape[2]}, and"
                 " data.prepare=none uses them as they are. Give pictures of one size, or train with data.prepare=mnist."
             )
         if image.mode[0] in "IF":  # 16 or 32 bits, or floats, of any range
@@ -124,7 +124,7 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # Pillow raises anything for untrusted files
         start = _start(path)
         kinds = (says for begins, says in KINDS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE))
-        text = "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
+        text = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
         reason = next(kinds, None) or " ".join(text.split())[:150] or type(error).__name__
         raise DataError(f"{path}: not an image that can be read: {reason}. Give a PNG, JPEG, GIF, BMP, ...") from error
 

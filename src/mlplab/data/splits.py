@@ -47,7 +47,7 @@ class SplitDataset:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> "SplitDataset":
-        """Make one from arguments of `ImageDataModule`; those that an earlier version lacked have defaults."""
+        """Make a data set from arguments of `ImageDataModule`; those that an earlier version lacked have defaults."""
         of_dataset = {name: values[name] for name in signature(SplitDataset).parameters if name in values}
         of_reading = {name: values[name] for name in Reading._fields if name in values}
         return SplitDataset(**of_dataset, reading=Reading(**of_reading))
@@ -59,7 +59,7 @@ class SplitDataset:
 
     @cached_property
     def train_rows(self) -> Tensor:
-        """Rows of the images that are trained on, (N - val_size,) or (train_size,)."""
+        """Rows of the training images, (N - val_size,) or (train_size,)."""
         rows, size = self._order[self.val_size :], self._train_size
         return dirty_data.balanced(rows, self._loaded.train_labels, self.info.classes, size) if size else rows
 
@@ -70,13 +70,13 @@ class SplitDataset:
 
     @property
     def val_size(self) -> int:
-        """Number of validation images; a fraction is one of the images to train and to validate."""
+        """Number of validation images; a fraction is of the training and validation images together."""
         is_fraction = 0 < self._val_size < 1
         return _val_images(self._val_size, len(self._loaded.train_images)) if is_fraction else int(self._val_size)
 
     @cached_property
     def train_labels(self) -> Tensor:
-        """Labels to train with, of all training and validation images, (N,): a share `label_noise` is wrong."""
+        """Labels of all training and validation images, (N,), as trained on: a share `label_noise` is wrong."""
         labels = self._loaded.train_labels
         if not self._label_noise:
             return labels
@@ -176,7 +176,7 @@ def _require_valid(name: str, split: str | None, normalize: str, label_noise: fl
 
 
 def _require_same(root: Path, info: DatasetInfo, dataset: ImageDataset) -> None:
-    """Raises DataError if the images are not those of the network that was trained."""
+    """Raises DataError if the images are not those that the network was trained on."""
     found = dataset.info
     if info.image_shape != found.image_shape:
         raise DataError(
@@ -187,13 +187,13 @@ def _require_same(root: Path, info: DatasetInfo, dataset: ImageDataset) -> None:
         new = [name for name in found.classes if name not in info.classes]
         gone = [name for name in info.classes if name not in found.classes]
         says = [f"has classes that the network was not trained on: {_some(new)}"] if new else []
-        says += [f"lacks classes that it was trained on: {_some(gone)}"] if gone else []
-        differ = "; it ".join(says) or "has the classes in another order than in training"
+        says += [f"lacks classes the network was trained on: {_some(gone)}"] if gone else []
+        differ = "; it ".join(says) or "has the classes in a different order than in training"
         raise DataError(f"{root}: {differ}.\nGive the folder of its data set.")
     if info != dataset.info and dataset.is_test_set_aside:
         raise DataError(
-            f"{root}: holds other images than the network was trained on, so other ones are set aside for the"
-            " test.\nGive the folder as it was, or one with test images of its own."
+            f"{root}: the images differ from those in training, so other ones are set aside for the test.\n"
+            "Give the folder as it was, or one with its own test images."
         )
 
 
@@ -206,14 +206,14 @@ def _val_images(val_size: float, images: int) -> int:
 
 
 def _require_training_images(val_size: float, images: int) -> None:
-    """Raises ConfigError if all of the images to train and to validate are to validate."""
+    """Raises ConfigError if the validation images leave none for training."""
     if (validated := _val_images(val_size, images)) >= images:
         got = f"{val_size}" if validated == val_size else f"{val_size} of them, {validated}"
-        raise ConfigError(f"data.val_size: must be at most {images - 1}, {images} training images less one, got {got}")
+        raise ConfigError(f"data.val_size: must be at most {images - 1}, one less than the {images} images, got {got}")
 
 
 def require_all_classes(dataset: SplitDataset) -> None:
-    """Raises DataError if own data have a class whose images are all to validate, which could not be learned."""
+    """Raises DataError if own data have a class whose images are all for validation, which could not be learned."""
     if dataset.key not in OWN:
         return
     labels, classes = dataset.train_data()[1], dataset.info.classes
@@ -221,8 +221,8 @@ def require_all_classes(dataset: SplitDataset) -> None:
     all_are = (validated == labels.bincount(minlength=len(classes))).tolist()
     if lacking := [name for name, is_lacking in zip(classes, all_are, strict=True) if is_lacking]:
         raise DataError(
-            f"{dataset.root}: all images of the class {_some(lacking)} are among the {dataset.val_size} to validate,"
-            f" and none is left to train on.\nGive more of them, another data.split_seed than {dataset.split_seed}, or"
+            f"{dataset.root}: all images of the class {_some(lacking)} are among the {dataset.val_size} for validation,"
+            f" so none is left for training.\nGive more of them, a data.split_seed other than {dataset.split_seed}, or"
             " a smaller data.val_size."
         )
 

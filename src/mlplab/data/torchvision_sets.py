@@ -1,4 +1,4 @@
-"""Reads torchvision's data sets in the format of MNIST: found where they may be, and verified."""
+"""Finds, verifies and reads torchvision's data sets in the format of MNIST."""
 
 import hashlib
 from pathlib import Path

@@ -164,7 +164,7 @@ function piecesOf(joined, mask) {
   }
   return pieces;
 }
-/** Drops edges of the paper and frames, if anything large is left, and specks. */
+/** Drops specks and, if anything large is left, edges of the paper and frames. */
 function cleaned(pieces, { height, width }) {
   const isStrip = ({ pixels, top, bottom, left, right }) => {
     const edges = [i => i < width, i => i >= width * (height - 1), i => i % width === 0, i => (i + 1) % width === 0];

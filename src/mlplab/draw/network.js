@@ -1,4 +1,4 @@
-// The network. Of each layer: the biases of its units, and weights from each input to each unit, input by input.
+// The network. For each layer: the biases of its units, and weights from each input to each unit, input by input.
 const layers = RUN.layers.map(({ bias, scales, weights }) => {
   const text = atob(weights), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);

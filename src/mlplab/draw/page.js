@@ -1,4 +1,4 @@
-// The page: a picture to draw on, what the network makes of it, and files of what was drawn.
+// The page: a picture to draw on, the network's answer, and drawings saved as files.
 const element = id => document.getElementById(id), all = selector => [...document.querySelectorAll(selector)];
 const SIDE = 84, { info, classes } = RUN, field = element("field"), bars = all("#bars button"), maps = all(".units");
 const blank = () => ({ ...grid(SIDE, SIDE), ground: 0, isReady: false }); // ready: the network gets it as it is
@@ -43,12 +43,12 @@ function update() {
   for (const control of all(".mark")) control.disabled = !seen;
   element("right").value = best;
   const unseen = isEmpty ? "Draw something, or drop a picture here." : "Nothing stands out from the background.";
-  const several = seen && seen.things > 1 ? `${seen.things} separate things: the largest is read.` : "";
+  const several = seen && seen.things > 1 ? `${seen.things} separate things: only the largest is read.` : "";
   element("message").textContent = seen ? several : unseen;
 }
 function show(next) {
   earlier.push(picture);
-  earlier = earlier.slice(-Math.max(1, Math.floor(5e6 / picture.data.length))); // of a photograph, the last one
+  earlier = earlier.slice(-Math.max(1, Math.floor(5e6 / picture.data.length))); // for a photograph, only the last one
   picture = next;
   update();
 }

@@ -31,7 +31,7 @@ def html(title: str, info: DatasetInfo, network: PlainNetwork, examples: tuple[I
     """Return the page.
 
     Args:
-        title: says which network this is.
+        title: names the network.
         examples: test images to start from, and their labels.
 
     Raises:
@@ -67,7 +67,7 @@ def html(title: str, info: DatasetInfo, network: PlainNetwork, examples: tuple[I
 
 
 def for_files(classes: Sequence[str]) -> list[str]:
-    """Name classes in file names: - is for each character that systems or browsers forbid; no two are the same."""
+    """Return class names for file names: - replaces characters that systems or browsers forbid; no two are equal."""
     found = list[str]()
     for number, name in enumerate(classes):
         allowed = ("-" if letter in FORBIDDEN or category(letter).startswith("C") else letter for letter in name)

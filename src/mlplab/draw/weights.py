@@ -12,7 +12,7 @@ LARGEST = 2**15 - 1
 
 
 def packed(network: PlainNetwork) -> list[dict[str, Any]]:
-    """Return each layer for pixels from 0 to 255: biases, and weights as parts of the largest one of their unit."""
+    """Return each layer for pixels from 0 to 255: biases, and weights as fractions of the largest one of their unit."""
     first, *others = ((layer.weight.double(), layer.bias.double()) for layer in network.layers)
     weight, bias = first
     first = weight * network.factor, bias + network.shift * weight.sum(dim=0)

@@ -1,4 +1,4 @@
-"""Reasons of an answer: what speaks for a class, similar training images, the smallest change that turns the answer."""
+"""Reasons for an answer: pixels for a class, similar training images, the smallest change that flips it."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from mlplab.model.predictor import Predictor
 
 WHITE = 255  # pixels are from 0, black, to this
 LINEARISATIONS = 40
-# Of a change, up to 8 times, until it turns the answer in whole grey levels.
+# Scales of a change, up to 8, tried until it flips the answer in whole grey levels.
 SCALES = [0.9 * 1.02**k for k in range(111)]
 PART = 5000  # training images at a time
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change of an image that turns the answer of a network."""
+    """A change of an image that flips the answer of a network."""
 
     image: Tensor  # (C, H, W) uint8, changed
     difference: Tensor  # (C, H, W) int64, in grey levels
@@ -50,7 +50,7 @@ class Neighbours:
 
 
 class Explainer:
-    """Explains the answers of a network for images uint8, in evaluation mode on the CPU."""
+    """Explains the answers of a network for uint8 images, in evaluation mode on the CPU."""
 
     def __init__(self, predictor: Predictor, dataset: SplitDataset) -> None:
         self._predictor, self._dataset = predictor.eval(), dataset
@@ -69,8 +69,8 @@ class Explainer:
     def input_times_gradient(self, images: Tensor, classes: Tensor) -> Tensor:
         """Compute what each pixel adds to the logit of a class, linearised at the image, (N, C, H, W).
 
-        It is the pixel, 0 for black, times the derivative of the logit by it; so black pixels add nothing, whatever the
-        normalisation (Shrikumar et al. 2016, arXiv:1605.01713).
+        It is the pixel, 0 for black, times the derivative of the logit with respect to it; so black pixels add nothing,
+        whatever the normalisation (Shrikumar et al. 2016, arXiv:1605.01713).
 
         Args:
             images: (N, C, H, W) uint8.
@@ -98,12 +98,12 @@ class Explainer:
         return Neighbours(torch.cat(found, dim=1).gather(1, best.indices), best.values)
 
     def smallest_change(self, image: Tensor) -> Change | None:
-        """Search for the smallest change of an image (C, H, W) uint8 that turns the answer, in whole grey levels.
+        """Search for the smallest change of an image (C, H, W) uint8 that flips the answer, in whole grey levels.
 
         Towards each other class, the network is linearised again and again, and the image is moved to the boundary of
         the linear function: DeepFool (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599), but always from the original
         image and within the range of the pixels (Croce and Hein 2020, arXiv:1907.02044), and by half of the way, which
-        keeps it from swinging between two linear regions. The shortest change that does turn the answer is returned;
+        keeps it from swinging between two linear regions. The shortest change that does flip the answer is returned;
         a shorter one may exist unless the network is linear. None if no change was found.
         """
         before = self.probabilities(image.unsqueeze(0))[0]
@@ -139,7 +139,7 @@ class Explainer:
 
 
 def shortest_step(normals: Tensor, needed: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Find the shortest steps (N, D) whose products with `normals` (N, D) are at least `needed` (N,), within a range.
+    """Find the shortest steps (N, D) whose dot products with `normals` are at least `needed` (N,), within a range.
 
     The range is from `low` to `high` (D,), which are at most and at least 0. A step is a multiple of its normal, except
     where that would leave the range; these coordinates stay at their limit, so that the others go further. If the range

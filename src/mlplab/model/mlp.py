@@ -38,7 +38,7 @@ class Affine(nn.Module):
 
 
 def last_hidden_layer(network: nn.Sequential, images: Tensor) -> Tensor:
-    """Normalised images (N, C, H, W) -> the inputs of the output layer (N, width), before their logits."""
+    """Normalised images (N, C, H, W) -> the inputs of the output layer (N, width)."""
     values = images.to(next(network.parameters()).dtype)
     for layer in [*network][:-1]:
         values = layer(values)

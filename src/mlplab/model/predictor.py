@@ -1,4 +1,4 @@
-"""A network as it predicts: with the average of its weights, if there is one. Needs torch alone."""
+"""A network for prediction, with the average of its weights, if there is one. Needs only torch."""
 
 from collections.abc import Mapping, Sequence
 from inspect import signature

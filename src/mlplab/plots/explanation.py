@@ -1,4 +1,4 @@
-"""A picture of the reasons of a network's answer for one image."""
+"""A picture of the reasons for a network's answer for one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ LETTERS = 21  # of a text above an image
 
 @dataclass(frozen=True)
 class Reasons:
-    """The reasons of an answer, as arrays."""
+    """The reasons for an answer, as arrays."""
 
     image: Array  # (C, H, W) uint8
     probabilities: Array  # (K,)
     truth: int | None
     classes: Sequence[int]  # the first two, or the only one
-    attributions: Array  # (2, C, H, W), what speaks for them
+    attributions: Array  # (2, C, H, W), the pixels for and against them
     neighbours: Array  # (k, C, H, W) uint8, the nearest training images; none without the data
     labels: Sequence[int]  # (k,), their classes
     numbers: Sequence[int]  # (k,), among all training images
@@ -36,7 +36,7 @@ class Reasons:
 
 
 def explanation(reasons: Reasons, names: Sequence[str], title: str, about: str) -> "canvas.Figure":
-    """Draw the image, its probabilities, what speaks for the first two classes, its neighbours and a change.
+    """Draw the image, its probabilities, the pixels for the first two classes, its neighbours and a change.
 
     Args:
         reasons: of the answer for one image.
@@ -115,7 +115,7 @@ def _neighbours(mosaic: Mosaic, image: "canvas.AxesImage", reasons: Reasons, sai
 
 def _change(figure: "canvas.Figure", top: float, reasons: Reasons, said: Sequence[str]) -> None:
     if reasons.changed is None:
-        canvas.write(figure, MIDDLE, top - 0.05, "no change found that turns the answer", fontsize=TEXT)
+        canvas.write(figure, MIDDLE, top - 0.05, "no change found that flips the answer", fontsize=TEXT)
         return
     difference = reasons.changed.astype(np.int64) - reasons.image
     change, distance = difference.sum(axis=0), float(np.linalg.norm(difference / 255))  # (H, W)

@@ -11,7 +11,7 @@ from mlplab.model.evaluation import Scores
 from mlplab.plots import canvas, run
 from mlplab.randomness import Purpose, derive_many
 
-if TYPE_CHECKING:  # it imports Lightning, and pictures of predictions do without
+if TYPE_CHECKING:  # it imports Lightning, which pictures of predictions do not need
     from mlplab.data.datamodule import ImageDataModule
 
 

@@ -105,7 +105,7 @@ def mistakes(
 ) -> "canvas.Figure":
     """Draw the first 24 of images (N, H, W) or (N, C, H, W) uint8, with their `indices` in the data set.
 
-    `probabilities` (N,) are of the predicted classes; `number` says what an index is good for.
+    `probabilities` (N,) are of the predicted classes; `number` says what the indices are for.
     """
     worst, note = shown(images[:MOST_MISTAKES]), _note("most confident mistakes", about)
     if not len(worst):

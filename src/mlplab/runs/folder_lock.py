@@ -1,4 +1,4 @@
-"""Who may use a folder: its lock, refusals of folders that hold something else, and room on the disk."""
+"""The lock of a folder, and checks that it holds nothing else and that the disk has room."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A Markdown page of which measurements rewrite a block, between `<!-- name -->` and `<!-- /name -->`."""
+"""Replaces a block of a Markdown page, between `<!-- name -->` and `<!-- /name -->`, by new measurements."""
 
 import re
 from pathlib import Path

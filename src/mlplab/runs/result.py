@@ -122,7 +122,7 @@ class Status(BaseModel):
     failures: int = 0  # since the run was last paused
 
     def has_failed(self, attempts: int) -> bool:
-        """True if the run diverged, or failed so many times; a single attempt fails for any reason."""
+        """True if the run diverged, or failed `attempts` times; with a single attempt, any failure counts."""
         return self.status == "diverged" or (self.status == "failed" and (attempts == 1 or self.failures >= attempts))
 
     @property
@@ -203,7 +203,7 @@ def write_status(
 
 
 def forget_failures(folder: Path) -> None:
-    """Let a run that has not failed for good have all of its attempts again."""
+    """Give a run that has not failed for good all of its attempts again."""
     status = read_status(folder)
     if status is not None and status.failures:
         with suppress(OSError):

@@ -86,7 +86,7 @@ class Finalist:
 class Answer:
     folder: Path
     rungs: tuple[int, ...]
-    monitor: str  # that runs were compared by
+    monitor: str  # by which runs were compared
     log_scales: frozenset[str]  # keys whose values charts show on a log scale
 
     @cached_property
@@ -137,7 +137,7 @@ class Answer:
         if seen is not None and best.drawn.number != BEGINNING:
             hopeful = 100 * (seen.accuracy - quoted.mean)
             yield (
-                f"the search itself saw {100 * seen.accuracy:.2f} %, the best of {len(self.drawn)} draws:"
+                f"the search itself measured {100 * seen.accuracy:.2f} %, the best of {len(self.drawn)} draws:"
                 f" {abs(hopeful):.2f} points too {'optimistic' if hopeful > 0 else 'pessimistic'}"
             )
         yield from self._against_the_beginning(best)
@@ -172,7 +172,7 @@ class Answer:
         cheapest = min([best, *alike], key=lambda one: one.seconds)
         if cheapest is not best:
             share = cheapest.seconds / best.seconds
-            yield f"the fastest of these, {cheapest.name}, trains in {share:.2f} of the winner's time"
+            yield f"the fastest of these, {cheapest.name}, takes {share:.2f} times as long to train as the winner"
 
     def _finalists(self) -> Columns:
         found = list(self.finalists.values())

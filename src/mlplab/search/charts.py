@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib takes half a second, and a report without pictur
     from matplotlib.axes import Axes
 
 MOST_PANELS, MOST_LABELS, LONGEST_LABEL = 9, 8, 14
-BEST = 4  # one draw of so many is a line of the parallel coordinates
+BEST = 4  # one draw in so many, the best, is a line of the parallel coordinates
 VAL_ACC = "validation accuracy (%)"
 
 
@@ -49,7 +49,7 @@ def progress(
         return None
     note = (
         "best complete run so far, by the search's monitor\n"
-        "dashed: expected with complete runs in a random order; a paused one is given the mean gain of the others"
+        "dashed: expected for complete runs in random order; paused ones are given the mean gain of the others"
     )
     figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -72,7 +72,7 @@ def progress(
 
 
 def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
-    """Yield the best figure of each run; a paused one is given the mean gain that complete ones had from there on."""
+    """Yield the best figure of each run; a paused one is credited with the mean gain of complete ones since."""
     complete = [one.figures for one in outcomes if len(one.figures) == epochs]
     for one in outcomes:
         if one.figures:
@@ -168,7 +168,7 @@ class _Scale:
         return (number - low) / ((high - low) or 1)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Yield places, and what stands there."""
+        """Yield the places of ticks, and their texts."""
         if self.names:
             yield from ((self.place(name), label(name, LONGEST_LABEL)) for name in self.names)
         else:
@@ -176,14 +176,14 @@ class _Scale:
 
 
 def _shade(share: float) -> tuple[float, float, float]:
-    """A blue, the darker the greater."""
+    """Return a blue, darker for a greater share."""
     return 0.75 * (1 - share), 0.85 - 0.41 * share, 0.95 - 0.25 * share
 
 
 def curves(outcomes: Sequence[Outcome], rungs: Sequence[int], title: str) -> "canvas.Figure":
     """Draw the accuracy of each draw by epoch: thin if it was not continued, red for the best complete one."""
     paused = sum(not one.has_ended for one in outcomes)
-    note = f"{len(outcomes)} draws: thin, {paused} that were paused; red, the best of one seed"
+    note = f"{len(outcomes)} draws; thin: the {paused} that were paused; red: the best, with one seed"
     figure = canvas.page(title, 3.6, note, layout="constrained")
     axes = figure.add_subplot()
     complete = [one for one in outcomes if one.has_ended and one.figures]
@@ -217,7 +217,7 @@ def values(
         return None
     across = min(len(keys), 3)
     down = math.ceil(len(keys) / across)
-    note = f"grey: to epoch {rungs[0]}; orange: further; blue: complete"
+    note = f"grey: trained to epoch {rungs[0]}; orange: beyond; blue: complete"
     figure = canvas.page(title, 0.2 + 2.4 * down, note, layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes, key in zip(panels.flat, keys, strict=False):

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 SHARE = 3  # one out of this many is promoted
-PROMOTED = 0.4  # expected in fact, because later runs push out some that were among the best before
+PROMOTED = 0.4  # share promoted in practice, because later runs push out some that were among the best
 
 
 class Figure(NamedTuple):
-    """A validation; the greater is better."""
+    """A validation result; greater is better."""
 
     score: float  # accuracy, or negative loss
     tie: float  # the other one
@@ -70,10 +70,10 @@ class Rules:
     rungs: tuple[int, ...]  # epochs, rising; the last is a whole run
     wave: int  # draws that are made at once
     budget: float = math.inf  # epochs of all draws together
-    waves: float = math.inf  # that draw at most; those that follow only promote
+    waves: float = math.inf  # waves that draw, at most; those that follow only promote
 
     def epochs(self, rung: int) -> int:
-        """Return the epochs from the rung before."""
+        """Return the epochs since the previous rung."""
         return self.rungs[rung] - (self.rungs[rung - 1] if rung else 0)
 
     def draws_in(self, number: int, used: int) -> bool:
@@ -86,7 +86,7 @@ class Rules:
         return max(self.wave, round(self.budget / self.epochs_a_draw()))
 
     def epochs_a_draw(self) -> float:
-        """Estimate the epochs of a draw, most of which are paused."""
+        """Estimate the mean epochs of a draw; most draws are paused."""
         return sum(self.epochs(rung) * PROMOTED**rung for rung in range(len(self.rungs)))
 
 

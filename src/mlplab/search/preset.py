@@ -1,4 +1,4 @@
-"""What conf/search/NAME.yaml sets in each run, besides the space and the settings of the search."""
+"""Settings of each run in conf/search/NAME.yaml, besides the space and the settings of the search."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from mlplab.sweeps.worker import Recipe
 
 
 def words(recipe: Recipe) -> list[str]:
-    """Return it as words of a command, groups before keys, so that a run can be trained without the search.
+    """Return them as words of a command, groups before keys, so that a run can be trained without the search.
 
-    `python train.py search=NAME` composes the file for the search alone: a run is no search.
+    `python train.py search=NAME` composes the file only for the search, not for its runs.
     """
     name = recipe.composed.hydra.runtime.choices.get("search")
     if name is None:

@@ -94,7 +94,7 @@ def is_same(folder: Path, asked: Mapping[str, Any]) -> bool:
 
 
 def restart_clock(folder: Path) -> None:
-    """Leave out of search.minutes the time since the last process ended; raises CheckpointError."""
+    """Exclude the time since the last process ended from search.minutes; raises CheckpointError."""
     _write(folder, {**(read(folder) or {}), "since": time.time()})
 
 
@@ -196,7 +196,7 @@ def outcome(folder: Path, drawn: Drawn | Final, monitor: str = "val/loss") -> Ou
 
 
 def place_of(folder: Path, drawn: Drawn | Final) -> Path:
-    """The folder of a run: one of another sweep only while its result is there."""
+    """The folder of a run; a folder of another sweep is used only while its result is there."""
     place = folder / drawn.folder
     is_own = place.parent == folder
     return place if is_own or read_result(place) is not None else folder / place.name

@@ -90,7 +90,7 @@ def _conclude(search: Search, stopped: stop.Stop | None) -> None:
         _tidy(search)
     sweep.report(search.folder, answer.report)
     if search.is_used_up:
-        print("The space is used up: it has no other valid configuration.")
+        print("The space is exhausted: it has no other valid configuration.")
     if stopped is not None:
         so_far = f"The search has {len(search.drawn())} draws so far."
         raise Interrupted(stopped.code - 128, f"{so_far} Resume with: {sweep.command(search.folder)}")
@@ -147,7 +147,7 @@ def _read(folder: Path, recipe: Recipe, arguments: Sequence[str]) -> tuple[Searc
 
 
 def _forget_failures(search: Search) -> None:
-    """Forget failures before this command, which may have been those of a machine or of a search that was killed."""
+    """Forget failures before this command; they may be due to the machine or to a kill of the search."""
     runs: list[Drawn | Final] = [*search.drawn(), *records.finalists(search.folder)]
     for one in runs:
         if not records.outcome(search.folder, one, search.base.monitor).has_failed:
@@ -155,7 +155,7 @@ def _forget_failures(search: Search) -> None:
 
 
 def _fingerprint(search: Search) -> str:
-    """Return what tells whether own data are those that the search began with; imports torch."""
+    """Return a hash that changes if own data change after the search began; imports torch."""
     from mlplab.data.own import own_data
 
     data = search.base.data
@@ -178,7 +178,7 @@ def _is_of_the_search(word: Override) -> bool:
 
 
 def _affects_runs(key: str) -> bool:
-    """Tell whether a key or group changes what is trained, and not only where data lie and what is shown."""
+    """Tell whether a key or group affects the training, not only where data lie and what is shown."""
     known = [one for one in fields(Config) if one == key or one.startswith(f"{key}.")]
     return not known or not keys_that_affect("nothing").issuperset(known)
 

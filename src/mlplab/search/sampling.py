@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 20  # attempts at a new draw, before a finite space is enumerated
-MORE_ATTEMPTS = 500  # in a space that cannot be
+MORE_ATTEMPTS = 500  # in a space that cannot be enumerated
 
 IsNew = Callable[[Assignment], bool]
 
@@ -34,7 +34,7 @@ def grid(space: Space, number: int, is_new: IsNew) -> list[dict[str, str]]:
 
 
 def at_random(space: Space, number: int, is_new: IsNew, seed: str) -> list[dict[str, str]]:
-    """Draw values uniformly on their scales; fewer than `number` once the space is used up."""
+    """Draw values uniformly on their scales; fewer than `number` once the space is exhausted."""
     generator = random.Random(seed)
     draw = partial(_filled, space, lambda one: one.at(generator.random()))
     return _collect(space, number, is_new, generator, draw)

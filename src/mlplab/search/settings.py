@@ -39,7 +39,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given), []
         except ValidationError as error:
-            deepest: dict[Any, Any] = {}  # the errors of the alternative that was meant, of those of search.rungs
+            deepest: dict[Any, Any] = {}  # of the alternatives of search.rungs, the errors of the one that was meant
             for details in error.errors():
                 key = details["loc"][0]
                 deepest[key] = max(deepest.get(key, details), details, key=lambda one: len(one["loc"]))

@@ -1,4 +1,4 @@
-"""Own data that cannot be used get one to five lines, with file and row."""
+"""Unusable own data are reported in one to five lines, with file and row."""
 
 import shutil
 from collections.abc import Callable
@@ -83,19 +83,19 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     ),
     "a class only in the test": (
         "folder", _folders(lambda root: (root / "test" / "1").rename(root / "test" / "cat")),
-        ("the class 1 has no test image", "the class cat of the test (", "test/cat/1.png) has no training image"),
+        ("the class 1 has no test image", "the class cat of the test set (", "test/cat/1.png) has no training image"),
     ),
     "one image in a class": (
         "folder", _folders(lambda root: _only_one(root / "train" / "2")), ("the class 2 has one image (", ".png)"),
     ),
-    "one class": ("folder", lambda root: own_data.write_folder(root, TRAIN[0], 0 * TRAIN[1]), ("the class 0 alone",)),
+    "one class": ("folder", lambda root: own_data.write_folder(root, TRAIN[0], 0 * TRAIN[1]), ("only the class 0",)),
     "pictures of a class in two folders": (
         "folder", _folders(lambda root: own_data.write_folder(root / "train" / "2" / "more", *TRAIN)),
         ("train/2: the folder of a class, with pictures in it and in its folder more.\nMove these up",),
     ),
     "a class of no text": (
         "folder", _folders(lambda root: (root / "train" / "2").rename(root / "train" / "caf\udce9")),
-        ("train/caf\\udce9/", "the name of the class is not a text in UTF-8. Rename it."),
+        ("train/caf\\udce9/", "the name of the class is not valid UTF-8. Rename it."),
     ),
     "test without train": (
         "folder", _folders(lambda root: (root / "train").rename(root / "tran")),
@@ -103,7 +103,7 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     ),
     "pictures of several sizes": (
         "folder", _folders(lambda root: _larger(root / "train" / "0" / "12.png")),
-        ("train/0/12.png: has 7x9 pixels, but the other images 8x8", "data.prepare=mnist"),
+        ("train/0/12.png: has 7x9 pixels, but the other images have 8x8", "data.prepare=mnist"),
     ),
     "a damaged picture": (
         "folder",
@@ -135,13 +135,13 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     "a label that is no class": ("csv", _tables(_set(3, 1, "0.5")), ("train.csv, row 3: the label is 0.5",)),
     "a label out of range": ("csv", _tables(_set(30, 1, "17")), ("the class 17 has one image (", "train.csv, row 30)")),
     "another label in the test": (
-        "csv", _tables(_set(5, 1, "7"), of_test=True), ("the class 7 of the test (", "test.csv, row 5) has no"),
+        "csv", _tables(_set(5, 1, "7"), of_test=True), ("the class 7 of the test set (", "test.csv, row 5) has no"),
     ),
     "other pixels in the test": (
         "csv", _tables(lambda rows: rows.__setitem__(slice(None), [row[:50] for row in rows]), of_test=True),
-        ("test.csv: has 49 pixels in a row, but ", "train.csv 64"),
+        ("test.csv: has 49 pixels in a row, but ", "train.csv has 64"),
     ),
-    "no text": ("csv", lambda root: (root / "train.csv").write_bytes(b"1,2\xff\n"), ("cannot be read: not a text",)),
+    "no text": ("csv", lambda root: (root / "train.csv").write_bytes(b"1,2\xff\n"), ("not UTF-8 text",)),
     "three idx files": ("idx", _idx(lambda root: (root / idx.FILES[3]).unlink()), ("expected images", idx.FILES[0])),
     "two files of labels": (
         "idx", _idx(lambda root: (root / idx.FILES[0]).write_bytes((root / idx.FILES[1]).read_bytes())),

@@ -61,7 +61,7 @@ def _packed(root: Path) -> None:
 
 
 def _both(root: Path) -> None:
-    """As torchvision leaves them after a download; what is packed is not read."""
+    """Write the files as torchvision leaves them after a download; the archives are not read."""
     own_data.write_idx(root, TRAIN, TEST)
     for path in list(root.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(b"")
@@ -160,7 +160,7 @@ def _one_table(root: Path) -> ImageDataset:
 
 
 def _quoted_names(root: Path) -> ImageDataset:
-    """Names with a comma, before numbers without quotation marks."""
+    """Read a table whose quoted names contain a comma; its pixels are not quoted."""
     names = {"0": '"n 10, green"', "1": '"n 9"', "2": '"n 100"'}
     path = own_data.write_csv(root / "digits.csv", [[*pixels, names[label]] for label, *pixels in ROWS])
     found = datasets.load("csv", path, AS_THEY_ARE)
@@ -170,7 +170,7 @@ def _quoted_names(root: Path) -> ImageDataset:
 
 @pytest.mark.parametrize("read", [_named, _named_by_file, _one_table, _quoted_names])
 def test_a_share_of_each_class_is_set_aside(read: Callable[[Path], ImageDataset], tmp_path: Path) -> None:
-    """60 images of three classes, of which a fifth is for the test."""
+    """A fifth of 60 images of three classes is set aside for the test."""
     found = read(tmp_path)
     assert found.is_test_set_aside
     assert found.info.classes == ("n 9", "n 10", "n 100")
@@ -214,7 +214,7 @@ def test_a_column_that_may_be_the_labels_like_another_is_asked_for(tmp_path: Pat
 
 
 def _few(labels: str, corners: str) -> list[list[str]]:
-    """Rows of two of the classes: the label, and pixels of which the first and the last are some of the corners."""
+    """Return rows of two classes: a label and pixels, of which the first and the last are from `corners`."""
     return [
         [labels.split()[int(label)], corners.split()[n % 7 % len(corners.split())], *inner, corners.split()[n // 7 % 2]]
         for n, (label, _, *inner, _) in enumerate(row for row in ROWS if row[0] != "2")

@@ -1,4 +1,4 @@
-"""Exported files against the network, on made images."""
+"""Exported files, compared with the network on made-up images."""
 
 import json
 import math

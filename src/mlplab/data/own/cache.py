@@ -28,7 +28,7 @@ MOST_BYTES = 2**30  # of images that are kept
 def key(files: Sequence[str], root: Path, reading: Reading) -> str:
     """Return a hash of names, sizes and times of the files.
 
-    The time of the last change of a file cannot be set by a program, unlike the time of its last modification.
+    A program cannot set the time of a file's last change (ctime), unlike that of its last modification (mtime).
 
     Raises:
         DataError: if a file has just been deleted.
@@ -46,7 +46,7 @@ def key(files: Sequence[str], root: Path, reading: Reading) -> str:
 
 
 def read(root: Path, reading: Reading, key: str) -> Labelled | None:
-    """Return what was written with this key; None if that is nothing, or damaged."""
+    """Return the data stored with this key; None if they are missing or damaged."""
     for path in _places(root, reading):
         with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             if (found := _labelled(path, key)) is not None:
@@ -66,7 +66,7 @@ def _labelled(path: Path, key: str) -> Labelled | None:
 
 
 def write(root: Path, reading: Reading, key: str, labelled: Labelled) -> None:
-    """Keep what was read, unless it is too large, or cannot be written anywhere."""
+    """Store the data, unless they are too large, or cannot be written anywhere."""
     parts = {"train": labelled.train} | ({"test": labelled.test} if labelled.test else {})
     if sum(part.images.nbytes for part in parts.values()) > MOST_BYTES:
         return
@@ -83,7 +83,7 @@ def write(root: Path, reading: Reading, key: str, labelled: Labelled) -> None:
 
 
 def _places(root: Path, reading: Reading) -> Iterator[Path]:
-    """Yield the files of the cache, the best first: one for each way to read."""
+    """Yield the places of the cache file for this way to read, the preferred one first."""
     root = root.resolve()
     beside = root if root.is_dir() else root.parent
     name = f"{root.stem}-{reading.prepare}-{reading.label_column}"

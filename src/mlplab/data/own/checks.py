@@ -1,4 +1,4 @@
-"""What own data must be to be trained and tested on."""
+"""Requirements that own data must meet for training and test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def _mistakes(labelled: Labelled) -> Iterator[str]:
     train, test, names = labelled
     counts = np.bincount(train.labels, minlength=len(names))
     if len(names) < 2:
-        yield f"has the class {names[0]} alone; expected at least two."
+        yield f"has only the class {names[0]}; expected at least two."
         return
     if test is not None and test.images.shape[1:] != train.images.shape[1:]:
         sizes = ["x".join(map(str, part.images.shape[1:])) for part in (train, test)]
@@ -34,7 +34,7 @@ def _mistakes(labelled: Labelled) -> Iterator[str]:
         place = f" ({train.place(int(np.argmax(train.labels == k)))})"
         if test is not None and not counts[k]:
             place = f" ({test.place(int(np.argmax(test.labels == k)))})"
-            yield f"the class {name} of the test{place} has no training image."
+            yield f"the class {name} of the test set{place} has no training image."
         elif counts[k] < 2:
             other = "test" if test is None else "validate"
             yield f"the class {name} has one image{place}; at least two are needed, to train and to {other}."

@@ -1,9 +1,9 @@
-"""data=csv: tables of an image in each row, its label and its pixels from 0 to 255, as Kaggle and many courses have.
+"""data=csv: tables with an image in each row, its label and its pixels from 0 to 255, as on Kaggle and in many courses.
 
-    PATH.csv                         of which a share is set aside for the test
+    PATH.csv                         a share is set aside as the test set
     PATH/train.csv PATH/test.csv     any names with train and test in them; a test without labels is for predict.py
 
-With a header or without; the label is the first column or the last, a number or a name; separated by , or ; or tabs.
+A header is optional; the label, a number or a name, is the first or the last column; separators are , or ; or tabs.
 """
 
 import csv
@@ -25,7 +25,7 @@ from mlplab.data.own.layout import TEST, TRAIN, VAL, Labelled, Part, allocated, 
 from mlplab.errors import DataError
 
 LABELS = ("label", "labels", "class", "target", "y")  # names of the column of labels
-SAMPLE, SPREAD = 2000, 200  # rows by which the column of labels is found: the first, and some in the whole file
+SAMPLE, SPREAD = 2000, 200  # rows used to find the column of labels: the first, and some from the whole file
 AT_ONCE = 5000  # rows that are parsed together
 Bytes = npt.NDArray[np.uint8]
 
@@ -63,7 +63,7 @@ class CsvTable:
             test = Table.of(self.test_file, "last" if table.label_at else "first")
             if test.pixels != table.pixels:
                 raise DataError(
-                    f"{self.test_file}: has {test.pixels} pixels in a row, but {self.train_file} {table.pixels}."
+                    f"{self.test_file}: has {test.pixels} pixels in a row, but {self.train_file} has {table.pixels}."
                 )
             if test.label_at is not None:
                 tables["test"] = test
@@ -234,7 +234,7 @@ def _is_header(path: Path, first: list[str]) -> bool:
 
 
 def _spread(path: Path) -> Iterator[str]:
-    """Yield rows from places in the whole file, because a table may be sorted by class."""
+    """Yield rows spread over the whole file, because a table may be sorted by class."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         for part in range(1, SPREAD):
@@ -260,5 +260,5 @@ def _lines(path: Path) -> Iterator[str]:
                     raise DataError(f"{path}, row {empty}: is empty.")
                 yield line.rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"{path}: cannot be read: {reason}. Name a table with data.root=...") from error

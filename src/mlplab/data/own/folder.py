@@ -1,6 +1,6 @@
 """data=folder: pictures by class, in folders train and test, or without them.
 
-    PATH/train/cat/1.png PATH/test/cat/2.png    or PATH/cat/1.png, of which a share is set aside for the test
+    PATH/train/cat/1.png PATH/test/cat/2.png    or PATH/cat/1.png: a share is set aside as the test set
     PATH/cat_1.png                              the class in the name of the file, before the last _
 
 Pictures are in the order of their names, then of their classes.
@@ -85,7 +85,7 @@ class Folder:
         return Part(images, labels, lambda row: ordered[row].path)
 
     def _shape(self) -> tuple[int, int, int]:
-        """Return (C, H, W) of pictures used as they are: the usual size, and in colour if any of some 20 is."""
+        """Return (C, H, W) of pictures used as they are: the most common size, and in colour if any of some 20 is."""
         some = sorted(self.files)[:: max(1, len(self.files) // 20)]
         shapes = [image_files.shape_of(Path(path)) for path in some]
         ((height, width), _), *_ = Counter(shape[1:] for shape in shapes).most_common()
@@ -108,7 +108,7 @@ def _pictures(folder: Path) -> list[Picture]:
         flat = [entry for entry in _entries(folder) if _is_picture(entry) and "_" in entry.name]
         found = [Picture(file.path, file.name, file.name.rpartition("_")[0]) for file in flat]
     for path in (picture.path for picture in found if re.search("[\ud800-\udfff]", picture.label)):
-        raise DataError(f"{path!a}: the name of the class is not a text in UTF-8. Rename it.")
+        raise DataError(f"{path!a}: the name of the class is not valid UTF-8. Rename it.")
     if not found:
         raise DataError(
             f"{folder}: no pictures of classes found.\n"
@@ -130,7 +130,7 @@ def _of_class(folder: Path) -> list["os.DirEntry[str]"]:
         if _holds_pictures(folder / name):
             raise DataError(
                 f"{folder}: the folder of a class, with pictures in it and in its folder {name}.\n"
-                "Move these up, if they are of the class, or away."
+                "Move these up if they belong to the class, otherwise away."
             )
     if not found:
         raise DataError(

@@ -1,6 +1,6 @@
-"""data=idx: four files in the format of MNIST, or two, of any names and sizes, as they are or with gzip.
+"""data=idx: two or four files in MNIST's format, with images of any size, plain or compressed with gzip.
 
-Files of images and of labels differ by their headers, those of the test by their names.
+Headers tell images from labels; names tell training from test.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class IdxFiles:
         if len(train) != 2 or len(test) not in (0, 2):
             names = ", ".join(path.name for path in paths) or "none"
             raise DataError(
-                f"{root}: expected images and labels to train, and perhaps two files to test with test or t10k in their"
-                f" names,\nwith idx or ubyte in all names; found {names}."
+                f"{root}: expected images and labels for training, and perhaps two files for the test, with test or"
+                f" t10k in their names;\nall names must contain idx or ubyte; found {names}."
             )
         self.train, self.test = train, test
 

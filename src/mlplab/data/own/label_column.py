@@ -1,4 +1,4 @@
-"""Which column of a table has the labels, by a sample of its rows."""
+"""Finds the column of labels of a table from a sample of its rows."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ def is_number(field: str) -> bool:
 
 
 def likeliest(path: Path, rows: Sequence[Sequence[str]], spread: Sequence[Sequence[str]]) -> int:
-    """Return 0 or -1, the column of the labels, by the first rows and by some in the whole file.
+    """Return 0 or -1, the column of the labels, judged by the first rows and some from the whole file.
 
     Raises:
-        DataError: unless one of the two has names, or is like labels and the other like pixels.
+        DataError: unless one of the two has names, or looks like labels and the other like pixels.
     """
     if not rows:
         return 0  # to be refused once it is read
@@ -38,21 +38,21 @@ class _Column:
         fields = {*first, *spread}
         self.are_names = sum(bool(field) and not is_number(field) for field in fields) > 1  # one may be damaged
         self.numbers = sorted({float(field) for field in fields if is_number(field)})
-        # A class has two images or more, so what hardly occurs twice are pixels.
+        # A class has at least two images, so values that hardly repeat are pixels.
         self.are_many = len(self.numbers) > images / 2
         black_or_white = sum(is_number(field) and float(field) in (0, 255) for field in spread)
         self.is_background = black_or_white > 0.9 * len(spread)  # not of `first`: a table may be sorted by class
 
     @property
     def is_counted(self) -> bool:
-        """Tell whether the numbers are from 0 or 1 to another, with all between."""
+        """Tell whether the numbers run from 0 or 1 without gaps."""
         return self.numbers[0] in (0, 1) and self.numbers[-1] - self.numbers[0] == len(self.numbers) - 1
 
     @property
     def is_like_labels(self) -> bool:
         if len(self.numbers) < 2 or self.are_many or self.is_background:
             return False
-        # Of a small data set some classes may be missing, such as all digits but 3 and 8.
+        # A small data set may lack some classes, such as all digits but 3 and 8.
         are_small = self.numbers[0] >= 0 and self.numbers[-1] < 100 and all(n.is_integer() for n in self.numbers)
         return self.is_counted or are_small
 

@@ -1,4 +1,4 @@
-"""What a layout of own data is: files on the disk, read into images, labels and names of classes."""
+"""A layout of own data: files on disk that are read into images, labels and class names."""
 
 import logging
 import re
@@ -16,8 +16,8 @@ from mlplab.errors import DataError
 
 log = logging.getLogger(__name__)
 
-MUCH = 2**30  # bytes of images, which are announced
-# Words by which names say what images are for.
+MUCH = 2**30  # bytes of images, above which their memory is announced
+# Words in names that tell training, validation and test images apart.
 TRAIN, VAL, TEST = r"train(ing|set)?", r"val(id|idation)?", r"test(ing|set)?|t10k"
 
 
@@ -40,7 +40,7 @@ class Labelled(NamedTuple):
 class Layout(Protocol):
     """Data at `root` in one layout. A new one needs a class like this, and a line in `own_data.LAYOUTS`."""
 
-    is_slow: bool  # to read, so that a cache pays
+    is_slow: bool  # slow enough to read that a cache pays off
 
     def __init__(self, root: Path, reading: Reading) -> None:
         """Find the files; raises DataError if there are none."""
@@ -54,7 +54,7 @@ class Layout(Protocol):
 
 
 def has_word(pattern: str, path: Path) -> bool:
-    """Tell whether the name of a file has a word: my-test_2.csv has "test", latest.csv has not."""
+    """Tell whether the name of a file has a word: my-test_2.csv has "test", latest.csv does not."""
     return re.search(rf"(?<![a-z])({pattern})(?![a-z])", path.name.lower()) is not None
 
 
@@ -64,14 +64,14 @@ def is_word(pattern: str, path: Path) -> bool:
 
 
 def tests(test: list[Path], val: list[Path]) -> list[Path]:
-    """Return the files of the test: those for validation, if there are no others."""
+    """Return the files of the test set; those for validation, if there are no others."""
     for path in val if test else ():
-        log.info(f"{path}: not used; data.val_size of the training images are for validation")
+        log.info(f"{path}: not used; data.val_size of the training images are used for validation")
     return test or val
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key by which 9 comes before 10; no two names have the same, so that 1 and 01 have an order."""
+    """Return a sort key by which 9 comes before 10; no two names have the same key, so that 1 and 01 have an order."""
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
     return [*parts, (-2, name)]  # before all parts, so that a shorter name is first
 

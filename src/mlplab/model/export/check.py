@@ -30,7 +30,7 @@ def random_images(dataset: SplitDataset) -> Tensor:
 def difference(
     exporter: Any, contents: Mapping[str, bytes], predictor: Predictor, dataset: SplitDataset, images: Tensor
 ) -> float:
-    """Return the largest difference of a probability between files and network; not a number if one is none.
+    """Return the largest difference of a probability between files and network; NaN if one of them is NaN.
 
     Args:
         exporter: the module that made the files, such as `onnx_file`.

@@ -71,7 +71,7 @@ def contents(network: PlainNetwork) -> list[bytes]:
         ConfigError: for an activation that numpy cannot compute in a line.
     """
     program = _program(network)
-    arrays: dict[str, Any] = {"mlplab_version": version("mlplab")}  # the first name says by whom it was written
+    arrays: dict[str, Any] = {"mlplab_version": version("mlplab")}  # the first name marks the file as mlplab's
     arrays |= {"classes": network.classes, **network.arrays()}
     for n, layer in enumerate(network.layers, start=1):
         if isinstance(layer.activation, nn.PReLU):

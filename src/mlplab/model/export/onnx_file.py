@@ -13,7 +13,7 @@ import numpy as np
 from mlplab.errors import ConfigError
 from mlplab.model.export.plain_network import Dense, PlainNetwork
 
-# Of 2023: the oldest with all activations. Older programs refuse newer files.
+# Versions of 2023, the oldest with all activations. Older programs refuse newer files.
 OPSET, IR_VERSION = 20, 9
 
 CLIP = """low{n} = Constant <value_float = {f.min_val}> ()

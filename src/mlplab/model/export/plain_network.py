@@ -1,4 +1,4 @@
-"""A network as it predicts, in its fewest parts: scaling, linear layers, activations, softmax."""
+"""A network reduced to what prediction needs: scaling, linear layers, activations, softmax."""
 
 import copy
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ def plain_network(predictor: Predictor, dataset: SplitDataset) -> PlainNetwork:
 def dense_layers(network: Iterable[nn.Module]) -> tuple[Dense, ...]:
     """Return linear layers that include batch norm, in float32, but computed in float64.
 
-    What only training has, dropout and noise, is left out.
+    Dropout and noise, which only training has, are left out.
 
     Raises:
         ConfigError: for a layer that is neither linear, nor within the linear ones, nor an activation.
@@ -74,7 +74,7 @@ def dense_layers(network: Iterable[nn.Module]) -> tuple[Dense, ...]:
         elif not isinstance(module, nn.Flatten | nn.Dropout | GaussianNoise):
             if not layers or layers[-1].activation or not type(module).__module__.endswith("nn.modules.activation"):
                 raise ConfigError(f"{type(module).__name__}: a layer that cannot be exported.")
-            if isinstance(module, nn.RReLU):  # random in training alone
+            if isinstance(module, nn.RReLU):  # random only in training
                 module = nn.LeakyReLU((module.lower + module.upper) / 2)
             layers[-1] = replace(layers[-1], activation=module)
     return tuple(replace(each, weight=each.weight.float().contiguous(), bias=each.bias.float()) for each in layers)

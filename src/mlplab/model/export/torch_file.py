@@ -36,7 +36,7 @@ def contents(network: PlainNetwork) -> list[bytes]:
     sizes = ({0: torch.export.Dim.DYNAMIC},)
     program = torch.export.export(Probabilities(network), (example,), dynamic_shapes=sizes)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mlplab.pt2"  # this name, in the file, says by whom it was written
+        path = Path(folder) / "mlplab.pt2"  # this name, stored in the file, marks it as mlplab's
         torch.export.save(program, path, extra_files={"classes.json": json.dumps(network.classes)})
         return [path.read_bytes()]
 
