@@ -23,7 +23,7 @@ from mlplab.runs import folder as run_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.data.datasets import DatasetInfo
+    from mlplab.data.image_dataset import DatasetInfo
     from mlplab.data.splits import SplitDataset
     from mlplab.model.predictor import Predictor
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mlplab.data.blocks import Block
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.errors import ConfigError, DataError
 from mlplab.model.classifier import Classifier
 from mlplab.randomness import Purpose, derive_many

@@ -17,6 +17,7 @@ from torchvision import datasets as torchvision_datasets
 from waiting import PATIENCE_S
 
 from mlplab.data import datasets, download
+from mlplab.data.image_dataset import ImageDataset
 from mlplab.errors import DataError
 
 FILES = list(idx.FILES)
@@ -75,7 +76,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, type]]:
         thread.join()
 
 
-def _load(dataset: type, root: Path) -> datasets.ImageDataset:
+def _load(dataset: type, root: Path) -> ImageDataset:
     download.fetch(dataset, root, FILES)
     return datasets.load("mnist", root)
 

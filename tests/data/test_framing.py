@@ -7,7 +7,7 @@ import pytest
 from drawn_digits import KINDS, STROKES, Bytes, Random, ink, on, slope
 
 from mlplab.data import datasets, framing
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 
 INFO = DatasetInfo(
     image_shape=(1, 28, 28), classes=tuple("0123456789"), mean=0.13, std=0.31, object_size=20, centred_by_mass=True

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mlplab.data import framing, image_files
-from mlplab.data.datasets import DatasetInfo
 from mlplab.data.framing import Background
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.errors import DataError
 
 INFO = DatasetInfo(

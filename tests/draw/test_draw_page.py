@@ -26,7 +26,7 @@ from waiting import wait_until
 from mlplab.config import torch_signatures
 from mlplab.config.datasets import Reading
 from mlplab.data import datasets, image_files
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.draw import activations, page
 from mlplab.model.export.plain_network import PlainNetwork, dense_layers
 from mlplab.model.mlp import MLP

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.draw import page, weights
 from mlplab.errors import CheckpointError
 from mlplab.model.export.plain_network import PlainNetwork, dense_layers

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 
 Background = Literal["auto", "light", "dark"]
 Bytes = npt.NDArray[np.uint8]  # (H, W)

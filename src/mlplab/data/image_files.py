@@ -14,8 +14,8 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from mlplab.data import framing
-from mlplab.data.datasets import DatasetInfo
 from mlplab.data.framing import Background, Bytes, Floats
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.errors import DataError
 
 MOST_BYTES = 200_000_000  # of a file

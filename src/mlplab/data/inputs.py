@@ -9,8 +9,8 @@ from mlplab.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlplab.data.datasets import DatasetInfo
     from mlplab.data.framing import Background
+    from mlplab.data.image_dataset import DatasetInfo
     from mlplab.data.splits import SplitDataset
 
 

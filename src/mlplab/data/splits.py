@@ -13,7 +13,7 @@ from torch import Tensor
 from mlplab.config.datasets import OWN, SPLITS, USUAL, Name, Reading, key_of, label
 from mlplab.data import datasets, dirty_data, download
 from mlplab.data.blocks import EVAL_BATCH_SIZE, Batch, Scaling, batches_of
-from mlplab.data.datasets import DatasetInfo, ImageDataset
+from mlplab.data.image_dataset import DatasetInfo, ImageDataset
 from mlplab.errors import ConfigError, DataError
 from mlplab.randomness import Purpose, permutation
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mlplab.config.datasets import IDX_DATASETS, OFFICIAL_SIZE, Facts
 from mlplab.data import download, idx_file
-from mlplab.data.datasets import ImageDataset, measured
+from mlplab.data.image_dataset import ImageDataset, measured
 from mlplab.errors import DataError
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.draw.activations import expression
 from mlplab.draw.weights import packed
 from mlplab.errors import CheckpointError

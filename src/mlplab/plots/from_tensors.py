@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.model.evaluation import Scores
 from mlplab.plots import canvas, run
 from mlplab.randomness import Purpose, derive_many

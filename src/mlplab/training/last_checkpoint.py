@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.data.datamodule import ImageDataModule
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.errors import CheckpointError
 from mlplab.model.classifier import Classifier
 from mlplab.runs import checkpoint_file

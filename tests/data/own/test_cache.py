@@ -11,7 +11,7 @@ from PIL import Image
 
 from mlplab.config.datasets import Reading
 from mlplab.data import datasets, image_files
-from mlplab.data.datasets import ImageDataset
+from mlplab.data.image_dataset import ImageDataset
 
 TRAIN = own_data.made(30, seed=1)
 AS_THEY_ARE = Reading(prepare="none")

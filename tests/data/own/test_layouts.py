@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mlplab.config.datasets import Reading
 from mlplab.data import datasets, framing
-from mlplab.data.datasets import DatasetInfo, ImageDataset
+from mlplab.data.image_dataset import DatasetInfo, ImageDataset
 from mlplab.data.own import csv_table
 from mlplab.data.own.layout import natural
 from mlplab.errors import DataError

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mlplab.config import torch_signatures
-from mlplab.data.datasets import DatasetInfo
+from mlplab.data.image_dataset import DatasetInfo
 from mlplab.data.splits import SplitDataset
 from mlplab.errors import ConfigError
 from mlplab.model.export import check, numpy_file, torch_file

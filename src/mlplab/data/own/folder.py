@@ -17,7 +17,7 @@ import numpy as np
 
 from mlplab.config.datasets import Reading
 from mlplab.data import image_files
-from mlplab.data.datasets import frame
+from mlplab.data.image_dataset import frame
 from mlplab.data.own.layout import (
     TEST,
     TRAIN,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from mlplab.config.datasets import Reading
-from mlplab.data.datasets import ImageDataset, frame, moments
+from mlplab.data.image_dataset import ImageDataset, frame, moments
 from mlplab.data.own import cache, checks
 from mlplab.data.own.csv_table import CsvTable
 from mlplab.data.own.folder import Folder
