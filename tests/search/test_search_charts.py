@@ -37,21 +37,23 @@ def test_each_picture_has_the_title_of_the_search_and_a_note() -> None:
         assert all(axes.get_tightbbox(canvas.get_renderer()).y1 < below for axes in figure.axes)
 
 
-def test_a_paused_run_is_given_the_mean_gain_of_complete_ones() -> None:
+@pytest.mark.parametrize(("monitor", "expected"), [("val/acc", 65.0), ("val/loss", 0.35)])
+def test_a_paused_run_is_given_the_mean_gain_of_complete_ones(monitor: str, expected: float) -> None:
     """After the first epoch, one complete run rises from .50 to .70, the other from .60 to .70."""
     accs = ([0.5, 0.6, 0.7], [0.6, 0.65, 0.7], [0.4])
-    figures = [[Figure.of(acc, 1 - acc) for acc in one] for one in accs]
+    figures = [[Figure.of(acc, 1 - acc, monitor) for acc in one] for one in accs]
     outcomes = [Outcome(one, len(one) == 3, seconds=[1.0] * len(one)) for one in figures]
     figure = charts.progress(TWELVE[0][:3], outcomes, (1, 3), TITLE)
-    _, dashed = figure.axes[0].get_lines()
-    assert dashed.get_ydata()[0] == pytest.approx(100 * (0.7 + 0.7 + 0.55) / 3)
+    ours, dashed = figure.axes[0].get_lines()
+    assert dashed.get_ydata()[0] == pytest.approx(expected)  # the mean of .70, .70 and .55
+    assert list(ours.get_ydata()) == pytest.approx([70.0 if monitor == "val/acc" else 0.3])
 
 
 def test_progress_is_drawn_of_runs_that_stopped_early() -> None:
     stopped = Outcome([Figure.of(0.5, 0.5)] * 2, True, False, [1.0] * 2)
     figure = charts.progress([drawn(0)], [stopped], (9,), TITLE)
     low, high = figure.axes[0].get_ylim()
-    assert low < 50 < high
+    assert low < 0.5 < high
 
 
 def test_curves_of_draws_begin_at_epoch_1() -> None:

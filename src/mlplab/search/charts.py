@@ -43,32 +43,41 @@ def draw(
 def progress(
     drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int], title: str
 ) -> "canvas.Figure | None":
-    """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws."""
+    """Draw the best complete run so far, by epochs and by minutes, beside random search over the same draws.
+
+    Its figure is that by which runs are compared: the validation loss, or the accuracy.
+    """
     steps = list(_best_so_far(drawn, outcomes, rungs))
     if not steps:
         return None
     note = (
-        "best complete run so far, by the search's monitor\n"
+        "best complete run so far\n"
         "dashed: expected for complete runs in random order; paused ones are given the mean gain of the others"
     )
     figure = canvas.page(title, 3.2, note, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    accs = [100 * figure.accuracy for figure in sorted(_whole_runs(outcomes, rungs[-1]))]
+    ranked = [_compared(figure) for figure in sorted(_whole_runs(outcomes, rungs[-1]))]  # the best last
     complete_s = rungs[-1] * fmean(seconds for one in outcomes for seconds in one.seconds)
     for axes, place, unit in zip(panels, (0, 1), (rungs[-1], complete_s / 60), strict=True):
         ends = [step[place] for step in steps]
         axes.step(ends, [step[2] for step in steps], where="post", color=VERMILION, label="this search")
-        runs = range(1, max(1, min(len(accs), int(ends[-1] / unit))) + 1)
-        expected = [_expected_best(accs, number) for number in runs]
+        runs = range(1, max(1, min(len(ranked), int(ends[-1] / unit))) + 1)
+        expected = [_expected_best(ranked, number) for number in runs]
         axes.plot([unit * number for number in runs], expected, "--", color=GREY, label="random search")
         axes.set_xlabel(("epochs of training", "minutes of training on one core")[place])
         canvas.style(axes, "both")
-    highest = max(accs)
-    margin = max(0.05, 0.03 * (highest - expected[0]))
-    panels[0].set_ylim(min(steps[0][2], expected[min(2, len(expected) - 1)]) - margin, highest + margin)
-    panels[0].set_ylabel(VAL_ACC)
-    panels[0].legend(fontsize=8, loc="lower right")
+    shown = ranked[-1], steps[0][2], expected[min(2, len(expected) - 1)]
+    margin = 0.05 * (max(shown) - min(shown)) or 0.05
+    panels[0].set_ylim(min(shown) - margin, max(shown) + margin)
+    is_loss = any(one.figures and one.figures[0].score != one.figures[0].accuracy for one in outcomes)
+    panels[0].set_ylabel("validation loss" if is_loss else VAL_ACC)
+    panels[0].legend(fontsize=8, loc="upper right" if is_loss else "lower right")
     return figure
+
+
+def _compared(figure: Figure) -> float:
+    """Return the accuracy in percent, or the loss: whichever runs are compared by."""
+    return 100 * figure.score if figure.score == figure.accuracy else -figure.score
 
 
 def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
@@ -87,7 +96,7 @@ def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
 def _best_so_far(
     drawn: Sequence[Drawn], outcomes: Sequence[Outcome], rungs: Sequence[int]
 ) -> Iterator[tuple[float, float, float]]:
-    """Yield epochs, minutes and the best accuracy in percent, after each run that completes."""
+    """Yield epochs, minutes and the best run's figure so far, after each run that completes."""
     rules = Rules(tuple(rungs), 1, waves=1 + max(one.wave for one in drawn))
     epochs, seconds, best = 0, 0.0, Figure(-math.inf, 0.0, 0.0)
     for wave in halving.waves(rules, [one.draw for one in drawn], outcomes.__getitem__):
@@ -98,13 +107,13 @@ def _best_so_far(
             figure = became.at(rungs[-1])
             if piece.rung == len(rungs) - 1 and figure is not None:
                 best = max(best, figure)
-                yield epochs, seconds / 60, 100 * best.accuracy
+                yield epochs, seconds / 60, _compared(best)
 
 
-def _expected_best(accs: Sequence[float], number: int) -> float:
+def _expected_best(ranked: Sequence[float], number: int) -> float:
     """Return the expected best of `number` out of these values, the best last (Dodge et al. 2019, arXiv:1909.03004)."""
-    ways = math.comb(len(accs), number)
-    return sum(acc * math.comb(below, number - 1) / ways for below, acc in enumerate(accs))
+    ways = math.comb(len(ranked), number)
+    return sum(value * math.comb(below, number - 1) / ways for below, value in enumerate(ranked))
 
 
 def parallel(
