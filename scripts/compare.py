@@ -194,8 +194,12 @@ def by_class(one: Compared, other: Compared, only: Sequence["Tensor"]) -> Iterat
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    rest = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)][1:] for row in (headings, *rows)]
-    return ["  ".join([row[0].ljust(widths[0]), *cells]) for row, cells in zip((headings, *rows), rest, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in (headings, *rows)
+    ]
 
 
 def draw(one: Compared, other: Compared, only: Sequence["Tensor"]) -> None:

@@ -1,4 +1,4 @@
-"""Write a page to draw on into a run's folder, and open it in the browser; it shows the answer at each stroke.
+"""Write a page to draw on into a run's folder, and open it in the browser; it shows the answer after each stroke.
 
 Example: python scripts/draw.py outputs/fashion/hidden=512_1120-134153-7e20
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def write(run: Path, data_root: Path | None) -> Path:
-    """Write the page, replacing only a page of this script, and return its path."""
+    """Write the page, replacing only a page of mlplab, and return its path."""
     run_folder.find(run)
     startup.import_torch()  # takes a second; a missing run is reported first
     from mlplab.draw import page

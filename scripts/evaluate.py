@@ -86,7 +86,7 @@ def print_table(scores: "Scores", split: str, classes: tuple[str, ...]) -> None:
 
 
 def write_table(path: Path, numbers: Sequence[int], scores: "Scores", classes: Sequence[str]) -> None:
-    """Write a row for each image, replacing only a table of this script."""
+    """Write a row for each image, replacing only a table of mlplab."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["number", "true", "answer", *(f"p_{name}" for name in classes)])

@@ -50,7 +50,7 @@ def export(arguments: argparse.Namespace) -> None:
     """
     suffixes = SUFFIXES[arguments.to]
     paths = to_write(arguments)
-    startup.import_torch()  # takes seconds; missing files are reported first
+    startup.import_torch()  # takes seconds; what is missing or wrong is reported first
     from mlplab.model.export import check
     from mlplab.model.export.plain_network import plain_network
     from mlplab.training import restore

@@ -162,7 +162,7 @@ def from_table(path: Path, info: "DatasetInfo") -> list[Input]:
 
 
 def write_input(images: Sequence["Tensor"], path: Path) -> None:
-    """Write images (C, H, W) side by side, pixel by pixel, replacing only a picture of this script."""
+    """Write images (C, H, W) side by side, pixel by pixel, replacing only a picture of mlplab."""
     import torch
     from PIL import Image, PngImagePlugin
 

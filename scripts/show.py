@@ -25,9 +25,19 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    overrides, image = "as for train.py: data=fashion data.root=DIR", "index of the training image to show as numbers"
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=overrides)
-    parser.add_argument("--image", type=int, default=0, metavar="N", help=f"{image} (default: 0)")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="as for train.py: data=fashion data.root=DIR",
+    )
+    parser.add_argument(
+        "--image",
+        type=int,
+        default=0,
+        metavar="N",
+        help="index of the training image to show as numbers (default: 0)",
+    )
     arguments = parser.parse_intermixed_args()
     with reported():
         refuse_other_than_data(arguments.overrides)
@@ -36,8 +46,10 @@ def main() -> None:
 
 def refuse_other_than_data(overrides: list[str]) -> None:
     keys = {word: word.partition("=")[0] for word in overrides}
-    used = {word for word, key in keys.items() if key.partition(".")[0] in ("data", "experiment")}
-    if others := [word for word, key in keys.items() if word not in used or key in OF_TRAINING]:
+    others = [
+        word for word, key in keys.items() if key.partition(".")[0] not in ("data", "experiment") or key in OF_TRAINING
+    ]
+    if others:
         raise ConfigError(
             f"{', '.join(others)}: has no effect on these pictures. Give data=..., data.normalize=..., data.root=...,"
             " data.val_size=... or experiment=..."

@@ -59,6 +59,16 @@ def test_a_stream_of_bytes_can_be_entered_anywhere() -> None:
         assert np.array_equal(entered, whole[first * ALIGNMENT :][: count * ALIGNMENT])
 
 
+def test_streams_of_bytes_are_uniform_and_have_nothing_to_do_with_each_other() -> None:
+    streams = [(7, Purpose.DROPOUT, 3), (8, Purpose.DROPOUT, 3), (7, Purpose.AUGMENT, 3), (7, Purpose.DROPOUT, 4)]
+    drawn = [random_bytes(*stream, 0, 51_200).astype(np.int64) for stream in streams]
+    for numbers in drawn:
+        counts = np.bincount(numbers, minlength=256)
+        assert ((counts - 200) ** 2 / 200).sum() < 330.5  # exceeded once in a thousand times, with 255 degrees
+    for one, other in ((drawn[0], drawn[k]) for k in (1, 2, 3)):
+        assert (one == other).mean() == pytest.approx(1 / 256, abs=0.002)
+
+
 def _output(module: nn.Module, features: Tensor) -> Tensor:
     """Return the output in training, as the layer draws and computes it."""
     layer = layer_of(module, features)

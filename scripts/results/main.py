@@ -29,12 +29,19 @@ HERE = PROJECT / "scripts" / "results"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(RECIPES)}")
-    seeds = "number of seeds (default: 5, or 3 if one takes over 10 minutes)"
-    parser.add_argument("--seeds", type=_at_least_one, metavar="N", help=seeds)
+    parser.add_argument(
+        "--seeds",
+        type=_at_least_one,
+        metavar="N",
+        help="number of seeds (default: 5, or 3 if one takes over 10 minutes)",
+    )
     parser.add_argument("--only-read", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path("outputs/results"), help="folder to write to")
-    pages = "also write into scripts/results, the pages and conf/experiment"
-    parser.add_argument("--publish", action="store_true", help=pages)
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="also write into scripts/results, the pages and conf/experiment",
+    )
     given = parser.parse_intermixed_args(arguments)
     with reported():
         sys.exit(make(given.recipes, given.seeds, given.only_read, given.publish, given.out))

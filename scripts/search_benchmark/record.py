@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mlplab.cli.compose import compose
 from mlplab.search import sampling
 from mlplab.search.space import Assignment, Space
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 EPOCHS = 9
 WORDS = (
     "model.hidden=interval(16,96)",
@@ -30,6 +28,11 @@ WORDS = (
     "optimizer.lr=interval(1e-4,1e-1)",
 )
 BASE = {"model.hidden": "64", "model.layers": "1", "model.dropout": "0", "optimizer": "adam", "optimizer.lr": "0.001"}
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adam": {"name": "Adam"},
+    "rmsprop": {"name": "RMSprop"},
+    "sgd": {"name": "SGD", "momentum": 0.9},
+}
 FIGURES = ("val_acc", "val_loss", "test_acc", "seconds")  # of each epoch
 
 
@@ -59,7 +62,7 @@ def again(runs: Sequence[Run], accuracies: Sequence[float], best: int, seeds: in
 
 def append(path: Path, wanted: Iterable[Run], jobs: int) -> None:
     """Train the runs that the file lacks, and append a row for each."""
-    known = {(int(row["draw"]), int(row["seed"])) for row in rows(path)}
+    known = {(int(row["draw"]), int(row["seed"])) for row in rows(path)} if path.exists() else set()
     missing = [run for run in wanted if (run.draw, run.seed) not in known]
     with multiprocessing.get_context("spawn").Pool(jobs, initializer=_begin) as pool:
         for row in pool.imap_unordered(_row, missing):
@@ -72,9 +75,8 @@ def append(path: Path, wanted: Iterable[Run], jobs: int) -> None:
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
-    if path.exists():
-        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
 
 
 def _begin() -> None:
@@ -99,8 +101,9 @@ def train(values: Assignment, seed: int) -> list[dict[str, str]]:
     from lightning.pytorch import Callback, Trainer
 
     from mlplab import startup
+    from mlplab.data.datamodule import ImageDataModule
     from mlplab.errors import DivergedError
-    from mlplab.training.build import build
+    from mlplab.model.classifier import Classifier
 
     startup.tune()
 
@@ -117,8 +120,14 @@ def train(values: Assignment, seed: int) -> list[dict[str, str]]:
             history.append({name: f"{figure:.5g}" for name, figure in zip(FIGURES, figures, strict=True)})
 
     history: list[dict[str, str]] = []
-    words = [*space().overrides(values), "data=fashion", "data.batch_size=128", f"seed={seed}"]
-    data, classifier = build(compose(words, CONF))
+    torch.manual_seed(seed)
+    data = ImageDataModule("fashion", batch_size=128, seed=seed)
+    classifier = Classifier(
+        hidden=[int(values["model.hidden"])] * int(values["model.layers"]),
+        dropout=float(values["model.dropout"]),
+        optimizer={**OPTIMIZERS[values["optimizer"]], "lr": float(values["optimizer.lr"])},
+        seed=seed,
+    )
     flags: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     flags |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu"}
     trainer = Trainer(max_epochs=EPOCHS, callbacks=[Record()], **flags)

@@ -21,6 +21,7 @@ REFUSED = {
     "trainer.devices=[0,1]": f"trainer.devices: {ONE_DEVICE}",
     "trainer.num_nodes=2": f"trainer.num_nodes: {ONE_DEVICE}; a sweep (-m) uses several",
     "trainer.strategy=ddp": f"trainer.strategy: {ONE_DEVICE}",
+    "trainer.strategy=null": f"trainer.strategy: {ONE_DEVICE}",
     "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches: not supported; multiply data.batch_size",
     "trainer.min_steps=3": "trainer.min_steps: not supported; use trainer.min_epochs",
     "trainer.detect_anomaly=true": "trainer.detect_anomaly: not supported; a loss that is not finite ends a run",

@@ -278,7 +278,7 @@ def _check_that_they_saved_and_ended(found: Iterable[Job]) -> None:
         (("sweep_name=..",), ["sweep_name: must begin with a letter or digit"]),
         (("sweep_name=a/b",), ["sweep_name: must begin with a letter or digit"]),
         (("hydra.sweep.subdir=x",), ["hydra.sweep.subdir: job folders are named by their configuration"]),
-        (("resume=x",), ["resume: takes one run; omit -m."]),
+        (("++resume=x",), ["resume: takes one run; omit -m."]),
     ],
 )
 def test_what_is_wrong_anywhere_is_said_before_the_first_job(

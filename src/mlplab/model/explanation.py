@@ -139,7 +139,7 @@ class Explainer:
 
 
 def shortest_step(normals: Tensor, needed: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Find the shortest steps (N, D) whose dot products with `normals` are at least `needed` (N,), within a range.
+    """Find the shortest steps (N, D) with dot products with `normals` (N, D) of at least `needed` (N,), within a range.
 
     The range is from `low` to `high` (D,), which are at most and at least 0. A step is a multiple of its normal, except
     where that would leave the range; these coordinates stay at their limit, so that the others go further. If the range

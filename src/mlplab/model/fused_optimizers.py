@@ -18,13 +18,16 @@ class Fused(optim.Optimizer):
 
     counts = True  # the steps, in the state of each weight
     kept: ClassVar[Mapping[str, str | None]]  # tensors like a weight, in its state, each with the option it needs
-    weights: list[Tensor] | None = None  # and `gradients` and `tensors`: each in memory order, which the kernels take
+    is_bound = False
+    weights: list[Tensor]  # these three in memory order, which the kernels take
+    gradients: list[Tensor]
+    tensors: dict[str, list[Tensor]]  # by their names in the state
 
-    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
+    def change(self, options: Options, steps: list[Tensor]) -> None:
         """Call the kernel; `steps`, of shape (), for each weight include this one."""
         raise NotImplementedError
 
-    def bind(self) -> list[Tensor]:
+    def bind(self) -> None:
         """Find the tensors that a step changes; repeated by the first step after a state was loaded."""
         (options,) = self.param_groups
         weights = [weight for weight in options["params"] if weight.grad is not None]
@@ -34,25 +37,27 @@ class Fused(optim.Optimizer):
         self.taken = torch.tensor(float(self.count), device=weights[0].device if weights else None)
         for weight in weights if self.counts else ():
             self.state[weight]["step"] = self.taken.clone()
+        self.weights = [in_memory_order(weight.detach()) for weight in weights]
         self.gradients = [in_memory_order(weight.grad) for weight in weights]
-        self.tensors: dict[str, list[Tensor]] = {}
-        for name in (name for name, option in self.kept.items() if option is None or options[option]):
-            for weight in weights:
-                self.state[weight][name] = _laid_out_as(weight, self.state[weight].get(name))
-            self.tensors[name] = [in_memory_order(self.state[weight][name]) for weight in weights]
-        return [in_memory_order(weight.detach()) for weight in weights]
+        self.tensors = {}
+        for name, option in self.kept.items():
+            if option is None or options[option]:
+                for weight in weights:
+                    self.state[weight][name] = _laid_out_as(weight, self.state[weight].get(name))
+                self.tensors[name] = [in_memory_order(self.state[weight][name]) for weight in weights]
+        self.is_bound = True
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.weights = None  # a state was loaded: the tensors are new ones
+        self.is_bound = False  # a state was loaded: the tensors are new ones
 
     def update(self) -> None:
         """Take a step, without autograd. The next `step` writes the number of steps into the state."""
-        if self.weights is None:
-            self.weights = self.bind()
+        if not self.is_bound:
+            self.bind()
         self.count += 1
         self.taken.fill_(self.count)
-        self.change(self.param_groups[0], self.weights, [self.taken] * len(self.weights))
+        self.change(self.param_groups[0], [self.taken] * len(self.weights))
         self.is_first = False
 
     @torch.no_grad()
@@ -80,12 +85,12 @@ class Adam(Fused, optim.Adam):
 
     kept: ClassVar = {"exp_avg": None, "exp_avg_sq": None, "max_exp_avg_sq": "amsgrad"}
 
-    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
+    def change(self, options: Options, steps: list[Tensor]) -> None:
         kept = self.tensors
         beta1, beta2 = options["betas"]
         kernel = torch._fused_adamw_ if options["decoupled_weight_decay"] else torch._fused_adam_
         kernel(
-            weights, self.gradients, kept["exp_avg"], kept["exp_avg_sq"], kept.get("max_exp_avg_sq", []), steps,
+            self.weights, self.gradients, kept["exp_avg"], kept["exp_avg_sq"], kept.get("max_exp_avg_sq", []), steps,
             lr=options["lr"], beta1=beta1, beta2=beta2, weight_decay=options["weight_decay"], eps=options["eps"],
             amsgrad=options["amsgrad"], maximize=options["maximize"],
         )  # fmt: skip
@@ -103,14 +108,13 @@ class RMSprop(Fused, optim.RMSprop):
 
     kept: ClassVar = {"square_avg": None}
 
-    def bind(self) -> list[Tensor]:
-        weights = super().bind()
+    def bind(self) -> None:
+        super().bind()
         self.many = torch.full_like(self.taken, 1e9)
-        return weights
 
-    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
+    def change(self, options: Options, steps: list[Tensor]) -> None:
         torch._fused_adam_(
-            weights, self.gradients, self.gradients, self.tensors["square_avg"], [], [self.many] * len(steps),
+            self.weights, self.gradients, self.gradients, self.tensors["square_avg"], [], [self.many] * len(steps),
             lr=options["lr"], beta1=0.0, beta2=options["alpha"], weight_decay=options["weight_decay"],
             eps=options["eps"], amsgrad=False, maximize=options["maximize"],
         )  # fmt: skip
@@ -122,9 +126,9 @@ class SGD(Fused, optim.SGD):
     counts = False
     kept: ClassVar = {"momentum_buffer": "momentum"}
 
-    def change(self, options: Options, weights: list[Tensor], steps: list[Tensor]) -> None:
+    def change(self, options: Options, steps: list[Tensor]) -> None:
         torch._fused_sgd_(
-            weights, self.gradients, self.tensors.get("momentum_buffer", []),
+            self.weights, self.gradients, self.tensors.get("momentum_buffer", []),
             weight_decay=options["weight_decay"], momentum=options["momentum"], lr=options["lr"],
             dampening=options["dampening"], nesterov=options["nesterov"], maximize=options["maximize"],
             is_first_step=self.is_first,

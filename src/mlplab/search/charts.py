@@ -81,7 +81,7 @@ def _compared(figure: Figure) -> float:
 
 
 def _whole_runs(outcomes: Sequence[Outcome], epochs: int) -> Iterator[Figure]:
-    """Yield the best figure of each run; a paused one is credited with the mean gain of complete ones since."""
+    """Yield the best figure of each run; a paused one is credited with the mean gain of complete ones from then on."""
     complete = [one.figures for one in outcomes if len(one.figures) == epochs]
     for one in outcomes:
         if one.figures:

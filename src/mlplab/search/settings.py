@@ -39,11 +39,12 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given), []
         except ValidationError as error:
-            deepest: dict[Any, Any] = {}  # of the alternatives of search.rungs, the errors of the one that was meant
+            depths: dict[Any, int] = {}  # of the alternatives of search.rungs, the one that was meant is read deepest
             for details in error.errors():
                 key = details["loc"][0]
-                deepest[key] = max(deepest.get(key, details), details, key=lambda one: len(one["loc"]))
-            return None, list(map(_line, deepest.values()))
+                depths[key] = max(depths.get(key, 0), len(details["loc"]))
+            deepest = [one for one in error.errors() if len(one["loc"]) == depths[one["loc"][0]]]
+            return None, list(dict.fromkeys(map(_line, deepest)))
 
     def rules(self, max_epochs: int, warms_up: bool) -> Rules:
         """Return the rules for runs of `max_epochs`; `warms_up`: the learning rate rises at first.

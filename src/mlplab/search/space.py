@@ -99,8 +99,7 @@ class Dimension:
 
     def values(self) -> Sequence[str]:
         """The choices, or all integers of a range of them, without those that rounding makes equal."""
-        numbers = range(int(self.low), int(self.high) + 1)
-        return self.choices or list(dict.fromkeys(map(self.text, numbers)))
+        return self.choices or list(dict.fromkeys(map(self.text, range(int(self.low), int(self.high) + 1))))
 
     def text(self, number: float) -> str:
         """Format a number of the range as it is typed: rounded, and never out of range."""

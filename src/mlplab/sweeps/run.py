@@ -49,6 +49,8 @@ def run(composed: DictConfig, loader: ConfigLoader, arguments: list[str]) -> Non
 
 def refuse(composed: DictConfig) -> None:
     """Raise ConfigError for keys that a sweep does not allow."""
+    if composed.resume is not None:
+        raise ConfigError("resume: takes one run; omit -m.")
     name = composed.sweep_name
     if name is not None and not re.fullmatch(r"\w[\w.+=,-]*", str(name)):
         raise ConfigError(
@@ -71,8 +73,8 @@ def train(queue: Queue, jobs: int, recipe: worker.Recipe) -> None:
         passed_on, stopped = 0, None
         while are_at_work():
             if len(came) > passed_on:
-                stop.pass_on(queue.folder, came[-1], is_first=not passed_on)
-                passed_on = len(came)
+                is_first, passed_on = not passed_on, len(came)  # counted before: another may arrive meanwhile
+                stop.pass_on(queue.folder, came[passed_on - 1], is_first)
             if stop.asked(queue.folder) is not None:
                 stopped = stopped or time.monotonic()
                 if time.monotonic() - stopped > stop.GRACE_S + 1:

@@ -1,9 +1,11 @@
+import io
 import random
 import statistics
 from pathlib import Path
 
 import pytest
 from made_up import Sweep, config, result
+from rich.console import Console
 from scipy.stats import ttest_rel
 
 from mlplab.sweeps.report import Report
@@ -54,6 +56,13 @@ def test_each_trick_is_compared_with_plain_on_each_data_set(accs: Accs, tmp_path
             both = ttest_rel(own, plain).confidence_interval(1 - 0.05 / 2)  # two tricks on a data set
             figures += [statistics.fmean(own) - statistics.fmean(plain), both.low, both.high]
         assert row == f"| {data} | {trick} | {' | '.join(f'{100 * figure:+.2f}' for figure in figures)} | 5 |"
+
+
+def test_the_terminal_shows_the_comparison_with_plain(accs: Accs, tmp_path: Path) -> None:
+    out = io.StringIO()
+    Report.of(tmp_path).show(Console(width=80, file=out))
+    assert "Against plain" in out.getvalue()
+    assert "Test accuracy selects nothing" in " ".join(out.getvalue().split())
 
 
 @pytest.mark.parametrize(
