@@ -52,7 +52,7 @@ benchmark: $(VENV)/installed-bench  ## compare the speed with Keras and JAX (20 
 search-benchmark: $(VENV)/installed-dev  ## compare the search with others, on recorded curves and live (20 minutes)
 	$(BIN)/python scripts/search_benchmark/benchmark.py
 
-pictures: $(VENV)/installed-dev  ## draw the pictures of the pages again (6 minutes; needs Chromium)
+pictures: $(VENV)/installed-dev  ## draw the pictures of the pages again (2 minutes; needs Chromium)
 	$(BIN)/python scripts/pictures/make.py
 
 lock: $(VENV)/installed-dev  ## update the pinned dependencies, with hashes

@@ -1,4 +1,4 @@
-"""Draw the pictures of the pages again, from scratch: `make pictures` (4 minutes on two cores; needs chromium).
+"""Draw the pictures of the pages again, from scratch: `make pictures` (2 minutes on two cores; needs Chromium).
 
 Trains the runs in build/pictures, and prints each command with its output, as quoted in the pages. The screenshots
 are taken by the browser tests.
