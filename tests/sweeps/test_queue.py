@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from filelock import FileLock
 from mlplab.errors import ConfigError
 from mlplab.runs.result import write_status
 from mlplab.sweeps import job as job_file
-from mlplab.sweeps import stop, worker
+from mlplab.sweeps import run, stop, worker
 from mlplab.sweeps.job import Job
 from mlplab.sweeps.queue import JOBS, Queue, opened
 
@@ -123,6 +124,23 @@ def test_a_stop_is_seen_by_all_and_gone_with_the_next_sweep(tmp_path: Path) -> N
         assert (asked.code, asked.grace_s > 0, replace(asked, at_once=True).grace_s) == (130, True, 0)
     with opened(tmp_path, [job(tmp_path, "one")], MULTIRUN):
         assert stop.asked(tmp_path) is None
+
+
+def test_a_second_ctrl_c_while_the_first_is_passed_on_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def ask(folder: Path, given: stop.Stop) -> None:
+        asked.append(given.at_once)
+        if len(asked) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    looks = iter((True, True, False))
+    monkeypatch.setattr(stop, "ask", ask)
+    monkeypatch.setattr(run, "_started", lambda *_: signal.raise_signal(signal.SIGINT) or (lambda: next(looks)))
+    run.train(Queue(tmp_path), 1, worker.Recipe(None, None))
+    assert asked == [False, True]
 
 
 def test_a_mark_that_somebody_else_made_stops_the_sweep(tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def _parsed(words: list[str]) -> Namespace:
         (given.experimental_rerun, "--experimental-rerun: not supported. Use resume=FOLDER to resume a run."),
         (files, "--config-dir, --config-name, --config-path: not supported. Add files with hydra.searchpath=[FOLDER]."),
         (resumes and given.cfg, "resume: the configuration of a run is in its folder, .hydra/config.yaml."),
-        (resumes and given.multirun, "resume: takes one run; omit -m."),
         (
             launchers,
             f"{launchers}: not supported. Use jobs=N to run several jobs at once, or launcher=slurm for a cluster.",

@@ -41,7 +41,10 @@ def measured(train_images: Tensor, facts: Facts) -> DatasetInfo:
 
 
 def frame(prepare: str, shape: tuple[int, int, int], classes: tuple[str, ...] = ()) -> DatasetInfo:
-    """Return the facts of own images (C, H, W) framed like `prepare` in proportion, or "none"; moments are not set."""
+    """Return the facts of own images (C, H, W) but for their moments.
+
+    `prepare` names a data set, like whose images they are framed in proportion, or is "none".
+    """
     like = DATASETS.get(prepare)
     if like is None:
         return DatasetInfo(shape, classes, 0.0, 1.0, max(shape[1:]), False, as_they_are=True)
